@@ -1,0 +1,1 @@
+"""The service: HTTP, settings, caches, metrics and the command line."""

@@ -1,0 +1,1 @@
+"""Where entity records live: process memory, then Redis, then computed."""

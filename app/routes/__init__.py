@@ -1,0 +1,1 @@
+"""One small file a surface: parse, call, return."""

@@ -1,0 +1,1 @@
+"""Sources of datasets: real films, the demo's films, one's own tables."""

@@ -1,0 +1,126 @@
+"""Imputation: the rules that fill the missing fields of a context, the same in training and in serving.
+
+The rules are data (a table task → field → rule names, tried in order) and travel inside the model artefact.
+This file does not encode anything: it returns a filled `Context` and the list of what was filled by which rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from model.data.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH, Context, Imputed
+from model.data.text import tokens_of_name
+
+Rules = Mapping[str, Mapping[str, tuple[str, ...]]]
+DisplayName = Callable[[str], str | None]
+
+FIELDS = ("source_entity_id", "query", "user_id", "country")
+FALLBACK = "*"  # tasks that the table does not name
+
+_NULLS = {"user_id": ("null_user",), "country": ("null_country",)}
+DEFAULT_RULES: Rules = {
+    SEARCH: {"source_entity_id": ("null_source",), "query": ("null_query",), **_NULLS},
+    MORE_LIKE_THIS: {"source_entity_id": ("required",), "query": ("source_display_name", "null_query"), **_NULLS},
+    HOMEPAGE: {
+        "source_entity_id": ("last_engaged_entity", "null_source"),
+        "query": ("row_title", "last_engaged_display_name", "null_query"),
+        **_NULLS,
+    },
+    FALLBACK: {
+        "source_entity_id": ("null_source",),
+        "query": ("source_display_name", "null_query"),
+        **_NULLS,
+    },
+}
+
+
+class MissingFieldError(ValueError):
+    """A task needs a context field that no rule may fill."""
+
+    def __init__(self, task: str, field: str) -> None:
+        super().__init__(f"task '{task}' needs '{field}': no rule fills it")
+        self.task = task
+        self.field = field
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """A context without gaps, and what was filled. A field filled with null stays None in `context`."""
+
+    context: Context
+    imputed: tuple[Imputed, ...]
+
+    def rule_of(self, field: str) -> str | None:
+        """The rule that filled a field, or None where the caller gave it."""
+        return next((entry.rule for entry in self.imputed if entry.field == field), None)
+
+
+def fill(context: Context, rules: Rules, display_name: DisplayName) -> Filled:
+    """Fill what the client left out.
+
+    `display_name` maps an entity id to its name, or None where unknown. Raises `MissingFieldError` where the
+    task needs a field that is missing. Filling a filled context changes nothing (UniCoRn, arXiv 2408.10394, §3.2).
+    """
+    context = _blank_means_missing(context)
+    table = rules.get(context.task) or rules[FALLBACK]
+    imputed = []
+    for field in FIELDS:
+        if getattr(context, field) is not None:
+            continue
+        entry = _first_that_fills(field, table[field], context, display_name)
+        imputed.append(entry)
+        if entry.value is not None:
+            context = _with(context, field, entry.value)
+    return Filled(context, tuple(imputed))
+
+
+def _blank_means_missing(context: Context) -> Context:
+    if context.query is not None and not context.query.strip():
+        return replace(context, query=None)
+    return context
+
+
+def _with(context: Context, field: str, value: str) -> Context:
+    if field == "query":
+        return replace(context, query=value)
+    return replace(context, source_entity_id=value)
+
+
+def _first_that_fills(field: str, names: tuple[str, ...], context: Context, display_name: DisplayName) -> Imputed:
+    for name in names:
+        if name == "required":
+            raise MissingFieldError(context.task, field)
+        if name.startswith("null_"):
+            return Imputed(field, None, name)
+        value = _apply(name, context, display_name)
+        if value:
+            return Imputed(field, value, name)
+    raise ValueError(f"the rules for '{field}' of task '{context.task}' do not end with a null rule: {names}")
+
+
+def _apply(rule: str, context: Context, display_name: DisplayName) -> str | None:
+    if rule == "last_engaged_entity":
+        return context.last_engaged()
+    if rule == "row_title":
+        return tokens_of_name(context.row_title or "") or None
+    if rule == "source_display_name":
+        return _name_tokens(context.source_entity_id, display_name)
+    if rule == "last_engaged_display_name":
+        return _name_tokens(context.last_engaged(), display_name)
+    raise ValueError(f"unknown imputation rule '{rule}'")
+
+
+def _name_tokens(entity_id: str | None, display_name: DisplayName) -> str | None:
+    name = display_name(entity_id) if entity_id is not None else None
+    return (tokens_of_name(name) or None) if name else None
+
+
+def rules_to_json(rules: Rules) -> dict[str, dict[str, list[str]]]:
+    """The table as plain lists, for the manifest of the artefact."""
+    return {task: {field: list(names) for field, names in fields.items()} for task, fields in rules.items()}
+
+
+def rules_from_json(table: Mapping[str, Mapping[str, list[str]]]) -> Rules:
+    """The table back from a manifest."""
+    return {task: {field: tuple(names) for field, names in fields.items()} for task, fields in table.items()}

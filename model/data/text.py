@@ -1,0 +1,65 @@
+"""Text to words and hashed pieces, the same for names, attributes and queries. Knows no vocabulary."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+import zlib
+from collections.abc import Iterator
+
+_WORD = re.compile(r"\w+")
+_APOSTROPHE = re.compile(r"(?<=\w)['’‘`](?=\w)")
+
+
+def words(text: str) -> list[str]:
+    """Lower-cased words without accents or apostrophes.
+
+    >>> words("Amélie's  World: Part 2")
+    ['amelies', 'world', 'part', '2']
+    """
+    if not text.isascii():
+        decomposed = unicodedata.normalize("NFKD", text)
+        text = "".join(c for c in decomposed if not unicodedata.combining(c))
+    return _WORD.findall(_APOSTROPHE.sub("", text.casefold()))
+
+
+def normalise(text: str) -> str:
+    """The words of a text joined by single spaces: equal for queries that differ in case and punctuation only."""
+    return " ".join(words(text))
+
+
+def tokens_of_name(name: str) -> str:
+    """A display name as a query: lower-cased words joined by spaces.
+
+    >>> tokens_of_name("Toy Story 2")
+    'toy story 2'
+    """
+    return " ".join(_WORD.findall(name.lower()))
+
+
+def trigrams(text_words: list[str]) -> set[str]:
+    """Character trigrams of the words run together with a blank on both sides.
+
+    >>> sorted(trigrams(["up"]))
+    [' up', 'up ']
+    """
+    padded = f" {' '.join(text_words)} "
+    return {padded[i : i + 3] for i in range(len(padded) - 2)}
+
+
+def stable_hash(text: str) -> int:
+    """A 32-bit hash that is the same in every process and version (Python's own is not)."""
+    return zlib.crc32(text.encode("utf-8", "surrogatepass"))
+
+
+def pieces(text_words: list[str], character_grams: bool) -> Iterator[str]:
+    """Words, word pairs and, where asked for, character 3- to 5-grams of a text, for hashing."""
+    yield from text_words
+    for first, second in zip(text_words, text_words[1:], strict=False):
+        yield f"{first} {second}"
+    if character_grams:
+        for word in text_words:
+            marked = f"<{word}>"
+            for size in (3, 4, 5):
+                for start in range(len(marked) - size + 1):
+                    yield f"#{marked[start : start + size]}"

@@ -1,0 +1,1 @@
+"""Floor 2: proposing candidates from the whole catalogue."""
