@@ -1,0 +1,107 @@
+"""Every number that shapes an artefact, in two frozen dataclasses. Read once; units are in the names."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import TypeVar
+
+
+Section = TypeVar("Section", "NetworkConfig", "TrainingConfig")
+
+
+class ConfigError(ValueError):
+    """A configuration names a setting that does not exist, or gives it the wrong type."""
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkConfig:
+    """Widths of the network and of what it reads."""
+
+    width: int = 64  # D: entity and context vectors
+    text_width: int = 64  # frozen text vectors
+    text_buckets: int = 2**16
+    engagement_width: int = 96  # rank of the co-engagement space
+    engagement_ridge: float = 300.0  # the ridge of EASE
+    id_width: int = 32
+    category_width: int = 24
+    category_buckets: int = 2**13
+    user_width: int = 16
+    tower_hidden: int = 128
+    scorer_hidden: int = 128
+    history_length: int = 50  # H: events that attention reads
+    profile_length: int = 200  # events that the co-engagement profile reads
+    dropout: float = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingConfig:
+    """How long and how a network learns. `steps` 0 = chosen from the size of the dataset."""
+
+    steps: int = 0
+    contexts_per_step: int = 96
+    negatives: int = 64  # random entities a context
+    positives: int = 4  # at most, of a context that is not a judged slate
+    slate: int = 32  # at most, judged candidates a context
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-2
+    bce_weight: float = 0.3
+    retrieval_weight: float = 0.3
+    task_exponent: float = 0.5  # tasks are sampled with p ~ n^exponent
+    id_dropout: float = 0.3
+    cold_dropout: float = 0.1  # entities that a step treats as never engaged
+    user_dropout: float = 0.3
+    history_dropout: float = 0.1
+    country_dropout: float = 0.2
+    name_query_dropout: float = 0.3  # imputed queries and sources replaced by null
+    folds: int = 5
+    evaluations: int = 8
+    validation_rankings: int = 400  # at most, per task and evaluation
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """All of it, plus the seed."""
+
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    seed: int = 0
+
+    def to_json(self) -> dict[str, object]:
+        """Plain dictionaries, for the manifest."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, table: dict[str, object]) -> Config:
+        """Back from a manifest or a TOML file. Raises `ConfigError` on names or types that do not fit."""
+        unknown = set(table) - {"network", "training", "seed"}
+        if unknown:
+            raise ConfigError(f"unknown settings {sorted(unknown)}: expected network, training, seed")
+        network = _section(NetworkConfig(), table.get("network", {}), "network")
+        training = _section(TrainingConfig(), table.get("training", {}), "training")
+        seed = table.get("seed", 0)
+        if not isinstance(seed, int):
+            raise ConfigError(f"seed: expected an integer, got {seed!r}")
+        return cls(network, training, seed)
+
+    @classmethod
+    def from_toml(cls, path: Path) -> Config:
+        """Read a TOML file with the tables [network] and [training] and the key seed."""
+        try:
+            return cls.from_json(tomllib.loads(path.read_text("utf-8")))
+        except (OSError, tomllib.TOMLDecodeError) as error:
+            raise ConfigError(f"{path}: {error}") from error
+
+
+def _section(default: Section, table: object, name: str) -> Section:
+    if not isinstance(table, dict):
+        raise ConfigError(f"{name}: expected a table, got {table!r}")
+    known = {entry.name: entry.type for entry in fields(default)}
+    for key, value in table.items():
+        if key not in known:
+            raise ConfigError(f"{name}.{key}: no such setting; there are {', '.join(known)}")
+        wanted = (int,) if known[key] == "int" else (int, float)
+        if isinstance(value, bool) or not isinstance(value, wanted):
+            raise ConfigError(f"{name}.{key}: expected {known[key]}, got {value!r}")
+    return replace(default, **table)

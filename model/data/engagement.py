@@ -1,0 +1,94 @@
+"""What people did, as features: popularity, and co-engagement in a space of low rank.
+
+The co-engagement space is EASE (Steck 2019) written as vectors. With the singular values s and right singular
+vectors V of the user × entity matrix of positive engagements, and ridge λ, put z_j = V_j · s / √(s² + λ); then the
+EASE weight of entity i for entity j is z_i·z_j / (1 − |z_j|²), exactly at full rank. So a history becomes one
+vector, a candidate one dot product, whatever the size of the catalogue.
+
+Outcomes are out of fold in training: table f < folds leaves out the users of fold f, table `folds` has everyone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from model.data.factorise import truncated_svd
+from model.data.text import stable_hash
+
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Engagement:
+    """One table of outcomes: vectors z [N, Dz], inverse = 1/(1 − |z|²) [N], popularity = ln(1 + positives) [N]."""
+
+    vectors: Floats
+    inverse: Floats
+    popularity: Floats
+
+    def extended(self, count: int) -> Engagement:
+        """The same with `count` more entities that nobody has engaged with."""
+        return Engagement(
+            np.pad(self.vectors, ((0, count), (0, 0))),
+            np.pad(self.inverse, (0, count), constant_values=1.0),
+            np.pad(self.popularity, (0, count)),
+        )
+
+
+def fold_of(key: str, folds: int) -> int:
+    """The fold of a user."""
+    return stable_hash(f"fold {key}") % folds
+
+
+def fit(users: Ints, entities: Ints, entity_count: int, rank: int, ridge: float, seed: int) -> Engagement:
+    """From the positive (user, entity) pairs. users, entities [M] → tables over `entity_count` entities."""
+    popularity = np.log1p(np.bincount(entities, minlength=entity_count)).astype(np.float32)
+    vectors = np.zeros((entity_count, rank), np.float32)
+    if len(users):
+        _, dense_users = np.unique(users, return_inverse=True)
+        pairs = np.unique(np.stack([dense_users, entities]), axis=1)
+        matrix = torch.sparse_coo_tensor(
+            torch.from_numpy(pairs),
+            torch.ones(pairs.shape[1]),
+            (int(pairs[0].max()) + 1, entity_count),
+            check_invariants=False,
+        ).coalesce()
+        values, right = truncated_svd(matrix, rank, seed)
+        scaled = right * (values / torch.sqrt(values**2 + ridge))
+        vectors[:, : scaled.shape[1]] = scaled.numpy()
+    rounded = vectors.astype(np.float16).astype(np.float32)  # the precision of a packed record
+    inverse = 1.0 / np.maximum(1.0 - (rounded**2).sum(1), 0.05)
+    return Engagement(rounded, inverse.astype(np.float32), popularity)
+
+
+def fit_folds(
+    users: Sequence[str],
+    entities: Ints,
+    entity_count: int,
+    rank: int,
+    ridge: float,
+    folds: int,
+    seed: int,
+    say: Callable[[str], None] = lambda _: None,
+) -> list[Engagement]:
+    """Tables 0…folds-1 without the users of that fold, and last the one of everybody.
+
+    Popularity of a partial table is scaled up to the size of the whole.
+    """
+    names, codes = np.unique(np.array(users, dtype=object), return_inverse=True)
+    fold = np.array([fold_of(str(name), folds) for name in names], np.int64)[codes]
+    tables = []
+    for left_out in range(folds + 1):
+        say(f"co-engagement {left_out + 1} of {folds + 1}")
+        kept = fold != left_out
+        table = fit(codes[kept], entities[kept], entity_count, rank, ridge, seed)
+        share = max(float(kept.mean()), 1e-6) if len(kept) else 1.0
+        popularity = np.log1p(np.expm1(table.popularity) / share).astype(np.float32)
+        tables.append(Engagement(table.vectors, table.inverse, popularity))
+    return tables

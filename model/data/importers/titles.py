@@ -1,0 +1,88 @@
+"""Film titles as MovieLens writes them → clean name, year, alternative titles, franchise. Pure text."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from model.data.text import words
+
+_YEAR = re.compile(r"\s*\((\d{4})(?:[-–]\s*(?:\d{4})?)?\)\s*$")
+_LAST_PARENTHESES = re.compile(r"\s*\(([^()]*)\)\s*$")
+_TRAILING_ARTICLE = re.compile(
+    r"^(?P<rest>.+), (?P<article>The|A|An|"
+    r"Le|La|Les|L'|El|Los|Las|Il|Lo|Gli|Der|Die|Das|Det|Den|De|En|Et|Un|Une|Una)$"
+)
+_ALSO_KNOWN_AS = re.compile(r"^a\.?k\.?a\.?:?\s+", re.IGNORECASE)
+_SUBTITLE = re.compile(r"\s*(?::|\s[-–]\s|,?\s+(?:part|episode|chapter|vol|volume)\b).*$", re.IGNORECASE)
+_NUMERAL = re.compile(r"^(?:\d{1,2}|i{2,3}|iv|vi{0,3}|ix|xi{0,3})$")
+_ARTICLES = frozenset({"the", "a", "an"})
+_GENERIC = frozenset({"love", "home", "american", "night", "dead", "man", "girl", "lost", "black", "house"})
+
+
+@dataclass(frozen=True, slots=True)
+class Title:
+    """A film's clean name; `year` None and `others` empty where the source has none."""
+
+    name: str
+    year: int | None
+    others: tuple[str, ...] = ()
+
+
+def parse_title(raw: str) -> Title:
+    """Split a MovieLens title.
+
+    >>> parse_title("City of Lost Children, The (Cité des enfants perdus, La) (1995)")
+    Title(name='The City of Lost Children', year=1995, others=('La Cité des enfants perdus',))
+    """
+    rest, year = raw.strip(), None
+    if (found := _YEAR.search(rest)) is not None:
+        rest, year = rest[: found.start()], int(found.group(1))
+    others: list[str] = []
+    while (found := _LAST_PARENTHESES.search(rest)) is not None and found.start() > 0:
+        rest = rest[: found.start()]
+        others.insert(0, article_first(_ALSO_KNOWN_AS.sub("", found.group(1).strip())))
+    name = article_first(rest) or raw.strip()
+    return Title(name, year, tuple(other for other in others if other and other != name))
+
+
+def article_first(title: str) -> str:
+    """A trailing article moves to the front.
+
+    >>> article_first("Matrix, The"), article_first("Atalante, L'")
+    ('The Matrix', "L'Atalante")
+    """
+    found = _TRAILING_ARTICLE.match(title.strip())
+    if found is None:
+        return title.strip()
+    gap = "" if found["article"].endswith("'") else " "
+    return f"{found['article']}{gap}{found['rest']}"
+
+
+def article_free(name: str) -> str:
+    """The words of a name without a leading English article.
+
+    >>> article_free("The Room")
+    'room'
+    """
+    kept = words(name)
+    return " ".join(kept[1:] if len(kept) > 1 and kept[0] in _ARTICLES else kept)
+
+
+def franchise_of(name: str) -> str | None:
+    """The words that films of one series share at the front of their names, or None where there are too few.
+
+    >>> franchise_of("Toy Story 2"), franchise_of("Star Trek II: The Wrath of Khan"), franchise_of("Heat 2")
+    ('toy story', 'star trek', 'heat')
+    >>> franchise_of("Indiana Jones and the Temple of Doom"), franchise_of("Beauty and the Beast")
+    ('indiana jones', 'beauty and the beast')
+    """
+    kept = article_free(_SUBTITLE.sub("", name) or name).split()
+    for index in range(2, len(kept) - 2):
+        if kept[index : index + 2] == ["and", "the"]:
+            kept = kept[:index]
+            break
+    while kept[1:] and _NUMERAL.match(kept[-1]):
+        kept = kept[:-1]
+    key = " ".join(kept)
+    return None if len(key) < 4 or key in _GENERIC or key.isdigit() else key

@@ -1,0 +1,260 @@
+"""Match features: how well a candidate answers a context, as F numbers. One function for training and serving.
+
+Four groups: query ↔ entity (lexical coverage of each field, name likeness, text cosine), source ↔ entity (overlap
+of each field, text cosine, co-engagement), history ↔ entity (co-engagement and text profiles), and the entity
+alone. Each depends on the context and one entity, never on the other candidates.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.data.encoding import EntityEncoder, query_bag
+from model.data.ragged import Ragged
+from model.data.records import Records
+from model.data.text import trigrams, words
+from model.data.vocabulary import FIELD_BITS, TRIGRAM
+
+Floats = NDArray[np.float32]
+MAX_QUERY_WORDS = 24
+_PREFIX_SLOT = MAX_QUERY_WORDS + 1
+_TRIGRAM_SLOT = MAX_QUERY_WORDS + 2
+_FIELD_MASK = (1 << FIELD_BITS) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedQuery:
+    """A query as the match features need it. Empty words = no query."""
+
+    words: tuple[str, ...]
+    weights: Floats  # [K] inverse document frequency
+    text: Floats  # [Dt]
+    grams: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """A history summed into vectors of the co-engagement and the text space."""
+
+    liked: Floats  # [3, Dz]: all, recent, last three
+    passed: Floats  # [Dz]
+    text: Floats  # [2, Dt]: all liked, recent liked
+    size: float  # ln(1 + liked)
+
+
+class MatchFeatures:
+    """Computes the features. Holds a scratch table, so one instance serves one thread."""
+
+    def __init__(self, encoder: EntityEncoder) -> None:
+        self.encoder = encoder
+        self.vocabulary = encoder.vocabulary
+        self.fields = encoder.fields
+        self._slots = np.zeros(len(self.vocabulary) + 1, np.uint8)
+        self._masks = np.zeros(len(self.vocabulary) + 1, np.uint16)
+        self._squares = np.append(self.vocabulary.idf**2, 0.0).astype(np.float32)
+        self._squares[: encoder.first_word] = 0.0
+        names = encoder.static_names
+        self._name_idf = names.index("name_idf")
+        self._name_trigrams = names.index("name_trigrams")
+        self._norms = slice(names.index("norm_display_name"), len(names))
+        self._numbers = len(encoder.numbers)
+
+    @property
+    def names(self) -> list[str]:
+        """The F names, in the order of the columns."""
+        lexical = [f"query_in_{name}" for name in self.fields]
+        name = ["exact_in_name", "in_any_field", "unexplained_words", "rarest_unexplained", "name_in_query"]
+        whole = ["whole_query_in_name", "whole_name_in_query", "name_dice", "grams_in_name", "name_in_grams"]
+        source = [f"source_{name}" for name in self.fields]
+        distances = [f"source_distance_{column.name}" for column in self.encoder.numbers]
+        pair = ["source_text", "source_engagement", "source_cosine"]
+        history = [
+            "liked",
+            "liked_recent",
+            "liked_last",
+            "passed",
+            "liked_cosine",
+            "text_liked",
+            "text_recent",
+        ]
+        lengths = ["query_words", "query_idf", "history_size"]
+        return [
+            *lexical, *name, *whole, "query_text",
+            *source, *distances, *pair,
+            *history, *lengths,
+            *self.encoder.static_names[: 2 * self._numbers + 3], "popularity", "never_engaged",
+        ]  # fmt: skip
+
+    # ---- contexts -------------------------------------------------------------------------------------------
+
+    def encode_query(self, query: str | None) -> EncodedQuery:
+        """Words, weights and text vector of a query; a null query is empty."""
+        distinct = tuple(dict.fromkeys(words(query or "")))[:MAX_QUERY_WORDS]
+        weights = np.array([self.vocabulary.weight(word) for word in distinct], np.float32)
+        ordered = words(query or "")
+        vectors = self.encoder.vectors
+        text = vectors.vector(query_bag(ordered, vectors.table.shape[0]))
+        return EncodedQuery(distinct, weights, text, frozenset(trigrams(ordered)) if ordered else frozenset())
+
+    def encode_history(self, history: Records, labels: Floats) -> Profile:
+        """Sum the records of a history, oldest first, into a profile. labels [H]."""
+        liked = np.flatnonzero(labels > 0)
+        age = np.arange(len(liked))[::-1]
+        recent = 0.9**age + 0.1
+        z, text = history.engagement[liked], history.text[liked]
+        passed = history.engagement[labels <= 0]
+        profile = np.stack([z.sum(0), recent @ z, z[-3:].sum(0)]) if len(liked) else np.zeros((3, z.shape[1]))
+        texts = (
+            np.stack([text.mean(0), recent @ text / recent.sum()])
+            if len(liked)
+            else np.zeros((2, text.shape[1]))
+        )
+        return Profile(
+            profile.astype(np.float32),
+            np.asarray(passed.sum(0), np.float32),
+            texts.astype(np.float32),
+            float(np.log1p(len(liked))),
+        )
+
+    # ---- features -------------------------------------------------------------------------------------------
+
+    def __call__(
+        self, query: EncodedQuery, source: Records | None, profile: Profile, candidates: Records
+    ) -> NDArray[np.float32]:
+        """Features [C, F] of C candidates for one context; `source` holds one record or is None."""
+        return np.concatenate(
+            [
+                self._query_features(query, candidates),
+                self._source_features(source, candidates),
+                _history_features(profile, candidates),
+                self._context_features(query, profile, len(candidates)),
+                candidates.static[:, : 2 * self._numbers + 3],
+                candidates.popularity[:, None],
+                (candidates.popularity == 0)[:, None],
+            ],
+            axis=1,
+            dtype=np.float32,
+        )
+
+    def _query_features(self, query: EncodedQuery, candidates: Records) -> NDArray[np.float32]:
+        count, width = len(query.words), len(self.fields)
+        if not count:
+            return np.zeros((len(candidates), width + 11), np.float32)
+        exact, prefix, grams = self._hits(query, candidates.tokens)
+        covered = exact.copy()
+        covered[:, -1] |= prefix
+        weights = query.weights / query.weights.sum()
+        by_field = _coverage(covered, weights, width)  # [C, fields]
+        exact_name = (exact & 1) @ weights
+        found = covered != 0
+        any_field = found @ weights
+        rarest = np.where(found, 0.0, query.weights).max(1) / self.vocabulary.unknown_idf
+        name_idf = candidates.static[:, self._name_idf]
+        name_in_query = exact_name * query.weights.sum() / np.maximum(name_idf, 1e-6)
+        in_query, in_name = len(query.grams), candidates.static[:, self._name_trigrams]
+        single = [
+            exact_name, any_field, (~found).sum(1), rarest, name_in_query,
+            by_field[:, 0] > 0.999, name_in_query > 0.999,
+            2 * grams / (in_query + in_name), grams / in_query, grams / np.maximum(in_name, 1),
+            candidates.text @ query.text,
+        ]  # fmt: skip
+        return np.concatenate([by_field, np.stack(single, axis=1)], axis=1, dtype=np.float32)
+
+    def _hits(
+        self, query: EncodedQuery, tokens: Ragged
+    ) -> tuple[NDArray[np.uint16], NDArray[np.uint16], NDArray[np.int64]]:
+        """Field masks of each query word [C, K], of the last word as a prefix [C], shared name trigrams [C]."""
+        total, count = len(tokens), len(query.words)
+        slots, touched = self._slots, self._mark(query)
+        found = slots[tokens.values >> FIELD_BITS]
+        for start, end in touched:
+            slots[start:end] = 0
+        places = np.flatnonzero(found)
+        owner = np.searchsorted(tokens.offsets, places, "right") - 1
+        slot, mask = found[places], (tokens.values[places] & _FIELD_MASK).astype(np.uint16)
+        exact = np.zeros((total, count), np.uint16)
+        words_only = slot <= count
+        exact[owner[words_only], slot[words_only] - 1] = mask[words_only]
+        prefix = np.zeros(total, np.uint16)
+        np.bitwise_or.at(prefix, owner[slot == _PREFIX_SLOT], mask[slot == _PREFIX_SLOT])
+        grams = np.bincount(owner[slot == _TRIGRAM_SLOT], minlength=total)
+        return exact, prefix, grams
+
+    def _mark(self, query: EncodedQuery) -> list[tuple[int, int]]:
+        """Write the slot of each query word, prefix and trigram into the scratch table; returns what to clear."""
+        touched = [self.vocabulary.prefix_range(query.words[-1])]
+        self._slots[touched[0][0] : touched[0][1]] = _PREFIX_SLOT
+        for gram in query.grams:
+            self._mark_one(TRIGRAM + gram, _TRIGRAM_SLOT, touched)
+        for number, word in enumerate(query.words):
+            self._mark_one(word, number + 1, touched)
+        return touched
+
+    def _mark_one(self, entry: str, slot: int, touched: list[tuple[int, int]]) -> None:
+        number = self.vocabulary.id(entry)
+        if number is not None:
+            self._slots[number] = slot
+            touched.append((number, number + 1))
+
+    def _source_features(self, source: Records | None, candidates: Records) -> NDArray[np.float32]:
+        width = len(self.fields) + self._numbers + 3
+        if source is None:
+            return np.zeros((len(candidates), width), np.float32)
+        distances = np.abs(candidates.static[:, : self._numbers] - source.static[0, : self._numbers])
+        dot = candidates.engagement @ source.engagement[0]
+        lengths = np.linalg.norm(candidates.engagement, axis=1) * np.linalg.norm(source.engagement[0])
+        pair = np.stack(
+            [candidates.text @ source.text[0], dot * candidates.inverse, dot / np.maximum(lengths, 1e-6)],
+            axis=1,
+        )
+        overlap = self._overlap(source, candidates)
+        return np.concatenate([overlap, distances, pair], axis=1, dtype=np.float32)
+
+    def _overlap(self, source: Records, candidates: Records) -> NDArray[np.float32]:
+        """TF-IDF cosine of each field with the same field of the source. [C, fields]"""
+        own = source.tokens.row(0)
+        numbers = (own >> FIELD_BITS).astype(np.int64)
+        self._masks[numbers] = own & _FIELD_MASK
+        codes = candidates.tokens.values
+        shared = self._masks[codes >> FIELD_BITS] & codes.astype(np.uint16) & _FIELD_MASK
+        self._masks[numbers] = 0
+        places = np.flatnonzero(shared)
+        owner = np.searchsorted(candidates.tokens.offsets, places, "right") - 1
+        weight, mask = self._squares[codes[places] >> FIELD_BITS], shared[places]
+        sums = np.stack(
+            [
+                np.bincount(owner, weight * (mask >> bit & 1), len(candidates))
+                for bit in range(len(self.fields))
+            ],
+            axis=1,
+        )
+        norms = candidates.static[:, self._norms] * source.static[0, self._norms]
+        return np.asarray(sums / np.maximum(norms, 1e-6), np.float32)
+
+    def _context_features(self, query: EncodedQuery, profile: Profile, count: int) -> NDArray[np.float32]:
+        mean_idf = float(query.weights.mean()) if len(query.words) else 0.0
+        return np.tile(np.array([len(query.words), mean_idf, profile.size], np.float32), (count, 1))
+
+
+def _coverage(masks: NDArray[np.uint16], weights: Floats, width: int) -> NDArray[np.float32]:
+    """Weighted share of the words that each field holds. masks [C, K], weights [K] → [C, width]"""
+    return np.stack([(masks >> bit & 1) @ weights for bit in range(width)], axis=1, dtype=np.float32)
+
+
+def _history_features(profile: Profile, candidates: Records) -> NDArray[np.float32]:
+    """Co-engagement of the profile with each candidate (EASE scores), and text likeness. [C, 7]"""
+    scores = candidates.engagement @ np.concatenate([profile.liked, profile.passed[None]]).T  # [C, 4]
+    lengths = np.linalg.norm(candidates.engagement, axis=1) * np.linalg.norm(profile.liked[0])
+    cosine = scores[:, 0] / np.maximum(lengths, 1e-6)
+    return np.concatenate(
+        [scores * candidates.inverse[:, None], cosine[:, None], candidates.text @ profile.text.T], axis=1
+    )
+
+
+def empty_profile(engagement_width: int, text_width: int) -> Profile:
+    """The profile of nobody."""
+    zeros = np.zeros((3, engagement_width), np.float32)
+    return Profile(zeros, zeros[0], np.zeros((2, text_width), np.float32), 0.0)

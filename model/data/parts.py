@@ -1,0 +1,136 @@
+"""Parts: which ranking is for training, validation, test. By hash and time, so that a rerun decides alike.
+
+A part belongs to a ranking (a slate is never cut). Each ranking gets the *latest* of the parts that apply, in
+the order train < validation < test:
+1. user and timestamp known: per user, in order of time, the last 10 % of the rankings are test, the 10 %
+   before are validation. A user with fewer than 10 rankings is training alone.
+2. a query: by hash of its normalised text, 10 % test, 8 % validation.
+3. neither, but a source entity: by hash of the source, 10 % test, 10 % validation; else of the ranking id.
+4. where asked for (`unseen_share`): that share of entities, by hash, is *unseen* by search. A search in which
+   one of them is relevant is test, with slice `unseen_film`; so is every other ranking with the text of a
+   query without a user that was moved so (without the slice).
+A text can be in two parts in one case only: a user typed it again later (1 says test, 2 says training), or
+searched an unseen entity with it. Nothing here reads a label except rule 4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import polars as pl
+
+from model.data.context import SEARCH
+from model.data.dataset import PARTS, conform
+from model.data.text import normalise, stable_hash
+
+TRAIN, VALIDATION, TEST = PARTS
+UNSEEN_SLICE = "unseen_film"
+UNSEEN_SHARE = 0.05
+TEXT_SHARES = (0.10, 0.08)
+SOURCE_SHARES = (0.10, 0.10)
+SHORTEST_HISTORY = 10
+
+_RANK = {TRAIN: 0, VALIDATION: 1, TEST: 2}
+
+
+def fraction(salt: str, text: str) -> float:
+    """A number in [0, 1) from text and salt. Salts are independent: murmur3's finaliser mixes the bits."""
+    mixed = stable_hash(text) ^ (stable_hash(salt) * 0x9E3779B1 & 0xFFFFFFFF)
+    for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
+        mixed = ((mixed ^ mixed >> shift) * factor) & 0xFFFFFFFF
+    return (mixed ^ mixed >> 16) / 2**32
+
+
+def part_by_hash(salt: str, text: str, test: float, validation: float) -> str:
+    """`test` share of all texts is test, `validation` share validation, the rest training."""
+    place = fraction(salt, text)
+    if place < test:
+        return TEST
+    return VALIDATION if place < test + validation else TRAIN
+
+
+def text_part(query: str) -> str:
+    """The part of a query by its normalised text."""
+    return part_by_hash("query", normalise(query), *TEXT_SHARES)
+
+
+def source_part(entity_id: str) -> str:
+    """The part of a source entity, for pairs without a user."""
+    return part_by_hash("source", entity_id, *SOURCE_SHARES)
+
+
+def is_unseen(entity_id: str, share: float = UNSEEN_SHARE) -> bool:
+    """Whether search training must never have this entity as relevant."""
+    return fraction("unseen", entity_id) < share
+
+
+def assign_parts(events: pl.DataFrame, unseen_share: float = 0.0) -> pl.DataFrame:
+    """The same rows in the same order with `part` (and `slice`) filled. A part that is given stays.
+
+    `events` conforms to `EVENT_SCHEMA`, null parts allowed. `unseen_share` 0 = no unseen slice.
+    """
+    rankings = _rankings(conform(events), unseen_share)
+    parts = rankings.select(
+        "ranking_id",
+        pl.max_horizontal(_time_rank(), *_hash_ranks(rankings)).alias("rank"),
+        pl.when(pl.col("unseen")).then(pl.lit(UNSEEN_SLICE)).alias("new_slice"),
+    )
+    named = pl.col("rank").replace_strict(list(_RANK.values()), list(_RANK), return_dtype=pl.String)
+    given = pl.col("part").is_not_null()
+    joined = conform(events).join(parts, on="ranking_id", how="left", maintain_order="left")
+    return joined.with_columns(
+        pl.when(given).then("slice").otherwise(pl.coalesce("slice", "new_slice")).alias("slice"),
+        pl.coalesce("part", named).alias("part"),
+    ).drop("rank", "new_slice")
+
+
+def _rankings(events: pl.DataFrame, unseen_share: float) -> pl.DataFrame:
+    """One row a ranking in order of appearance: its context, and whether an unseen entity is relevant."""
+    ids = events["entity_id"].unique().to_list() if unseen_share > 0 else []
+    unseen = [entity_id for entity_id in ids if is_unseen(entity_id, unseen_share)]
+    found = (pl.col("label") > 0) & (pl.col("task") == SEARCH) & pl.col("entity_id").is_in(unseen)
+    return events.group_by("ranking_id", maintain_order=True).agg(
+        pl.col("user_id", "query", "source_entity_id").drop_nulls().first(),
+        pl.col("timestamp").min(),
+        found.any().alias("unseen"),
+    )
+
+
+def _time_rank() -> pl.Expr:
+    """Rule 1: place of a ranking among its user's timed ones → 0, 1 or 2."""
+    timed = pl.col("user_id").is_not_null() & pl.col("timestamp").is_not_null()
+    place = pl.col("timestamp").rank("ordinal").over("user_id", timed)
+    total = pl.len().over("user_id", timed)
+    held = pl.when(total >= SHORTEST_HISTORY).then(total // 10).otherwise(0)
+    rank = (place > total - held).cast(pl.Int32) + (place > total - 2 * held).cast(pl.Int32)
+    return pl.when(timed).then(rank).otherwise(0).cast(pl.Int32)
+
+
+def _hash_ranks(rankings: pl.DataFrame) -> list[pl.Series]:
+    """Rules 2 to 4 as one column of 0, 1 or 2."""
+    texts = [normalise(query) if query else "" for query in rankings["query"]]
+    anonymous = rankings["user_id"].is_null()
+    moved = _texts_of(texts, rankings["unseen"] & anonymous)
+    ranks = []
+    timed = (~anonymous & rankings["timestamp"].is_not_null()).to_list()
+    columns = zip(
+        texts, rankings["source_entity_id"], rankings["ranking_id"], rankings["unseen"], timed, strict=True
+    )
+    for text, source, ranking, unseen, has_time in columns:
+        if unseen or text in moved:
+            ranks.append(_RANK[TEST])
+        else:
+            ranks.append(_RANK[_part_of_key(text, source, ranking, has_time)])
+    return [pl.Series("hash_rank", ranks, dtype=pl.Int32)]
+
+
+def _texts_of(texts: Iterable[str], chosen: pl.Series) -> set[str]:
+    return {text for text, taken in zip(texts, chosen, strict=True) if taken and text}
+
+
+def _part_of_key(text: str, source: str | None, ranking: str, has_time: bool) -> str:
+    if text:
+        return text_part(text)
+    if has_time:
+        return TRAIN  # time alone decides
+    return source_part(source) if source else part_by_hash("ranking", ranking, *SOURCE_SHARES)

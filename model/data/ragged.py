@@ -1,0 +1,59 @@
+"""Rows of different lengths in one flat array: offsets [N+1] and values [total]. Nothing but index arithmetic."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Ragged:
+    """`values[offsets[i]:offsets[i + 1]]` is row i."""
+
+    offsets: Ints
+    values: NDArray[np.uint32]
+
+    @classmethod
+    def of(cls, rows: Sequence[Iterable[int]]) -> Ragged:
+        """Pack rows of integers below 2³²."""
+        lists = [np.fromiter(row, dtype=np.uint32) for row in rows]
+        lengths = np.fromiter((len(row) for row in lists), dtype=np.int64, count=len(lists))
+        flat = np.concatenate(lists) if lists else np.zeros(0, np.uint32)
+        return cls(np.concatenate([[0], np.cumsum(lengths)]), flat)
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def row(self, index: int) -> NDArray[np.uint32]:
+        """One row, a view."""
+        return self.values[self.offsets[index] : self.offsets[index + 1]]
+
+    def take(self, rows: Ints) -> Ragged:
+        """The named rows, in that order.
+
+        >>> Ragged.of([[1], [2, 3], []]).take(np.array([1, 0])).values.tolist()
+        [2, 3, 1]
+        """
+        starts = self.offsets[rows]
+        lengths = self.offsets[rows + 1] - starts
+        offsets = np.zeros(len(rows) + 1, np.int64)
+        np.cumsum(lengths, out=offsets[1:])
+        index = np.repeat(starts - offsets[:-1], lengths)
+        index += np.arange(offsets[-1])
+        return Ragged(offsets, self.values[index])
+
+    def owners(self) -> Ints:
+        """The row of each value. [total]"""
+        return np.repeat(np.arange(len(self)), np.diff(self.offsets))
+
+
+def concatenate(parts: Sequence[Ragged]) -> Ragged:
+    """Stack several ragged arrays."""
+    lengths = np.concatenate([np.diff(part.offsets) for part in parts])
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    return Ragged(offsets, np.concatenate([part.values for part in parts]))

@@ -1,0 +1,117 @@
+"""The entity record: all that scoring needs of one entity, packed once into bytes that every cache tier shares.
+
+Layout, little-endian: int32 number of tokens · float16 vector [D] · float16 text [Dt] · float16 engagement [Dz] ·
+float32 inverse, popularity · float32 static [S] · uint32 tokens. Where the bytes are kept is not known here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.data.encoding import EntityArrays
+from model.data.engagement import Engagement
+from model.data.ragged import Ints, Ragged
+
+Floats = NDArray[np.float32]
+
+
+class RecordError(ValueError):
+    """Bytes that are not a record of this layout."""
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """C unpacked records. `vector` comes from the entity tower, the rest from encoding and engagement."""
+
+    vector: Floats  # [C, D]
+    text: Floats  # [C, Dt]
+    engagement: Floats  # [C, Dz]
+    inverse: Floats  # [C]
+    popularity: Floats  # [C]
+    static: Floats  # [C, S]
+    tokens: Ragged
+
+    def __len__(self) -> int:
+        return len(self.inverse)
+
+    def take(self, rows: Ints) -> Records:
+        """The named records."""
+        parts = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "tokens"}
+        return Records(**{name: array[rows] for name, array in parts.items()}, tokens=self.tokens.take(rows))
+
+
+def assemble(arrays: EntityArrays, engagement: Engagement, vector: Floats) -> Records:
+    """Records of N entities, rounded to the precision that they are packed with."""
+    return Records(
+        _half(vector),
+        _half(arrays.text),
+        _half(engagement.vectors),
+        engagement.inverse,
+        engagement.popularity,
+        arrays.static,
+        arrays.tokens,
+    )
+
+
+def _half(values: Floats) -> Floats:
+    return values.astype(np.float16).astype(np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class RecordLayout:
+    """The widths of one artefact; packs and unpacks."""
+
+    width: int
+    text_width: int
+    engagement_width: int
+    static_width: int
+
+    @property
+    def _fixed(self) -> np.dtype[np.void]:
+        return np.dtype(
+            [
+                ("count", "<i4"),
+                ("vector", "<f2", (self.width,)),
+                ("text", "<f2", (self.text_width,)),
+                ("engagement", "<f2", (self.engagement_width,)),
+                ("inverse", "<f4"),
+                ("popularity", "<f4"),
+                ("static", "<f4", (self.static_width,)),
+            ]
+        )
+
+    def pack(self, records: Records) -> list[bytes]:
+        """One bytes object a record."""
+        fixed = np.zeros(len(records), self._fixed)
+        fixed["count"] = np.diff(records.tokens.offsets)
+        for name in ("vector", "text", "engagement", "inverse", "popularity", "static"):
+            fixed[name] = getattr(records, name)
+        heads, size = fixed.tobytes(), fixed.dtype.itemsize
+        return [
+            heads[i * size : (i + 1) * size] + records.tokens.row(i).astype("<u4").tobytes()
+            for i in range(len(records))
+        ]
+
+    def unpack(self, packed: Sequence[bytes]) -> Records:
+        """Records of C byte strings. Raises `RecordError` where a length does not fit the layout."""
+        dtype = self._fixed
+        size = dtype.itemsize
+        fixed = np.frombuffer(b"".join([blob[:size] for blob in packed]), np.uint8)
+        lengths = np.fromiter(map(len, packed), np.int64, len(packed))
+        if len(fixed) != size * len(packed):
+            raise RecordError(f"a record is shorter than its {size} fixed bytes")
+        heads = fixed.view(dtype)
+        if not np.array_equal(heads["count"].astype(np.int64) * 4, lengths - size):
+            raise RecordError("a record does not hold as many tokens as it says")
+        tokens = np.frombuffer(b"".join([blob[size:] for blob in packed]), "<u4")
+        offsets = np.zeros(len(packed) + 1, np.int64)
+        np.cumsum(heads["count"], out=offsets[1:])
+        floats = {
+            name: np.ascontiguousarray(heads[name], dtype=np.float32)
+            for name in ("vector", "text", "engagement", "inverse", "popularity", "static")
+        }
+        return Records(**floats, tokens=Ragged(offsets, tokens))

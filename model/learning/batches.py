@@ -1,0 +1,142 @@
+"""Examples to tensors: match features by the function that serving uses, vectors by the tower under training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from model.config import Config
+from model.data.encoding import EntityArrays
+from model.data.records import Records
+from model.learning.sampling import Example
+from model.network.inputs import ContextEncoder, EncodedContext, collate
+from model.network.ranker import ContextBatch, EntityBatch, Ranker
+from model.network.scorer import entity_batch, retrieval_profile
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(slots=True)
+class TrainingBatch:
+    """B examples of one task, padded. Indices point into `entities`."""
+
+    contexts: list[EncodedContext]
+    entities: EntityBatch  # [U]
+    candidates: Tensor  # [B, C] index
+    features: Tensor  # [B, C, F]
+    labels: Tensor  # [B, C]
+    mask: Tensor  # [B, C] not padding
+    shown: Tensor  # [B, C] not random
+    log_q: Tensor  # [B, C]
+    source: Tensor  # [B] index, -1 = none
+    history: Tensor  # [B, H] index, newest first, -1 = padding
+    kinds: Tensor  # [B, H]
+    liked: Tensor  # [B, Dz] co-engagement profile for retrieval
+    engagement: Tensor  # [U, Dz] co-engagement of the entities, as EASE weighs it
+
+
+class BatchMaker:
+    """Turns examples into batches. `tables[f]` are the records with the outcomes of fold f left out."""
+
+    def __init__(
+        self, arrays: EntityArrays, tables: Sequence[Records], contexts: ContextEncoder, rows: dict[str, int],
+        numbers: int, config: Config,
+    ) -> None:  # fmt: skip
+        self.arrays = arrays
+        self.tables = tables
+        self.contexts = contexts
+        self.rows = rows
+        self.numbers = numbers
+        self.config = config
+
+    def make(self, examples: Sequence[Example], rng: np.random.Generator) -> TrainingBatch:
+        """Encode B examples."""
+        encoded = [self._encode(example) for example in examples]
+        features = [self._features(e, c, rng) for e, c in zip(examples, encoded, strict=True)]
+        history, kinds = self._histories(examples, encoded)
+        source = np.array([self._source_row(example) for example in examples], np.int64)
+        candidates = _padded([example.rows for example in examples], -1, np.int64)
+        used = np.unique(np.concatenate([candidates.ravel(), history.ravel(), source]))
+        used = used[used >= 0]
+        table = self.tables[-1]
+        return TrainingBatch(
+            encoded,
+            self._entities(used, rng),
+            torch.from_numpy(np.maximum(np.searchsorted(used, candidates), 0)),
+            torch.from_numpy(_padded(features, 0, np.float32)),
+            torch.from_numpy(_padded([example.labels for example in examples], 0, np.float32)),
+            torch.from_numpy(candidates >= 0),
+            torch.from_numpy(_padded([example.shown for example in examples], False, np.bool_)),
+            torch.from_numpy(_padded([example.log_q for example in examples], 0, np.float32)),
+            torch.from_numpy(np.where(source >= 0, np.searchsorted(used, source), -1)),
+            torch.from_numpy(np.where(history >= 0, np.searchsorted(used, history), -1)),
+            torch.from_numpy(kinds),
+            torch.from_numpy(np.stack([retrieval_profile(context) for context in encoded])),
+            torch.from_numpy(table.engagement[used] * table.inverse[used, None]),
+        )
+
+    def _encode(self, example: Example) -> EncodedContext:
+        table = self.tables[example.fold]
+        events = example.events[-self.config.network.profile_length :]
+        rows = np.array([self.rows[event.entity_id] for event in events], np.int64)
+        source_row = self._source_row(example)
+        source = table.take(np.array([source_row])) if source_row >= 0 else None
+        history = table.take(rows) if len(rows) else None
+        return self.contexts.encode(example.filled, source, events, history, self.config.network.engagement_width)
+
+    def _source_row(self, example: Example) -> int:
+        return self.rows.get(example.filled.context.source_entity_id or "", -1)
+
+    def _features(self, example: Example, context: EncodedContext, rng: np.random.Generator) -> NDArray[np.float32]:
+        candidates = self.tables[example.fold].take(example.rows)
+        cold = rng.random(len(example.rows)) < self.config.training.cold_dropout
+        return self.contexts.matcher(context.query, context.source, context.profile, without_outcomes(candidates, cold))
+
+    def _histories(self, examples: Sequence[Example], encoded: Sequence[EncodedContext]) -> tuple[Ints, Ints]:
+        length = self.config.network.history_length
+        rows = [
+            np.array([self.rows[event.entity_id] for event in example.events[-length:]][::-1], np.int64)
+            for example in examples
+        ]
+        kinds = [context.kinds[-length:][::-1] for context in encoded]
+        return _padded(rows, -1, np.int64, at_least=1), _padded(kinds, 0, np.int64, at_least=1)
+
+    def _entities(self, used: Ints, rng: np.random.Generator) -> EntityBatch:
+        """Entities of a batch; ids are dropped at random so that text carries the cold ones."""
+        keep = rng.random(len(used)) >= self.config.training.id_dropout
+        return entity_batch(self.arrays.take(used), (used + 1) * keep, self.numbers, torch.device("cpu"))
+
+
+def without_outcomes(records: Records, cold: NDArray[np.bool_]) -> Records:
+    """The records as if nobody had engaged with the entities under the mask. cold [C]"""
+    warm = ~cold
+    return replace(
+        records,
+        engagement=records.engagement * warm[:, None],
+        inverse=np.where(warm, records.inverse, np.float32(1.0)),
+        popularity=records.popularity * warm,
+    )
+
+
+def context_batch(batch: TrainingBatch, vectors: Tensor, ranker: Ranker) -> ContextBatch:
+    """The context side with live entity vectors [U, D], so that the towers learn from sources and histories too."""
+    has_source = (batch.source >= 0)[:, None]
+    present = batch.history >= 0
+    source = vectors[batch.source.clamp(min=0)] * has_source
+    history = vectors[batch.history.clamp(min=0)] * present[:, :, None]
+    return collate(batch.contexts, source, history, batch.kinds, present)
+
+
+def _padded(rows: Sequence[NDArray[Any]], fill: float, dtype: type, at_least: int = 0) -> NDArray[Any]:
+    """Stack arrays of different first length: B × [C, …] → [B, max C, …]."""
+    longest = max([at_least, *(len(row) for row in rows)])
+    result = np.full((len(rows), longest, *rows[0].shape[1:]), fill, dtype)
+    for number, row in enumerate(rows):
+        result[number, : len(row)] = row
+    return result

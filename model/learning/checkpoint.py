@@ -1,0 +1,67 @@
+"""The state of a training run on disk, so that it can go on: tensors as safetensors, positions as JSON."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+TENSORS, POSITION = "training.safetensors", "training.json"
+
+
+class CheckpointError(ValueError):
+    """There is no checkpoint to go on from, or it is not of this run."""
+
+
+@dataclass(slots=True)
+class Saved:
+    """What `load` gives back; `optimiser` has the form of `Optimizer.state_dict()`."""
+
+    network: dict[str, Tensor]
+    best: dict[str, Tensor]
+    optimiser: dict[str, Any]
+    position: dict[str, Any]
+
+
+def save(
+    folder: Path,
+    network: dict[str, Tensor],
+    best: dict[str, Tensor],
+    optimiser: dict[str, Any],
+    position: dict[str, Any],
+) -> None:
+    """Write to new files, then rename, so that a stop in between leaves the older checkpoint whole."""
+    folder.mkdir(parents=True, exist_ok=True)
+    moments = {f"optimiser.{k}.{name}": v for k, state in optimiser["state"].items() for name, v in state.items()}
+    tensors = {f"network.{k}": v for k, v in network.items()} | {f"best.{k}": v for k, v in best.items()} | moments
+    save_file({name: value.contiguous() for name, value in tensors.items()}, folder / f"{TENSORS}.new")
+    (folder / f"{POSITION}.new").write_text(json.dumps(position))
+    (folder / f"{TENSORS}.new").rename(folder / TENSORS)
+    (folder / f"{POSITION}.new").rename(folder / POSITION)
+
+
+def load(folder: Path, optimiser: dict[str, Any]) -> Saved:
+    """Read a checkpoint; `optimiser` is a fresh state whose parameter groups are kept.
+
+    Raises `CheckpointError` where there is none.
+    """
+    try:
+        tensors = load_file(folder / TENSORS)
+        position = json.loads((folder / POSITION).read_text())
+    except (OSError, SafetensorError, ValueError) as error:
+        raise CheckpointError(f"{folder}: no checkpoint to resume from ({error})") from error
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in _below(tensors, "optimiser.").items():
+        number, key = name.split(".", 1)
+        state.setdefault(int(number), {})[key] = value
+    moments = {"state": state, "param_groups": optimiser["param_groups"]}
+    return Saved(_below(tensors, "network."), _below(tensors, "best."), moments, position)
+
+
+def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

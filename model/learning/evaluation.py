@@ -1,0 +1,179 @@
+"""How good a model is on the rows of a dataset: the protocol, not the metrics themselves (metrics.py).
+
+Slates are ranked as they were judged. Everything else is ranked against the whole catalogue, by the ranker
+itself, less what the user's history already holds. `homepage` is always ranked against the catalogue.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.data.context import MORE_LIKE_THIS, Context
+from model.data.events import Timeline, Unit
+from model.learning import metrics
+from model.learning.calibration import Calibration
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Step = Callable[[], None]
+
+
+class Subject(Protocol):
+    """What can be evaluated: anything that gives each row of a catalogue a score in a context."""
+
+    @property
+    def rows(self) -> Mapping[str, int]:
+        """Entity id → row."""
+
+    def score(self, context: Context, rows: Ints | None) -> Floats:
+        """Scores of the named rows, or of the whole catalogue."""
+
+
+@dataclass(slots=True)
+class Ranked:
+    """The rankings of one task under one protocol: values a metric, and the labelled rows for auc and ece."""
+
+    values: dict[str, list[float]] = field(default_factory=dict)
+    groups: list[str] = field(default_factory=list)
+    slices: list[frozenset[str]] = field(default_factory=list)
+    tops: list[Ints] = field(default_factory=list)
+    logits: list[Floats] = field(default_factory=list)
+    labels: list[Floats] = field(default_factory=list)
+
+    def add(self, unit: Unit, number: int, **values: float | None) -> None:
+        """Note one ranking. A metric that it cannot have is NaN."""
+        for name, value in values.items():
+            self.values.setdefault(name, []).append(np.nan if value is None else value)
+        self.groups.append(unit.context.user_id or f"ranking {number}")
+        self.slices.append(unit.slices)
+
+
+def evaluate(
+    subject: Subject,
+    units: Sequence[Unit],
+    histories: Mapping[str, Timeline],
+    popularity: NDArray[np.float64],
+    calibration: Calibration | None = None,
+    step: Step = lambda: None,
+) -> dict[str, dict[str, object]]:
+    """Metrics of each task, with bootstrap 95 % intervals; `popularity` [N] counts positives, for novelty."""
+    report = {}
+    for task in sorted({unit.context.task for unit in units}):
+        mine = [unit for unit in units if unit.context.task == task]
+        slates = rank_slates(subject, [unit for unit in mine if unit.slate], histories, step)
+        whole = rank_catalogue(subject, [unit for unit in mine if not unit.slate], histories, step)
+        report[task] = _task_report(task, slates, whole, popularity, calibration)
+    return report
+
+
+def _history(unit: Unit, histories: Mapping[str, Timeline]) -> Context:
+    timeline = histories.get(unit.context.user_id or "")
+    return replace(unit.context, history=tuple(timeline.events) if timeline else ())
+
+
+def rank_slates(subject: Subject, units: Iterable[Unit], histories: Mapping[str, Timeline], step: Step) -> Ranked:
+    """Each slate ranked as it stands."""
+    ranked = Ranked()
+    for number, unit in enumerate(units):
+        rows = np.array([subject.rows[entity] for entity in unit.entity_ids], np.int64)
+        scores = subject.score(_history(unit, histories), rows)
+        ranked.add(
+            unit,
+            number,
+            **{"ndcg@10": metrics.ndcg(scores, unit.labels, 10), "mrr": metrics.mrr(scores, unit.labels)},
+            auc=metrics.auc(scores, unit.labels),
+        )
+        ranked.logits.append(scores)
+        ranked.labels.append(unit.labels)
+        step()
+    return ranked
+
+
+def rank_catalogue(subject: Subject, units: Iterable[Unit], histories: Mapping[str, Timeline], step: Step) -> Ranked:
+    """The whole catalogue, less the entities of the user's history, ranked for each raw context."""
+    ranked = Ranked()
+    for number, unit in enumerate(units):
+        context = _history(unit, histories)
+        scores = np.array(subject.score(context, None), np.float64)
+        rows = np.array([subject.rows[entity] for entity in unit.entity_ids], np.int64)
+        ranked.logits.append(scores[rows])
+        ranked.labels.append(unit.labels)
+        labels = np.zeros(len(scores))
+        np.maximum.at(labels, rows, unit.labels)
+        allowed = np.ones(len(scores), bool)
+        allowed[[subject.rows[e.entity_id] for e in context.history if e.entity_id in subject.rows]] = False
+        if (labels[allowed] > 0).any():
+            _add_catalogue(ranked, unit, number, scores, labels, allowed)
+        step()
+    return ranked
+
+
+def _add_catalogue(ranked: Ranked, unit: Unit, number: int, scores: Floats, labels: Floats, allowed: Ints) -> None:
+    kept = np.flatnonzero(allowed)
+    values = {"ndcg@10": metrics.ndcg(scores[kept], labels[kept], 10), "recall@30": metrics.recall(scores[kept], labels[kept], 30)}
+    ranked.add(unit, number, **values)
+    ranked.tops.append(kept[metrics.top_k(scores[kept], 10)])
+
+
+def _task_report(
+    task: str, slates: Ranked, whole: Ranked, popularity: NDArray[np.float64], calibration: Calibration | None
+) -> dict[str, object]:
+    report: dict[str, object] = {}
+    catalogue = _catalogue_report(whole, popularity)
+    if slates.groups:
+        report |= _slate_report(slates)
+        if whole.groups:
+            report["catalogue"] = catalogue
+    else:
+        report |= catalogue
+    logits = np.concatenate([*slates.logits, *whole.logits]) if slates.logits or whole.logits else np.zeros(0)
+    labels = np.concatenate([*slates.labels, *whole.labels]) if len(logits) else np.zeros(0)
+    if task == MORE_LIKE_THIS:
+        report["auc"] = metrics.auc(logits, labels)
+    report["ece"] = metrics.ece(calibration.probability(task, logits), labels) if calibration and len(logits) else None
+    return report
+
+
+def _intervals(ranked: Ranked, chosen: NDArray[np.bool_] | None = None) -> dict[str, object]:
+    report: dict[str, object] = {}
+    groups = np.array(ranked.groups, dtype=object)
+    for name, values in ranked.values.items():
+        array = np.array(values)
+        kept = np.isfinite(array) if chosen is None else np.isfinite(array) & chosen
+        if kept.any():
+            value, low, high = metrics.bootstrap_interval(array[kept], groups[kept].tolist())
+            report[name] = {"value": value, "low": low, "high": high}
+    report["rankings"] = len(ranked.groups) if chosen is None else int(chosen.sum())
+    return report
+
+
+def _slate_report(ranked: Ranked) -> dict[str, object]:
+    report = _intervals(ranked)
+    names = sorted(frozenset().union(*ranked.slices))
+    if names:
+        masks = {name: np.array([name in group for group in ranked.slices]) for name in names}
+        report["slices"] = {name: _intervals(ranked, mask) for name, mask in masks.items()}
+    return report
+
+
+def _catalogue_report(ranked: Ranked, popularity: NDArray[np.float64]) -> dict[str, object]:
+    report = _intervals(ranked)
+    if ranked.tops:
+        novelties = [metrics.novelty(top, popularity) for top in ranked.tops]
+        finite = [value for value in novelties if value is not None]
+        report["coverage"] = metrics.coverage(ranked.tops, len(popularity))
+        report["novelty"] = float(np.mean(finite)) if finite else None
+    return report
+
+
+def labelled(ranked: Sequence[Ranked]) -> tuple[Floats, Floats]:
+    """Logits and labels of every labelled row, for calibration."""
+    logits = [part for group in ranked for part in group.logits]
+    labels = [part for group in ranked for part in group.labels]
+    return (np.concatenate(logits), np.concatenate(labels)) if logits else (np.zeros(0), np.zeros(0))
+

@@ -1,0 +1,127 @@
+"""A dataset made ready for one training run: encoded entities, outcome tables, units, encoders. No learning here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from model.config import Config
+from model.data import engagement
+from model.data.dataset import Dataset
+from model.data.encoding import EntityArrays, EntityEncoder
+from model.data.engagement import Engagement
+from model.data.events import Timeline, Unit, timelines, units
+from model.data.imputation import DEFAULT_RULES, Rules
+from model.data.matching import MatchFeatures
+from model.data.records import Records, assemble
+from model.learning.sampling import Sampler
+from model.network.inputs import ContextEncoder
+from model.network.ranker import Ranker, Sizes
+
+Say = Callable[[str], None]
+
+
+@dataclass(slots=True)
+class Prepared:
+    """Everything that a run learns from, and what its artefact will carry."""
+
+    config: Config
+    dataset: Dataset
+    parts: tuple[str, ...]
+    tasks: list[str]
+    ids: list[str]
+    rows: dict[str, int]
+    names: dict[str, str]
+    encoder: EntityEncoder
+    arrays: EntityArrays
+    tables: list[Engagement]
+    users: list[str]
+    countries: list[str]
+    histories: dict[str, Timeline]
+    units: list[Unit]
+    rules: Rules
+    contexts: ContextEncoder
+
+    def records(self, fold: int, vector: np.ndarray | None = None) -> Records:
+        """Records with the outcomes of one table; without vectors they are zeros (the tower is under training)."""
+        width = self.config.network.width
+        zeros = np.zeros((len(self.ids), width), np.float32)
+        return assemble(self.arrays, self.tables[fold], zeros if vector is None else vector)
+
+    def sampler(self) -> Sampler:
+        """Draws the examples."""
+        return Sampler(self.units, self.histories, self.rows, self.names, self.rules, self.config.training)
+
+    def ranker(self) -> Ranker:
+        """A new network of the right sizes."""
+        sizes = Sizes(
+            tasks=len(self.tasks),
+            users=len(self.users),
+            countries=len(self.countries),
+            entities=len(self.ids),
+            features=len(self.contexts.matcher.names),
+            numbers=2 * len(self.encoder.numbers),
+        )
+        return Ranker(self.config.network, sizes)
+
+    def popularity(self) -> np.ndarray:
+        """Positives of each entity in the rows under training. [N]"""
+        positive = part_rows(self.dataset.events, self.parts).filter(pl.col("label") > 0)["entity_id"]
+        return np.bincount([self.rows[entity] for entity in positive], minlength=len(self.ids)).astype(np.float64)
+
+
+def part_rows(events: pl.DataFrame, parts: Collection[str]) -> pl.DataFrame:
+    """The rows of some parts; a table without parts is all training."""
+    if events["part"].null_count() == len(events):
+        return events if "train" in parts else events.clear()
+    return events.filter(pl.col("part").is_in(list(parts)))
+
+
+def prepare(
+    dataset: Dataset,
+    config: Config,
+    tasks: Sequence[str] | None = None,
+    parts: Sequence[str] = ("train",),
+    say: Say = lambda _: None,
+) -> Prepared:
+    """Encode a dataset for training on the rows of `parts`; `tasks` None = all that these rows have."""
+    events = part_rows(dataset.events, parts)
+    if tasks is not None:
+        events = events.filter(pl.col("task").is_in(list(tasks)))
+    if events.is_empty():
+        raise ValueError(f"dataset '{dataset.name}' has no rows for parts {list(parts)} and tasks {tasks or 'all'}")
+    ids = [str(entity["entity_id"]) for entity in dataset.entities]
+    rows = {entity_id: row for row, entity_id in enumerate(ids)}
+    encoder = EntityEncoder.fit(dataset.entities, dataset.columns, config.network, config.seed, say)
+    say("entities")
+    arrays = encoder.encode(dataset.entities)
+    task_names = sorted(events["task"].unique().to_list())
+    users, countries = _distinct(events, "user_id"), _distinct(events, "country")
+    matcher = MatchFeatures(encoder)
+    return Prepared(
+        config, dataset, tuple(parts), task_names, ids, rows, _names(dataset), encoder, arrays,
+        _outcomes(events, rows, config, say), users, countries, timelines(events), units(events),
+        DEFAULT_RULES, ContextEncoder(matcher, task_names, users, countries),
+    )  # fmt: skip
+
+
+def _names(dataset: Dataset) -> dict[str, str]:
+    return {str(entity["entity_id"]): str(entity["display_name"]) for entity in dataset.entities}
+
+
+def _distinct(events: pl.DataFrame, column: str) -> list[str]:
+    return sorted(events[column].drop_nulls().unique().to_list())
+
+
+def _outcomes(events: pl.DataFrame, rows: Mapping[str, int], config: Config, say: Say) -> list[Engagement]:
+    """Outcome tables from the positive rows that carry a user."""
+    positive = events.filter((pl.col("label") > 0) & pl.col("user_id").is_not_null() & (pl.col("task") != "more_like_this"))
+    entities = np.array([rows[entity] for entity in positive["entity_id"]], np.int64)
+    network = config.network
+    return engagement.fit_folds(
+        positive["user_id"].to_list(), entities, len(rows), network.engagement_width, network.engagement_ridge,
+        config.training.folds, config.seed, say,
+    )  # fmt: skip

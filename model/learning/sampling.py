@@ -1,0 +1,170 @@
+"""Draws training examples: a context as it was at one moment, its positives, what was passed over, random entities.
+
+Outcome features are out of fold here, fields are dropped at random, history is strictly earlier than the moment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.config import TrainingConfig
+from model.data.context import HOMEPAGE, Context, HistoryEvent
+from model.data.engagement import fold_of
+from model.data.events import NO_TIME, Timeline, Unit
+from model.data.imputation import Filled, Rules, fill
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float32]
+LATE = 0.5  # moments are drawn as u ** LATE along the positives, so later ones, with more history, come more often
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One context and its C candidates. `shown` False = drawn at random, with its log-Q."""
+
+    filled: Filled
+    events: list[HistoryEvent]
+    rows: Ints  # [C]
+    labels: Floats  # [C]
+    shown: NDArray[np.bool_]  # [C]
+    log_q: Floats  # [C], 0 where shown
+    fold: int  # table of outcomes to use
+
+
+class Negatives:
+    """Draws random entities of one task: half uniformly, half by popularity^0.75. Knows each one's log-Q."""
+
+    def __init__(self, positives: Ints, entity_count: int) -> None:
+        weight = np.bincount(positives, minlength=entity_count).astype(np.float64) ** 0.75
+        share = weight / weight.sum() if weight.sum() else np.full(entity_count, 1 / entity_count)
+        q = 0.5 / entity_count + 0.5 * share
+        self._cumulative = np.cumsum(q)
+        self._log_q = np.log(q * entity_count).astype(np.float32)
+
+    def draw(self, count: int, without: Ints, rng: np.random.Generator) -> tuple[Ints, Floats]:
+        """At most `count` distinct rows outside `without`, and log(q·N) of each."""
+        draws = np.searchsorted(self._cumulative, rng.random(count) * self._cumulative[-1])
+        rows = np.unique(np.minimum(draws, len(self._log_q) - 1))
+        rows = rows[~np.isin(rows, without)]
+        return rows, self._log_q[rows]
+
+
+class Sampler:
+    """Draws the examples of one training run. Deterministic: everything random comes from the generator passed in."""
+
+    def __init__(
+        self,
+        units: Sequence[Unit],
+        histories: Mapping[str, Timeline],
+        rows: Mapping[str, int],
+        names: Mapping[str, str],
+        rules: Rules,
+        config: TrainingConfig,
+    ) -> None:
+        self.histories = histories
+        self.rows = rows
+        self.names = names
+        self.rules = rules
+        self.config = config
+        self.tasks = sorted({unit.context.task for unit in units})
+        self._units = {task: [unit for unit in units if unit.context.task == task] for task in self.tasks}
+        self._weights = {task: _weights(group) for task, group in self._units.items()}
+        self._negatives = {task: Negatives(self._positives(group), len(rows)) for task, group in self._units.items()}
+        self.shares = self._shares()
+
+    def _positives(self, group: Sequence[Unit]) -> Ints:
+        pairs = (zip(unit.entity_ids, unit.labels, strict=True) for unit in group)
+        return np.array([self.rows[entity] for unit in pairs for entity, label in unit if label > 0], np.int64)
+
+    def _shares(self) -> dict[str, int]:
+        """Contexts a step of each task: p ~ n^exponent over the number of positives."""
+        sizes = {task: sum(float((u.labels > 0).sum()) for u in group) for task, group in self._units.items()}
+        powers = {task: size**self.config.task_exponent for task, size in sizes.items()}
+        total = sum(powers.values())
+        return {task: max(2, round(self.config.contexts_per_step * p / total)) for task, p in powers.items()}
+
+    def draw(self, task: str, rng: np.random.Generator) -> list[Example]:
+        """The examples of one task for one step."""
+        group = self._units[task]
+        picks = np.searchsorted(self._weights[task], rng.random(self.shares[task]) * self._weights[task][-1])
+        return [self._example(group[min(pick, len(group) - 1)], rng) for pick in picks]
+
+    def _example(self, unit: Unit, rng: np.random.Generator) -> Example:
+        chosen, moment = self._slate(unit, rng) if unit.slate else self._moment(unit, rng)
+        context = self._context(unit, chosen, moment, rng)
+        filled = self._forget(fill(context, self.rules, self.names.get), rng)
+        shown = np.array([self.rows[unit.entity_ids[i]] for i in chosen], np.int64)
+        known = np.array([self.rows[entity] for entity in unit.entity_ids], np.int64)
+        if unit.context.task == HOMEPAGE:
+            known = np.concatenate([known, [self.rows[event.entity_id] for event in context.history]]).astype(np.int64)
+        count = self.config.negatives // 4 if unit.slate else self.config.negatives
+        rows, log_q = self._negatives[unit.context.task].draw(count, known, rng)
+        return Example(
+            filled,
+            list(filled.context.history),
+            np.concatenate([shown, rows]),
+            np.concatenate([unit.labels[chosen], np.zeros(len(rows))]).astype(np.float32),
+            np.arange(len(shown) + len(rows)) < len(shown),
+            np.concatenate([np.zeros(len(shown), np.float32), log_q]),
+            self._fold(unit.context.user_id),
+        )
+
+    def _fold(self, user_id: str | None) -> int:
+        return self.config.folds if user_id is None else fold_of(user_id, self.config.folds)
+
+    def _slate(self, unit: Unit, rng: np.random.Generator) -> tuple[Ints, int]:
+        """Rows of a slate, at most `slate` of them, positives first; its moment is its earliest time."""
+        order = rng.permutation(len(unit.labels))
+        order = order[np.argsort(unit.labels[order] <= 0, kind="stable")]
+        return order[: self.config.slate], int(unit.times.min())
+
+    def _moment(self, unit: Unit, rng: np.random.Generator) -> tuple[Ints, int]:
+        """A moment along the positives, and what was engaged or passed over from then on."""
+        positive = np.flatnonzero(unit.labels > 0)
+        if not len(positive):
+            return np.flatnonzero(unit.labels <= 0)[:1], int(unit.times.max())
+        positive = positive[np.argsort(unit.times[positive], kind="stable")]
+        pick = int(len(positive) * rng.random() ** LATE)
+        moment = int(unit.times[positive[pick]])
+        later = positive[unit.times[positive] >= moment][: 5 * self.config.positives]
+        passed = np.flatnonzero((unit.labels <= 0) & (unit.times >= moment))
+        taken = [rng.permutation(group)[: self.config.positives] for group in (later, passed)]
+        return np.concatenate(taken), moment
+
+    def _context(self, unit: Unit, chosen: Ints, moment: int, rng: np.random.Generator) -> Context:
+        """The raw context of that moment, with fields dropped at random."""
+        context, config = unit.context, self.config
+        history: Sequence[HistoryEvent] = ()
+        timeline = self.histories.get(context.user_id or "")
+        if timeline is not None and rng.random() >= config.history_dropout:
+            history = timeline.before(moment) if moment != NO_TIME else self._others(timeline, unit, chosen)
+        return replace(
+            context,
+            user_id=None if rng.random() < config.user_dropout else context.user_id,
+            country=None if rng.random() < config.country_dropout else context.country,
+            history=tuple(history),
+        )
+
+    def _others(self, timeline: Timeline, unit: Unit, chosen: Ints) -> list[HistoryEvent]:
+        """Without times, history is whatever the user did beside the rows under training."""
+        under_training = {unit.entity_ids[i] for i in chosen}
+        return [event for event in timeline.events if event.entity_id not in under_training]
+
+    def _forget(self, filled: Filled, rng: np.random.Generator) -> Filled:
+        """Replace an imputed query, or an imputed source, by null at times, so that neither gives the task away."""
+        context = filled.context
+        for field in ("query", "source_entity_id"):
+            imputed = filled.rule_of(field) is not None and getattr(context, field) is not None
+            if imputed and rng.random() < self.config.name_query_dropout:
+                context = replace(context, query=None) if field == "query" else replace(context, source_entity_id=None)
+        return Filled(context, filled.imputed)
+
+
+def _weights(group: Sequence[Unit]) -> NDArray[np.float64]:
+    """Cumulative weight of each unit: the square root of its positives, slates one each."""
+    sizes = [1.0 if unit.slate else float(np.sqrt((unit.labels > 0).sum())) for unit in group]
+    return np.cumsum(np.array(sizes))

@@ -1,0 +1,300 @@
+"""Training: seeded steps over all tasks, best state by validation, resumable. Writes only its own checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from model.config import Config, TrainingConfig
+from model.data.context import Context
+from model.data.events import Unit, timelines, units
+from model.learning import checkpoint
+from model.learning.batches import BatchMaker, TrainingBatch, context_batch
+from model.learning.calibration import Calibration, fit_platt
+from model.learning.evaluation import Ranked, labelled, rank_catalogue, rank_slates
+from model.learning.losses import binary_loss, softmax_loss
+from model.learning.prepared import Prepared, part_rows
+from model.learning.sampling import Sampler
+from model.network.catalogue import CatalogueRanker
+from model.network.ranker import Ranker
+from model.network.scorer import Scorer
+
+Report = Callable[[int, int, str], None]  # step, of steps, a line to show
+
+
+@dataclass(slots=True)
+class History:
+    """What a run went through: losses and validation metrics by step."""
+
+    losses: list[tuple[int, float]] = field(default_factory=list)
+    validations: list[tuple[int, float, dict[str, float]]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Trained:
+    """The best network of a run, its calibration, and how it got there."""
+
+    ranker: Ranker
+    calibration: Calibration
+    history: History
+    best_step: int
+
+
+class NetworkSubject:
+    """A network as `evaluation` sees it: scores are logits."""
+
+    def __init__(self, catalogue: CatalogueRanker) -> None:
+        self.catalogue = catalogue
+        self.rows = catalogue.rows
+
+    def score(self, context: Context, rows: np.ndarray | None) -> np.ndarray:
+        """Logits of the named rows, or of the whole catalogue."""
+        encoded = self.catalogue.encode(self.catalogue.fill(context))
+        return self.catalogue.logits(encoded, rows).astype(np.float64)
+
+
+def subject_of(ranker: Ranker, prepared: Prepared) -> NetworkSubject:
+    """A network over the catalogue that it trains on, with vectors as they are now."""
+    scorer = Scorer(ranker, prepared.contexts)
+    vectors = scorer.vectors(prepared.arrays, range(len(prepared.ids)))
+    records = prepared.records(-1, vectors)
+    return NetworkSubject(CatalogueRanker(scorer, prepared.ids, prepared.names, records, prepared.rules))
+
+
+def steps_for(config: TrainingConfig, prepared: Prepared) -> int:
+    """Steps of a run: as configured, else from the number of positive rows."""
+    if config.steps:
+        return config.steps
+    positives = sum(int((unit.labels > 0).sum()) for unit in prepared.units)
+    return int(np.clip(positives / 20, 200, 2500))
+
+
+def train(
+    prepared: Prepared, steps: int, folder: Path | None = None, resume: bool = False, report: Report = lambda *_: None
+) -> Trained:
+    """Train for `steps` steps. `folder` takes checkpoints; with `resume` a run goes on from the last one."""
+    run = _Run(prepared, steps, report)
+    if resume and folder is not None:
+        run.load(folder)
+    run.loop(folder)
+    return run.finish()
+
+
+class _Run:
+    """The moving parts of one training run."""
+
+    def __init__(self, prepared: Prepared, steps: int, report: Report) -> None:
+        self.prepared, self.steps, self.report = prepared, steps, report
+        self.config: Config = prepared.config
+        torch.manual_seed(self.config.seed)
+        self.sampler: Sampler = prepared.sampler()
+        self.maker = batch_maker(prepared)
+        self.ranker = prepared.ranker()
+        set_feature_scale(self.ranker, self.sampler, self.maker, self.config.seed)
+        self.optimiser, self.schedule = _optimiser(self.ranker, self.config.training, steps)
+        self.validation = Validation(prepared)
+        self.judged = {u.context.task for u in prepared.units if (u.labels <= 0).any()}
+        self.step, self.best_value, self.best_step = 0, -np.inf, 0
+        self.best = _state(self.ranker)
+        self.history = History()
+
+    def loop(self, folder: Path | None) -> None:
+        every = max(1, self.steps // self.config.training.evaluations)
+        for batches in self._prefetched():
+            loss = self._learn(batches)
+            self.step += 1
+            self.history.losses.append((self.step, loss))
+            self.report(self.step, self.steps, f"loss {loss:.3f}")
+            if self.step % every == 0 or self.step == self.steps:
+                self._validate()
+                if folder is not None and self.step < self.steps:
+                    self.save(folder)
+
+    def _prefetched(self) -> Iterator[list[TrainingBatch]]:
+        """Batches from one thread ahead of the learner. Each step has its own generator, so a resumed run agrees."""
+        with ThreadPoolExecutor(1) as pool:
+            ahead = pool.submit(self._batches, self.step) if self.step < self.steps else None
+            while ahead is not None:
+                batches, step = ahead.result(), self.step + 1
+                ahead = pool.submit(self._batches, step) if step < self.steps else None
+                yield batches
+
+    def _batches(self, step: int) -> list[TrainingBatch]:
+        rng = np.random.default_rng([self.config.seed, step])
+        return [self.maker.make(self.sampler.draw(task, rng), rng) for task in self.sampler.tasks]
+
+    def _learn(self, batches: Sequence[TrainingBatch]) -> float:
+        self.ranker.train()
+        torch.manual_seed(self.config.seed * 1_000_003 + self.step)
+        losses = [self._loss(batch, task) for batch, task in zip(batches, self.sampler.tasks, strict=True)]
+        total = torch.stack([loss * len(b.contexts) for loss, b in zip(losses, batches, strict=True)]).sum()
+        loss = total / sum(len(batch.contexts) for batch in batches)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.ranker.parameters(), 1.0)
+        self.optimiser.step()
+        self.schedule.step()
+        return float(loss)
+
+    def _loss(self, batch: TrainingBatch, task: str) -> Tensor:
+        config = self.config.training
+        vectors = self.ranker.entity_vectors(batch.entities)
+        context = context_batch(batch, vectors, self.ranker)
+        encoded, events = self.ranker.encode(context)
+        logits = self.ranker.score_encoded(context, encoded, events, vectors[batch.candidates], batch.features)
+        labelled_rows = batch.mask & batch.shown if task in self.judged else batch.mask
+        query = self.ranker.retrieval_query(context, encoded, batch.liked)
+        dots = query @ torch.cat([vectors, batch.engagement], dim=1).t()
+        return (
+            softmax_loss(logits, batch.labels, batch.mask, batch.log_q)
+            + config.bce_weight * binary_loss(logits, batch.labels, labelled_rows)
+            + config.retrieval_weight * retrieval_loss(dots, batch)
+        )
+
+    def _validate(self) -> None:
+        value, values = self.validation.value(self.ranker)
+        self.history.validations.append((self.step, value, values))
+        self.report(self.step, self.steps, "validation " + "  ".join(f"{k} {v:.4f}" for k, v in values.items()))
+        if value > self.best_value:
+            self.best_value, self.best_step, self.best = value, self.step, _state(self.ranker)
+
+    def finish(self) -> Trained:
+        """The best network, calibrated on validation rows."""
+        self.ranker.load_state_dict(self.best)
+        self.ranker.eval()
+        return Trained(self.ranker, self.validation.calibrate(self.ranker), self.history, self.best_step)
+
+    def save(self, folder: Path) -> None:
+        """Write the whole state of the run."""
+        position = {
+            "step": self.step, "steps": self.steps, "best_step": self.best_step, "best_value": self.best_value,
+            "losses": self.history.losses, "validations": self.history.validations,
+        }  # fmt: skip
+        checkpoint.save(folder, self.ranker.state_dict(), self.best, self.optimiser.state_dict(), position)
+
+    def load(self, folder: Path) -> None:
+        """Go on from a saved state. Raises `CheckpointError` where it belongs to another run."""
+        saved = checkpoint.load(folder, self.optimiser.state_dict())
+        if saved.position["steps"] != self.steps:
+            raise checkpoint.CheckpointError(
+                f"{folder}: the checkpoint is of a run of {saved.position['steps']} steps, this one has {self.steps}"
+            )
+        self.ranker.load_state_dict(saved.network)
+        self.best = saved.best
+        self.optimiser.load_state_dict(saved.optimiser)
+        self.step, self.best_step = saved.position["step"], saved.position["best_step"]
+        self.best_value = saved.position["best_value"]
+        self.history.losses = [tuple(entry) for entry in saved.position["losses"]]
+        self.history.validations = [tuple(entry) for entry in saved.position["validations"]]
+        self.schedule.last_epoch = self.step
+        for group, rate in zip(self.optimiser.param_groups, self.schedule.get_lr(), strict=True):
+            group["lr"] = rate
+
+
+def batch_maker(prepared: Prepared) -> BatchMaker:
+    """The maker of batches over the outcome tables of a prepared dataset."""
+    tables = [prepared.records(fold) for fold in range(len(prepared.tables))]
+    numbers = 2 * len(prepared.encoder.numbers)
+    return BatchMaker(prepared.arrays, tables, prepared.contexts, prepared.rows, numbers, prepared.config)
+
+
+def retrieval_loss(dots: Tensor, batch: TrainingBatch) -> Tensor:
+    """In-batch softmax of the two towers over all entities of the batch; dots [B, U].
+
+    Each entity is corrected by the log of how often the batch holds it (Yi et al. 2019).
+    """
+    labels = torch.zeros_like(dots).scatter_reduce(1, batch.candidates, batch.labels * batch.mask, "amax")
+    counts = torch.zeros(dots.shape[1]).scatter_add(0, batch.candidates.flatten(), batch.mask.flatten().float())
+    log_q = torch.log(counts.clamp(min=0.5)).expand_as(dots)
+    return softmax_loss(dots, labels, torch.ones_like(dots, dtype=torch.bool), log_q)
+
+
+def set_feature_scale(ranker: Ranker, sampler: Sampler, maker: BatchMaker, seed: int) -> None:
+    """Mean and deviation of each match feature over a few steps, tasks counted alike."""
+    rng = np.random.default_rng([seed, 2**31])
+    groups = []
+    for task in sampler.tasks:
+        drawn = [maker.make(sampler.draw(task, rng), rng) for _ in range(4)]
+        groups.append(torch.cat([batch.features[batch.mask] for batch in drawn])[:20_000])
+    mean = torch.stack([group.mean(0) for group in groups]).mean(0)
+    square = torch.stack([(group**2).mean(0) for group in groups]).mean(0)
+    ranker.feature_mean.copy_(mean)
+    ranker.feature_deviation.copy_((square - mean**2).clamp(min=1e-6).sqrt().clamp(min=1e-2))
+
+
+def _optimiser(
+    ranker: Ranker, config: TrainingConfig, steps: int
+) -> tuple[torch.optim.AdamW, torch.optim.lr_scheduler.LambdaLR]:
+    optimiser = torch.optim.AdamW(ranker.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    warm = max(1, steps // 20)
+
+    def share(step: int) -> float:
+        if step < warm:
+            return (step + 1) / warm
+        return 0.5 * (1 + float(np.cos(np.pi * min(1.0, (step - warm) / max(1, steps - warm))))) + 1e-3
+
+    return optimiser, torch.optim.lr_scheduler.LambdaLR(optimiser, share)
+
+
+def _state(ranker: Ranker) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in ranker.state_dict().items()}
+
+
+class Validation:
+    """Ranks validation rows: a sample for choosing the best step, and the labelled rows for calibration."""
+
+    def __init__(self, prepared: Prepared) -> None:
+        self.prepared = prepared
+        events = prepared.dataset.events
+        held = part_rows(events, ("validation",)) if "validation" not in prepared.parts else events.clear()
+        held = held.filter(held["task"].is_in(prepared.tasks))
+        self.histories = timelines(part_rows(events, prepared.parts))
+        self.units = self._sample(units(held))
+
+    def _sample(self, every: list[Unit]) -> list[Unit]:
+        """At most `validation_rankings` slates a task; catalogue rankings cost more, so a quarter of that."""
+        most = self.prepared.config.training.validation_rankings
+        rng = np.random.default_rng([self.prepared.config.seed, 2**31 + 1])
+        chosen: list[Unit] = []
+        for task in self.prepared.tasks:
+            for slate in (True, False):
+                group = [u for u in every if u.context.task == task and u.slate == slate and (u.labels > 0).any()]
+                limit = most if slate else most // 4
+                chosen += [group[i] for i in sorted(rng.permutation(len(group))[:limit])]
+        return chosen
+
+    def rankings(self, ranker: Ranker) -> dict[str, tuple[Ranked, Ranked]]:
+        """Slates and catalogue rankings of each task."""
+        subject = subject_of(ranker, self.prepared)
+        result = {}
+        for task in self.prepared.tasks:
+            mine = [unit for unit in self.units if unit.context.task == task]
+            slates = rank_slates(subject, (u for u in mine if u.slate), self.histories, lambda: None)
+            whole = rank_catalogue(subject, (u for u in mine if not u.slate), self.histories, lambda: None)
+            result[task] = (slates, whole)
+        return result
+
+    def value(self, ranker: Ranker) -> tuple[float, dict[str, float]]:
+        """Mean over tasks of NDCG@10, and each task's own (slates where there are any, else catalogue)."""
+        values = {}
+        for task, (slates, whole) in self.rankings(ranker).items():
+            for label, ranked in ((task, slates), (task if not slates.groups else f"{task} catalogue", whole)):
+                if ranked.groups:
+                    values[label] = float(np.nanmean(ranked.values["ndcg@10"]))
+        main = [value for label, value in values.items() if not label.endswith(" catalogue")]
+        return (float(np.mean(main)) if main else 0.0), values
+
+    def calibrate(self, ranker: Ranker) -> Calibration:
+        """Platt scaling of each task that has both kinds of label in validation."""
+        pairs = {}
+        for task, ranked in self.rankings(ranker).items():
+            logits, labels = labelled(ranked)
+            if len(logits):
+                pairs[task] = fit_platt(logits, labels)
+        return Calibration(pairs)

@@ -1,0 +1,129 @@
+"""From a filled context and records to the tensors of the ranker. The same code feeds training and serving."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from model.data.context import HistoryEvent
+from model.data.imputation import Filled
+from model.data.matching import EncodedQuery, MatchFeatures, Profile, empty_profile
+from model.data.records import Records
+from model.network.ranker import ContextBatch
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedContext:
+    """One context as arrays. `source` holds one record or is None, `history` runs from oldest to newest."""
+
+    task: int
+    user: int
+    country: int
+    missing: tuple[float, ...]
+    query: EncodedQuery
+    source: Records | None
+    history: Records | None
+    kinds: NDArray[np.int64]  # [H]
+    profile: Profile
+
+
+class ContextEncoder:
+    """Knows the tasks, users and countries of an artefact; anything else becomes the learned null."""
+
+    def __init__(
+        self, matcher: MatchFeatures, tasks: Sequence[str], users: Sequence[str], countries: Sequence[str]
+    ) -> None:
+        self.matcher = matcher
+        self.tasks = {name: number for number, name in enumerate(tasks)}
+        self.users = {name: number + 1 for number, name in enumerate(users)}
+        self.countries = {name: number + 1 for number, name in enumerate(countries)}
+
+    def encode(
+        self,
+        filled: Filled,
+        source: Records | None,
+        events: Sequence[HistoryEvent],
+        history: Records | None,
+        engagement_width: int,
+    ) -> EncodedContext:
+        """`history` holds the records of `events`, oldest first; None where there are none."""
+        context = filled.context
+        user = self.users.get(context.user_id or "", 0)
+        country = self.countries.get(context.country or "", 0)
+        missing = (
+            float(context.query is not None),
+            float(filled.rule_of("query") is not None and context.query is not None),
+            float(source is not None),
+            float(filled.rule_of("source_entity_id") is not None and source is not None),
+            float(user > 0),
+            float(country > 0),
+            float(history is not None),
+        )
+        kinds = [2 * self.tasks.get(event.task, 0) + (event.label > 0) for event in events]
+        return EncodedContext(
+            self.tasks[context.task],
+            user,
+            country,
+            missing,
+            self.matcher.encode_query(context.query),
+            source,
+            history,
+            np.array(kinds, np.int64),
+            self._profile(events, history, engagement_width),
+        )
+
+    def _profile(
+        self, events: Sequence[HistoryEvent], history: Records | None, engagement_width: int
+    ) -> Profile:
+        if history is None:
+            return empty_profile(engagement_width, self.matcher.encoder.vectors.width)
+        return self.matcher.encode_history(history, np.array([event.label for event in events], np.float32))
+
+
+def collate(
+    contexts: Sequence[EncodedContext],
+    source: Tensor,
+    history: Tensor,
+    kinds: Tensor,
+    present: Tensor,
+) -> ContextBatch:
+    """Stack B encoded contexts; source [B, D], history [B, H, D], kinds and present [B, H] come padded."""
+    device = source.device
+
+    def stacked(rows: Sequence[object], dtype: torch.dtype) -> Tensor:
+        return torch.as_tensor(np.asarray(rows), dtype=dtype, device=device)
+
+    return ContextBatch(
+        task=stacked([context.task for context in contexts], torch.long),
+        user=stacked([context.user for context in contexts], torch.long),
+        country=stacked([context.country for context in contexts], torch.long),
+        missing=stacked([context.missing for context in contexts], torch.float32),
+        query=stacked([context.query.text for context in contexts], torch.float32),
+        profile=stacked([context.profile.text.ravel() for context in contexts], torch.float32),
+        source=source,
+        history=history,
+        kinds=kinds,
+        present=present,
+    )
+
+
+def serving_batch(context: EncodedContext, width: int, length: int, device: torch.device) -> ContextBatch:
+    """A batch of one context whose vectors come from records; at most `length` newest events."""
+    source = torch.zeros(1, width) if context.source is None else torch.from_numpy(context.source.vector)
+    count = 0 if context.history is None else min(len(context.history), length)
+    history = torch.zeros(1, max(count, 1), width)
+    kinds = torch.zeros(1, max(count, 1), dtype=torch.long)
+    present = torch.zeros(1, max(count, 1), dtype=torch.bool)
+    if context.history is not None:
+        newest = np.ascontiguousarray(context.history.vector[-count:][::-1])
+        history[0] = torch.from_numpy(newest)
+        kinds[0] = torch.from_numpy(np.ascontiguousarray(context.kinds[-count:][::-1]))
+        present[0] = True
+    return collate([context], source.to(device), history.to(device), kinds.to(device), present.to(device))

@@ -1,0 +1,224 @@
+"""The one shared network: entity tower, context tower, crossing, one logit. Reads arrays, knows no strings.
+
+Shapes: B contexts, C candidates, H history events, D width, F match features, T tasks, M missing flags.
+`score` is what serving runs; the entity tower runs once an entity, when its record is made.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from model.config import NetworkConfig
+from model.network.layers import HistoryAttention, ResidualMLP
+
+MISSING = ("query", "query_imputed", "source", "source_imputed", "user", "country", "history")
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Counts that come from the data, not from the configuration."""
+
+    tasks: int
+    users: int
+    countries: int
+    entities: int
+    features: int
+    numbers: int  # static columns the entity tower reads
+
+
+@dataclass(slots=True)
+class EntityBatch:
+    """U entities as the tower reads them."""
+
+    ids: Tensor  # [U] row + 1, 0 = the learned null
+    text: Tensor  # [U, Dt]
+    numbers: Tensor  # [U, numbers]
+    categories: Tensor  # [total]
+    offsets: Tensor  # [U]
+
+
+@dataclass(slots=True)
+class ContextBatch:
+    """B contexts. `source` and `history` are entity vectors; where absent, zeros and a mask."""
+
+    task: Tensor  # [B]
+    user: Tensor  # [B] 0 = the learned null
+    country: Tensor  # [B] 0 = the learned null
+    missing: Tensor  # [B, M] 1 = present
+    query: Tensor  # [B, Dt]
+    profile: Tensor  # [B, 2·Dt]
+    source: Tensor  # [B, D]
+    history: Tensor  # [B, H, D] newest first
+    kinds: Tensor  # [B, H] task · 2 + liked
+    present: Tensor  # [B, H]
+
+
+class EntityTower(nn.Module):
+    """Attributes and id → vector [U, D]."""
+
+    def __init__(self, config: NetworkConfig, sizes: Sizes) -> None:
+        super().__init__()
+        self.id = nn.Embedding(sizes.entities + 1, config.id_width)
+        self.category = nn.EmbeddingBag(config.category_buckets, config.category_width, mode="mean")
+        inputs = config.id_width + config.category_width + config.text_width + sizes.numbers
+        self.mlp = ResidualMLP(inputs, config.tower_hidden, config.width, config.dropout)
+        nn.init.normal_(self.id.weight, std=0.05)
+        nn.init.normal_(self.category.weight, std=0.1)
+
+    def forward(self, entities: EntityBatch) -> Tensor:
+        """[U, D]"""
+        parts = [
+            self.id(entities.ids),
+            self.category(entities.categories, entities.offsets),
+            entities.text * entities.text.shape[1] ** 0.5,
+            entities.numbers,
+        ]
+        vector: Tensor = self.mlp(torch.cat(parts, dim=1))
+        return vector
+
+
+class ContextTower(nn.Module):
+    """Everything known of a context → vector [B, D]."""
+
+    def __init__(self, config: NetworkConfig, sizes: Sizes) -> None:
+        super().__init__()
+        self.task = nn.Embedding(sizes.tasks, 16)
+        self.user = nn.Embedding(sizes.users + 1, config.user_width)
+        self.country = nn.Embedding(sizes.countries + 1, 8)
+        self.null_query = nn.Parameter(torch.zeros(config.text_width))
+        self.null_source = nn.Parameter(torch.zeros(config.width))
+        self.null_history = nn.Parameter(torch.zeros(config.width))
+        inputs = 16 + config.user_width + 8 + len(MISSING) + 3 * config.text_width + 2 * config.width
+        self.mlp = ResidualMLP(inputs, config.tower_hidden, config.width, config.dropout)
+        nn.init.normal_(self.user.weight, std=0.05)
+
+    def forward(self, context: ContextBatch, events: Tensor) -> Tensor:
+        """events [B, H, D] → [B, D]"""
+        has_query, has_source = context.missing[:, :1], context.missing[:, 2:3]
+        parts = [
+            self.task(context.task),
+            self.user(context.user),
+            self.country(context.country),
+            context.missing,
+            torch.where(has_query > 0, context.query * context.query.shape[1] ** 0.5, self.null_query),
+            torch.where(has_source > 0, context.source, self.null_source),
+            self._pooled(events, context.present),
+            context.profile * context.query.shape[1] ** 0.5,
+        ]
+        vector: Tensor = self.mlp(torch.cat(parts, dim=1))
+        return vector
+
+    def _pooled(self, events: Tensor, present: Tensor) -> Tensor:
+        weights = present.to(events.dtype)[:, :, None]
+        mean = (events * weights).sum(1) / weights.sum(1).clamp(min=1)
+        return torch.where(present.any(1)[:, None], mean, self.null_history)
+
+
+class Ranker(nn.Module):
+    """(context, entity) → one logit; and the same two towers as a dot product for retrieval."""
+
+    feature_mean: Tensor
+    feature_deviation: Tensor
+
+    def __init__(self, config: NetworkConfig, sizes: Sizes) -> None:
+        super().__init__()
+        self.config = config
+        self.sizes = sizes
+        self.entity_tower = EntityTower(config, sizes)
+        self.context_tower = ContextTower(config, sizes)
+        self.attention = HistoryAttention(config.width, 2 * sizes.tasks, config.history_length)
+        hidden = config.scorer_hidden
+        self.from_features = nn.Linear(sizes.features + 3, hidden)
+        self.from_entity = nn.Linear(config.width, hidden, bias=False)
+        self.from_context = nn.Linear(config.width, hidden, bias=False)
+        self.from_history = nn.Linear(config.width, hidden, bias=False)
+        self.task_bias = nn.Embedding(sizes.tasks, hidden)
+        self.task_gate = nn.Embedding(sizes.tasks, hidden)
+        self.norm = nn.LayerNorm(hidden)
+        self.second = nn.Linear(hidden, hidden // 2)
+        self.second_gate = nn.Embedding(sizes.tasks, hidden // 2)
+        self.out = nn.Linear(hidden // 2, 1)
+        self.straight = nn.Embedding(sizes.tasks, sizes.features)  # a linear model of the features, per task
+        self.temperature = nn.Parameter(torch.zeros(sizes.tasks))
+        self.engagement_scale = nn.Parameter(torch.zeros(sizes.tasks))
+        self.register_buffer("feature_mean", torch.zeros(sizes.features))
+        self.register_buffer("feature_deviation", torch.ones(sizes.features))
+        for gate in (self.task_gate, self.second_gate, self.straight, self.task_bias):
+            nn.init.zeros_(gate.weight)
+
+    def entity_vectors(self, entities: EntityBatch) -> Tensor:
+        """[U, D]"""
+        vectors: Tensor = self.entity_tower(entities)
+        return vectors
+
+    def encode(self, context: ContextBatch) -> tuple[Tensor, Tensor]:
+        """The context side, once a request: vector [B, D] and event vectors [B, H, D]."""
+        events = self.attention.events(context.history, context.kinds)
+        return self.context_tower(context, events), events
+
+    def score(self, context: ContextBatch, candidates: Tensor, features: Tensor) -> Tensor:
+        """Candidate vectors [B, C, D] and match features [B, C, F] → logits [B, C]."""
+        self._check(context, candidates, features)
+        encoded, events = self.encode(context)
+        return self.score_encoded(context, encoded, events, candidates, features)
+
+    def score_encoded(
+        self, context: ContextBatch, encoded: Tensor, events: Tensor, candidates: Tensor, features: Tensor
+    ) -> Tensor:
+        """The same with the context side at hand."""
+        read = self.attention(candidates, events, context.present)  # [B, C, D]
+        scale = candidates.shape[-1] ** -0.5
+        dots = torch.stack(
+            [
+                (candidates * encoded[:, None]).sum(-1) * scale,
+                (candidates * read).sum(-1) * scale,
+                (candidates * context.source[:, None]).sum(-1) * scale,
+            ],
+            dim=-1,
+        )
+        scaled = ((features - self.feature_mean) / self.feature_deviation).clamp(-6, 6)
+        hidden = (
+            self.from_features(torch.cat([scaled, dots], dim=-1))
+            + self._dropped(self.from_entity(candidates))
+            + self._dropped(self.from_history(read))
+            + (self.from_context(encoded) + self.task_bias(context.task))[:, None]
+        )
+        hidden = functional.gelu(self.norm(hidden)) * self._gate(self.task_gate, context.task)
+        hidden = functional.gelu(self.second(hidden)) * self._gate(self.second_gate, context.task)
+        straight = (scaled * self.straight(context.task)[:, None]).sum(-1)
+        logits: Tensor = self.out(hidden).squeeze(-1) + straight
+        return logits
+
+    def _gate(self, gate: nn.Embedding, task: Tensor) -> Tensor:
+        return 2 * torch.sigmoid(gate(task))[:, None]
+
+    def _dropped(self, hidden: Tensor) -> Tensor:
+        """Training drops the learned side of a candidate at times, so that match features stand on their own."""
+        if not self.training:
+            return hidden
+        keep = torch.rand(hidden.shape[:2], device=hidden.device) > 0.3
+        return hidden * keep[:, :, None]
+
+    def retrieval_query(self, context: ContextBatch, encoded: Tensor, liked: Tensor) -> Tensor:
+        """The context in the one embedding space: [B, D + Dz]; `liked` is its co-engagement profile [B, Dz]."""
+        scale = torch.exp(self.temperature[context.task])[:, None] * encoded.shape[1] ** -0.5
+        return torch.cat([encoded * scale, liked * self.engagement_scale[context.task][:, None]], dim=1)
+
+    def _check(self, context: ContextBatch, candidates: Tensor, features: Tensor) -> None:
+        batch, count, width = candidates.shape
+        if features.shape != (batch, count, self.sizes.features) or width != self.config.width:
+            raise ValueError(
+                f"expected candidates [B, C, {self.config.width}] and features [B, C, {self.sizes.features}], "
+                f"got {tuple(candidates.shape)} and {tuple(features.shape)}"
+            )
+        if context.task.shape != (batch,):
+            raise ValueError(f"expected {batch} contexts, got {tuple(context.task.shape)}")
+
+
+def retrieval_entity(vector: Tensor, engagement: Tensor, inverse: Tensor) -> Tensor:
+    """An entity in the one embedding space: [N, D + Dz], the co-engagement part as EASE weighs it."""
+    return torch.cat([vector, engagement * inverse[:, None]], dim=1)

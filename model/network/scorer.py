@@ -1,0 +1,99 @@
+"""Logits of candidates for one encoded context: match features, then the network. What evaluation and serving run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from model.data.context import HistoryEvent
+from model.data.encoding import EntityArrays, chunks
+from model.data.imputation import Filled
+from model.data.records import Records
+from model.network.inputs import ContextEncoder, EncodedContext, serving_batch
+from model.network.ranker import EntityBatch, Ranker, retrieval_entity
+
+Floats = NDArray[np.float32]
+TOWER_CHUNK = 256  # always this many rows at once: a record then has the same bits whoever computes it
+SCORE_CHUNK = 4096
+
+
+class Scorer:
+    """A ranker with its context encoder. One instance serves one thread."""
+
+    def __init__(self, ranker: Ranker, contexts: ContextEncoder, device: str = "cpu") -> None:
+        self.ranker = ranker.to(device).eval()
+        self.contexts = contexts
+        self.matcher = contexts.matcher
+        self.device = torch.device(device)
+        self.config = ranker.config
+
+    def encode(
+        self, filled: Filled, source: Records | None, events: Sequence[HistoryEvent], history: Records | None
+    ) -> EncodedContext:
+        """The context side; `history` holds the records of `events`, oldest first."""
+        return self.contexts.encode(filled, source, events, history, self.config.engagement_width)
+
+    @torch.inference_mode()
+    def logits(self, context: EncodedContext, candidates: Records) -> Floats:
+        """Logits [C]. A candidate's logit does not depend on the others."""
+        batch = serving_batch(context, self.config.width, self.config.history_length, self.device)
+        encoded, events = self.ranker.encode(batch)
+        parts = []
+        for start, end in chunks(len(candidates), SCORE_CHUNK):
+            part = candidates if end - start == len(candidates) else candidates.take(np.arange(start, end))
+            features = torch.from_numpy(self.matcher(context.query, context.source, context.profile, part))
+            vectors = torch.from_numpy(part.vector)[None].to(self.device)
+            logits = self.ranker.score_encoded(batch, encoded, events, vectors, features[None].to(self.device))
+            parts.append(logits[0].cpu().numpy())
+        return np.concatenate(parts) if parts else np.zeros(0, np.float32)
+
+    @torch.inference_mode()
+    def retrieval_query(self, context: EncodedContext) -> Floats:
+        """The context in the embedding space of retrieval. [D + Dz]"""
+        batch = serving_batch(context, self.config.width, self.config.history_length, self.device)
+        encoded, _ = self.ranker.encode(batch)
+        liked = torch.from_numpy(retrieval_profile(context))[None].to(self.device)
+        return self.ranker.retrieval_query(batch, encoded, liked)[0].cpu().numpy()
+
+    @torch.inference_mode()
+    def vectors(self, arrays: EntityArrays, rows: Sequence[int]) -> Floats:
+        """Entity vectors [N, D] of encoded entities; `rows` are catalogue rows, -1 = not in training."""
+        total = len(rows)
+        parts = []
+        for start in range(0, total, TOWER_CHUNK):
+            taken = np.arange(start, start + TOWER_CHUNK) % total  # the last chunk is filled up
+            ids = np.asarray(rows, np.int64)[taken] + 1
+            batch = entity_batch(arrays.take(taken), ids, self.number_columns, self.device)
+            parts.append(self.ranker.entity_vectors(batch).cpu().numpy()[: min(TOWER_CHUNK, total - start)])
+        return np.concatenate(parts) if parts else np.zeros((0, self.config.width), np.float32)
+
+    @property
+    def number_columns(self) -> int:
+        """How many static columns the entity tower reads."""
+        return self.ranker.sizes.numbers
+
+
+def retrieval_profile(context: EncodedContext) -> Floats:
+    """What retrieval asks the co-engagement space for: the recent history, and the source where there is one."""
+    profile = context.profile.liked[1]
+    return profile if context.source is None else profile + context.source.engagement[0]
+
+
+def retrieval_matrix(records: Records) -> Floats:
+    """All entities in the embedding space of retrieval. [N, D + Dz]"""
+    parts = (torch.from_numpy(part) for part in (records.vector, records.engagement, records.inverse))
+    return retrieval_entity(*parts).numpy()
+
+
+def entity_batch(arrays: EntityArrays, ids: NDArray[np.int64], numbers: int, device: torch.device) -> EntityBatch:
+    """Encoded entities as tensors; ids [U], 0 = the learned null."""
+    return EntityBatch(
+        torch.from_numpy(ids).to(device),
+        torch.from_numpy(arrays.text).to(device),
+        torch.from_numpy(arrays.static[:, :numbers]).to(device),
+        torch.from_numpy(arrays.categories.values.astype(np.int64)).to(device),
+        torch.from_numpy(arrays.categories.offsets[:-1]).to(device),
+    )
