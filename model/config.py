@@ -33,6 +33,7 @@ class NetworkConfig:
     history_length: int = 50  # H: events that attention reads
     profile_length: int = 200  # events that the co-engagement profile reads
     dropout: float = 0.1
+    learned_dropout: float = 0.5  # candidates whose learned side (ids, vectors) a step drops; 1 = match features only
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,20 +45,20 @@ class TrainingConfig:
     negatives: int = 64  # random entities a context
     positives: int = 4  # at most, of a context that is not a judged slate
     slate: int = 32  # at most, judged candidates a context
-    learning_rate: float = 2e-3
+    learning_rate: float = 4e-3
     weight_decay: float = 1e-2
     bce_weight: float = 0.3
     retrieval_weight: float = 0.3
     task_exponent: float = 0.5  # tasks are sampled with p ~ n^exponent
     id_dropout: float = 0.3
     cold_dropout: float = 0.1  # entities that a step treats as never engaged
-    user_dropout: float = 0.3
+    user_dropout: float = 0.6
     history_dropout: float = 0.1
     country_dropout: float = 0.2
     name_query_dropout: float = 0.3  # imputed queries and sources replaced by null
     folds: int = 5
-    evaluations: int = 8
-    validation_rankings: int = 400  # at most, per task and evaluation
+    evaluations: int = 6
+    validation_rankings: int = 480  # at most, per task and evaluation
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import polars as pl
@@ -38,6 +38,7 @@ EXTRA_PREFIXES = ("context.", "candidate.")
 MAX_REJECTED = 0.01
 
 _EXPECTED = {TEXT: "a string", CATEGORIES: "a list of strings", NUMBER: "a finite number"}
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)  # a line that is no JSON of ours
 _LINE = "line"  # column of the line number while a file is being checked
 
 # DatasetError               the dataset cannot be used; the message is one line
@@ -127,15 +128,13 @@ def _data_file(path: Path, stem: str) -> Path:
 
 def _read_about(path: Path) -> dict[str, object]:
     if not path.is_dir():
-        raise MissingFileError(
-            f"{path}: expected a dataset folder, found {'a file' if path.exists() else 'nothing'}"
-        )
+        raise MissingFileError(f"{path}: expected a dataset folder, found {'a file' if path.exists() else 'nothing'}")
     file = path / "dataset.json"
     if not file.is_file():
         return {}
     try:
         return msgspec.json.decode(file.read_bytes(), type=dict[str, object])
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise FileFormatError(f"{file.name}: expected a JSON object: {error}") from error
 
 
@@ -158,8 +157,8 @@ def shown(value: object) -> str:
     """A value inside an error message: JSON, at most 40 characters."""
     try:
         text = json.dumps(value, ensure_ascii=True, default=str)
-    except ValueError:
-        text = repr(value)
+    except (ValueError, RecursionError):
+        text = f"<{type(value).__name__}>"
     return text if len(text) <= 40 else f"{text[:37]}..."
 
 
@@ -228,7 +227,7 @@ def _entity_rows(file: Path) -> tuple[list[tuple[int, dict[str, object]]], list[
     for number, line in _lines(file):
         try:
             rows.append((number, decoder.decode(line)))
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except UNREADABLE:
             rejected.append(Rejected(file.name, number, *_why_not_object(line)))
     return rows, rejected
 
@@ -288,9 +287,7 @@ def conform(events: pl.DataFrame) -> pl.DataFrame:
     return events.select(*contract, *extras)
 
 
-def check_events(
-    events: pl.DataFrame, file: str, known: Iterable[object]
-) -> tuple[pl.DataFrame, list[Rejected]]:
+def check_events(events: pl.DataFrame, file: str, known: Iterable[object]) -> tuple[pl.DataFrame, list[Rejected]]:
     """Split rows into good ones and rejected ones by their values.
 
     `events` has conforming columns and may have one named `line` (else rows count from 1). `known` = the
@@ -300,9 +297,7 @@ def check_events(
         events = events.with_row_index(_LINE, offset=1)
     catalogue = pl.Series("known", list(known), dtype=pl.String).implode()
     rules = _value_rules(catalogue)
-    bad = pl.coalesce(
-        pl.when(broken.fill_null(True)).then(pl.lit(rule)) for rule, (_, broken) in rules.items()
-    )
+    bad = pl.coalesce(pl.when(broken.fill_null(True)).then(pl.lit(rule)) for rule, (_, broken) in rules.items())
     marked = events.with_columns(bad.alias("broken_rule"))
     rejected = [
         _rejected_by(file, row, row["broken_rule"], rules[row["broken_rule"]][0])
@@ -320,10 +315,7 @@ def _value_rules(catalogue: pl.Series) -> dict[str, tuple[str, pl.Expr]]:
     known = pl.lit(catalogue)
     filled = "a string that is not empty"
     return {
-        **{
-            f"{name}:1": (filled, pl.col(name).str.len_bytes() == 0)
-            for name in ("ranking_id", "task", "entity_id")
-        },
+        **{f"{name}:1": (filled, pl.col(name).str.len_bytes() == 0) for name in ("ranking_id", "task", "entity_id")},
         **{
             f"{name}:1": (filled, optional(name, pl.col(name).str.len_bytes() > 0))
             for name in ("user_id", "country", "source_entity_id")
@@ -361,9 +353,7 @@ def _read_parquet(file: Path) -> pl.DataFrame:
     try:
         return pl.read_parquet(file)
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise FileFormatError(
-            f"{file.name}: expected a Parquet file: {str(error).splitlines()[0]}"
-        ) from error
+        raise FileFormatError(f"{file.name}: expected a Parquet file: {str(error).splitlines()[0]}") from error
 
 
 def _typed(frame: pl.DataFrame, file: str) -> pl.DataFrame:
@@ -372,18 +362,12 @@ def _typed(frame: pl.DataFrame, file: str) -> pl.DataFrame:
         _refuse_unknown(name, file)
     for name in REQUIRED:
         if name not in frame.columns:
-            raise FileFormatError(
-                f"{file}, column {name}: expected this column, found {', '.join(frame.columns)}"
-            )
+            raise FileFormatError(f"{file}, column {name}: expected this column, found {', '.join(frame.columns)}")
     for name, have in frame.schema.items():
         want = EVENT_SCHEMA.get(name, pl.String if have == pl.String else pl.Float64)
         if not (have == pl.Null or have == want or (have.is_numeric() and want != pl.String)):
             raise FileFormatError(f"{file}, column {name}: expected {want}, got {have}")
-    extras = [
-        pl.col(n).cast(pl.Float64)
-        for n, t in frame.schema.items()
-        if n not in EVENT_SCHEMA and t.is_numeric()
-    ]
+    extras = [pl.col(n).cast(pl.Float64) for n, t in frame.schema.items() if n not in EVENT_SCHEMA and t.is_numeric()]
     return conform(frame.with_columns(extras)).with_row_index(_LINE, offset=1)
 
 
@@ -393,23 +377,24 @@ def _refuse_unknown(name: str, file: str) -> None:
         raise FileFormatError(f"{file}, column {name}: expected {expected}, got an unknown name")
 
 
+_WHOLE = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]  # what an Int64 column holds
 _FIELDS: list[tuple[str, Any, Any]] = [
     ("ranking_id", str, msgspec.NODEFAULT),
-    ("timestamp", int | None, None),
+    ("timestamp", _WHOLE | None, None),
     ("task", str, msgspec.NODEFAULT),
     ("user_id", str | None, None),
     ("query", str | None, None),
     ("country", str | None, None),
     ("source_entity_id", str | None, None),
     ("entity_id", str, msgspec.NODEFAULT),
-    ("position", int | None, None),
+    ("position", _WHOLE | None, None),
     ("label", float, msgspec.NODEFAULT),
     ("part", str | None, None),
     ("slice", str | None, None),
 ]
 _WANTED = {
     str: "a string",
-    int | None: "a whole number or null",
+    _WHOLE | None: "a whole number or null",
     str | None: "a string or null",
     float: "a number",
 }
@@ -419,9 +404,7 @@ def _line_decoder(extras: Sequence[str]) -> msgspec.json.Decoder[Any]:
     """A decoder of one event line; `extras` are further columns, whose fields are named x0, x1, …"""
     fields = [*_FIELDS, *((f"x{i}", str | float | None, None) for i in range(len(extras)))]
     rename = {f"x{i}": name for i, name in enumerate(extras)}
-    row: Any = msgspec.defstruct(
-        "EventLine", fields, kw_only=True, rename=rename, forbid_unknown_fields=True, gc=False
-    )
+    row: Any = msgspec.defstruct("EventLine", fields, kw_only=True, rename=rename, forbid_unknown_fields=True, gc=False)
     return msgspec.json.Decoder(row)
 
 
@@ -433,13 +416,13 @@ def _read_event_lines(file: Path) -> tuple[pl.DataFrame, list[Rejected]]:
     for number, line in _lines(file):
         try:
             row = decoder.decode(line)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except UNREADABLE:
             if new := _new_extras(line, extras, file.name):
                 extras += new
                 decoder = _line_decoder(extras)
             try:
                 row = decoder.decode(line)
-            except (msgspec.MsgspecError, UnicodeDecodeError):
+            except UNREADABLE:
                 rejected.append(Rejected(file.name, number, *_why_not_event(line)))
                 continue
         numbers.append(number)
@@ -482,7 +465,7 @@ def _decodes(value: object, kind: Any) -> bool:
         str(value).encode()  # a lone surrogate has no UTF-8
     except (msgspec.ValidationError, UnicodeEncodeError):
         return False
-    return not isinstance(value, int) or -(2**63) <= value < 2**63
+    return True
 
 
 def _to_frame(
@@ -494,7 +477,7 @@ def _to_frame(
         series.append(pl.Series(name, [getattr(row, name) for row in rows], dtype=dtype))
     mixed: dict[int, Rejected] = {}
     for name, index in sorted((name, index) for index, name in enumerate(extras)):
-        values = [getattr(row, f"x{index}") for row in rows]
+        values = [getattr(row, f"x{index}", None) for row in rows]
         series.append(_extra_series(file, name, values, numbers, mixed))
     rejected.extend(mixed.values())
     return pl.DataFrame(series).filter(~pl.col(_LINE).is_in(list(mixed)))
@@ -548,9 +531,7 @@ def write_dataset(
     write_rejected(path, rejected)
     counts = {"entities": len(entities), "events": events.height, "rejected": len(rejected)}
     about = {"name": name, **meta, "columns": types, "counts": counts}
-    (path / "dataset.json").write_text(
-        json.dumps(about, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
+    (path / "dataset.json").write_text(json.dumps(about, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def write_rejected(path: Path, rejected: Sequence[Rejected]) -> None:

@@ -52,9 +52,7 @@ class EntityArrays:
 
     def take(self, rows: Ints) -> EntityArrays:
         """The named rows."""
-        return EntityArrays(
-            self.static[rows], self.text[rows], self.tokens.take(rows), self.categories.take(rows)
-        )
+        return EntityArrays(self.static[rows], self.text[rows], self.tokens.take(rows), self.categories.take(rows))
 
 
 def text_values(value: object) -> list[str]:
@@ -96,8 +94,8 @@ class EntityEncoder:
         config: NetworkConfig,
         seed: int,
         say: Callable[[str], None] = lambda _: None,
-    ) -> EntityEncoder:
-        """Learn vocabulary, text vectors and number scales from a catalogue."""
+    ) -> tuple[EntityEncoder, EntityArrays]:
+        """Learn vocabulary, text vectors and number scales from a catalogue, and encode it."""
         fields = field_names(columns)
         say(f"vocabulary of {len(entities):,} entities")
         split = [_split_fields(entity, fields, columns) for entity in entities]
@@ -106,13 +104,11 @@ class EntityEncoder:
         vectors = TextVectors.fit(bags, config.text_buckets, config.text_width, seed, say)
         numbers = [_fit_number(name, entities) for name, kind in columns.items() if kind == "number"]
         category_columns = [name for name, kind in columns.items() if kind == "categories"]
-        seen = {
-            code
-            for entity in entities
-            for code in _categories(entity, category_columns, config.category_buckets)
-        }
+        seen = {code for entity in entities for code in _categories(entity, category_columns, config.category_buckets)}
         known = np.array(sorted(seen), np.uint32)
-        return cls(columns, vocabulary, vectors, numbers, known, config.category_buckets)
+        encoder = cls(columns, vocabulary, vectors, numbers, known, config.category_buckets)
+        say("entities")
+        return encoder, encoder._arrays(entities, split, bags)
 
     @property
     def static_names(self) -> list[str]:
@@ -130,15 +126,17 @@ class EntityEncoder:
     def encode(self, entities: Sequence[Entity]) -> EntityArrays:
         """Encode N entities; attributes that training did not know are left out."""
         split = [_split_fields(entity, self.fields, self.columns) for entity in entities]
+        bags = [_bag(document, self.vectors.table.shape[0]) for document in split]
+        return self._arrays(entities, split, bags)
+
+    def _arrays(
+        self, entities: Sequence[Entity], split: Sequence[list[list[str]]], bags: Sequence[Bag]
+    ) -> EntityArrays:
         codes = [self._codes(document) for document in split]
-        text = [self.vectors.vector(_bag(document, self.vectors.table.shape[0])) for document in split]
+        text = [self.vectors.vector(bag) for bag in bags]
         static = [self._static(*row) for row in zip(entities, split, codes, strict=True)]
         categories = [
-            [
-                code
-                for code in _categories(entity, self._category_columns, self.category_buckets)
-                if code in self._known
-            ]
+            [code for code in _categories(entity, self._category_columns, self.category_buckets) if code in self._known]
             for entity in entities
         ]
         return EntityArrays(
@@ -206,12 +204,7 @@ def _split_fields(entity: Entity, fields: Sequence[str], columns: Mapping[str, s
         if kind in ("text", "categories"):
             bit = place.get(name, place.get("other", 0))
             document[bit].extend(word for part in text_values(value) for word in words(part))
-        elif (
-            kind == "number"
-            and isinstance(value, (int, float))
-            and 1000 <= value < 3000
-            and value == int(value)
-        ):
+        elif kind == "number" and isinstance(value, (int, float)) and 1000 <= value < 3000 and value == int(value):
             document[-1].append(str(int(value)))  # years, as people type them
     return document
 
@@ -240,9 +233,7 @@ def _categories(entity: Entity, columns: Sequence[str], buckets: int) -> list[in
 
 
 def _fit_number(name: str, entities: Sequence[Entity]) -> NumberColumn:
-    values = np.array(
-        [v for e in entities if isinstance(v := e.get(name), (int, float)) and np.isfinite(v)], float
-    )
+    values = np.array([v for e in entities if isinstance(v := e.get(name), (int, float)) and np.isfinite(v)], float)
     if not len(values):
         return NumberColumn(name, False, 0.0, 1.0)
     logarithm = bool(values.min() >= 0 and values.max() > 20 * max(float(np.median(values)), 1e-9))

@@ -32,12 +32,13 @@ class Engagement:
     inverse: Floats
     popularity: Floats
 
-    def extended(self, count: int) -> Engagement:
-        """The same with `count` more entities that nobody has engaged with."""
+    def take(self, rows: Ints) -> Engagement:
+        """The named entities; row -1 stands for one that nobody has engaged with."""
+        known = rows >= 0
         return Engagement(
-            np.pad(self.vectors, ((0, count), (0, 0))),
-            np.pad(self.inverse, (0, count), constant_values=1.0),
-            np.pad(self.popularity, (0, count)),
+            self.vectors[rows] * known[:, None],
+            np.where(known, self.inverse[rows], np.float32(1.0)),
+            self.popularity[rows] * known,
         )
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 
-def truncated_svd(matrix: Tensor, rank: int, seed: int, iterations: int = 6) -> tuple[Tensor, Tensor]:
+def truncated_svd(matrix: Tensor, rank: int, seed: int, iterations: int = 4) -> tuple[Tensor, Tensor]:
     """The `rank` largest singular values [r] and right singular vectors [n, r] of a sparse COO matrix [m, n].
 
     Fewer where the matrix has no more. Source: Halko, Martinsson, Tropp (2011), algorithm 4.4.

@@ -21,7 +21,11 @@ FALLBACK = "*"  # tasks that the table does not name
 _NULLS = {"user_id": ("null_user",), "country": ("null_country",)}
 DEFAULT_RULES: Rules = {
     SEARCH: {"source_entity_id": ("null_source",), "query": ("null_query",), **_NULLS},
-    MORE_LIKE_THIS: {"source_entity_id": ("required",), "query": ("source_display_name", "null_query"), **_NULLS},
+    MORE_LIKE_THIS: {
+        "source_entity_id": ("required",),
+        "query": ("source_display_name", "null_query"),
+        **_NULLS,
+    },
     HOMEPAGE: {
         "source_entity_id": ("last_engaged_entity", "null_source"),
         "query": ("row_title", "last_engaged_display_name", "null_query"),

@@ -8,6 +8,7 @@ alone. Each depends on the context and one entity, never on the other candidates
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from model.data.vocabulary import FIELD_BITS, TRIGRAM
 
 Floats = NDArray[np.float32]
 MAX_QUERY_WORDS = 24
+QUERIES_KEPT = 2**14  # encoded queries, about 1 KB each
 _PREFIX_SLOT = MAX_QUERY_WORDS + 1
 _TRIGRAM_SLOT = MAX_QUERY_WORDS + 2
 _FIELD_MASK = (1 << FIELD_BITS) - 1
@@ -61,6 +63,7 @@ class MatchFeatures:
         self._name_trigrams = names.index("name_trigrams")
         self._norms = slice(names.index("norm_display_name"), len(names))
         self._numbers = len(encoder.numbers)
+        self.encode_query = lru_cache(QUERIES_KEPT)(self._encode_query)
 
     @property
     def names(self) -> list[str]:
@@ -85,12 +88,12 @@ class MatchFeatures:
             *lexical, *name, *whole, "query_text",
             *source, *distances, *pair,
             *history, *lengths,
-            *self.encoder.static_names[: 2 * self._numbers + 3], "popularity", "never_engaged",
+            *self.encoder.static_names[: 2 * self._numbers + 3], "engaged_count", "never_engaged",
         ]  # fmt: skip
 
     # ---- contexts -------------------------------------------------------------------------------------------
 
-    def encode_query(self, query: str | None) -> EncodedQuery:
+    def _encode_query(self, query: str | None) -> EncodedQuery:
         """Words, weights and text vector of a query; a null query is empty."""
         distinct = tuple(dict.fromkeys(words(query or "")))[:MAX_QUERY_WORDS]
         weights = np.array([self.vocabulary.weight(word) for word in distinct], np.float32)
@@ -107,11 +110,7 @@ class MatchFeatures:
         z, text = history.engagement[liked], history.text[liked]
         passed = history.engagement[labels <= 0]
         profile = np.stack([z.sum(0), recent @ z, z[-3:].sum(0)]) if len(liked) else np.zeros((3, z.shape[1]))
-        texts = (
-            np.stack([text.mean(0), recent @ text / recent.sum()])
-            if len(liked)
-            else np.zeros((2, text.shape[1]))
-        )
+        texts = np.stack([text.mean(0), recent @ text / recent.sum()]) if len(liked) else np.zeros((2, text.shape[1]))
         return Profile(
             profile.astype(np.float32),
             np.asarray(passed.sum(0), np.float32),
@@ -207,7 +206,11 @@ class MatchFeatures:
         dot = candidates.engagement @ source.engagement[0]
         lengths = np.linalg.norm(candidates.engagement, axis=1) * np.linalg.norm(source.engagement[0])
         pair = np.stack(
-            [candidates.text @ source.text[0], dot * candidates.inverse, dot / np.maximum(lengths, 1e-6)],
+            [
+                candidates.text @ source.text[0],
+                ease_scale(dot * candidates.inverse),
+                dot / np.maximum(lengths, 1e-6),
+            ],
             axis=1,
         )
         overlap = self._overlap(source, candidates)
@@ -225,10 +228,7 @@ class MatchFeatures:
         owner = np.searchsorted(candidates.tokens.offsets, places, "right") - 1
         weight, mask = self._squares[codes[places] >> FIELD_BITS], shared[places]
         sums = np.stack(
-            [
-                np.bincount(owner, weight * (mask >> bit & 1), len(candidates))
-                for bit in range(len(self.fields))
-            ],
+            [np.bincount(owner, weight * (mask >> bit & 1), len(candidates)) for bit in range(len(self.fields))],
             axis=1,
         )
         norms = candidates.static[:, self._norms] * source.static[0, self._norms]
@@ -250,8 +250,14 @@ def _history_features(profile: Profile, candidates: Records) -> NDArray[np.float
     lengths = np.linalg.norm(candidates.engagement, axis=1) * np.linalg.norm(profile.liked[0])
     cosine = scores[:, 0] / np.maximum(lengths, 1e-6)
     return np.concatenate(
-        [scores * candidates.inverse[:, None], cosine[:, None], candidates.text @ profile.text.T], axis=1
+        [ease_scale(scores * candidates.inverse[:, None]), cosine[:, None], candidates.text @ profile.text.T],
+        axis=1,
     )
+
+
+def ease_scale(scores: Floats) -> Floats:
+    """EASE scores span three decades; this keeps their order and gives each decade room."""
+    return np.asarray(np.arcsinh(100 * scores), np.float32)
 
 
 def empty_profile(engagement_width: int, text_width: int) -> Profile:

@@ -113,9 +113,7 @@ def _hash_ranks(rankings: pl.DataFrame) -> list[pl.Series]:
     moved = _texts_of(texts, rankings["unseen"] & anonymous)
     ranks = []
     timed = (~anonymous & rankings["timestamp"].is_not_null()).to_list()
-    columns = zip(
-        texts, rankings["source_entity_id"], rankings["ranking_id"], rankings["unseen"], timed, strict=True
-    )
+    columns = zip(texts, rankings["source_entity_id"], rankings["ranking_id"], rankings["unseen"], timed, strict=True)
     for text, source, ranking, unseen, has_time in columns:
         if unseen or text in moved:
             ranks.append(_RANK[TEST])

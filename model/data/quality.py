@@ -67,9 +67,7 @@ def _errors(dataset: Dataset) -> list[str]:
 
 def _warnings(events: pl.DataFrame) -> list[str]:
     found = []
-    sourceless = events.filter(
-        (pl.col("task") == MORE_LIKE_THIS) & pl.col("source_entity_id").is_null()
-    ).height
+    sourceless = events.filter((pl.col("task") == MORE_LIKE_THIS) & pl.col("source_entity_id").is_null()).height
     if sourceless:
         found.append(f"{sourceless} rows of task more_like_this have no source_entity_id: the task needs it")
     if cut := rankings_in_several_parts(events):
@@ -121,7 +119,7 @@ def describe(dataset: Dataset) -> dict[str, object]:
 
 
 def task_counts(events: pl.DataFrame) -> dict[str, dict[str, dict[str, float]]]:
-    """Task → part ("all" and those that occur; null is "none") → rows, rankings, users, entities, positives."""
+    """Task → part ("all" and those that occur; null is "none") → rows, rankings, users, entities …"""
     parts = events.with_columns(pl.col("part").fill_null("none"))
     both = pl.concat([parts, parts.with_columns(pl.lit("all").alias("part"))])
     rows = both.group_by("task", "part").agg(
@@ -185,15 +183,13 @@ def jensen_shannon_bits(first: Mapping[str, int], second: Mapping[str, int]) -> 
 
 
 def repeated_contexts(events: pl.DataFrame) -> dict[str, float]:
-    """Task → % of positive test pairs that are positive in training too: a context, whoever asks, and an entity.
+    """Task → % of positive test pairs that are positive in training too: a context and an entity.
 
-    The context is query and source; where there is neither, the user.
+    The context is query and source, whoever asks; where there is neither, the user.
     """
     keys = ["task", "query", "source_entity_id", "user_id", "entity_id"]
     bare = pl.col("query").is_null() & pl.col("source_entity_id").is_null()
-    positives = events.filter(pl.col("label") > 0).with_columns(
-        pl.when(bare).then("user_id").alias("user_id")
-    )
+    positives = events.filter(pl.col("label") > 0).with_columns(pl.when(bare).then("user_id").alias("user_id"))
     test = positives.filter(pl.col("part") == TEST).select(keys).unique()
     train = positives.filter(pl.col("part") == TRAIN).select(keys).unique()
     seen = test.join(train, on=keys, how="semi", nulls_equal=True)
@@ -210,14 +206,11 @@ def missing_context(events: pl.DataFrame) -> dict[str, dict[str, float]]:
     fields = [*CONTEXT_FIELDS, *extras]
     rows = events.group_by("task").agg(pl.col(fields).null_count(), pl.len().alias("rows")).sort("task")
     return {
-        row["task"]: {name: _percent(row[name], row["rows"]) for name in fields}
-        for row in rows.iter_rows(named=True)
+        row["task"]: {name: _percent(row[name], row["rows"]) for name in fields} for row in rows.iter_rows(named=True)
     }
 
 
-def missing_attributes(
-    entities: Sequence[Mapping[str, object]], columns: Mapping[str, str]
-) -> dict[str, float]:
+def missing_attributes(entities: Sequence[Mapping[str, object]], columns: Mapping[str, str]) -> dict[str, float]:
     """Attribute → % of entities without it (or with an empty text or list)."""
     used = [name for name, kind in columns.items() if kind != IGNORE]
     empty = {name: sum(entity.get(name) in (None, "", []) for entity in entities) for name in used}

@@ -7,14 +7,14 @@ float32 inverse, popularity · float32 static [S] · uint32 tokens. Where the by
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model.data.encoding import EntityArrays
 from model.data.engagement import Engagement
-from model.data.ragged import Ints, Ragged
+from model.data.ragged import Ints, Ragged, concatenate
 
 Floats = NDArray[np.float32]
 
@@ -42,6 +42,16 @@ class Records:
         """The named records."""
         parts = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "tokens"}
         return Records(**{name: array[rows] for name, array in parts.items()}, tokens=self.tokens.take(rows))
+
+    def without_tokens(self) -> Records:
+        """The same records, cheaper to take from: what a history needs."""
+        return replace(self, tokens=Ragged(np.zeros_like(self.tokens.offsets), self.tokens.values[:0]))
+
+    def joined(self, other: Records) -> Records:
+        """These records, then the others."""
+        names = [f.name for f in fields(self) if f.name != "tokens"]
+        arrays = {name: np.concatenate([getattr(self, name), getattr(other, name)]) for name in names}
+        return Records(**arrays, tokens=concatenate([self.tokens, other.tokens]))
 
 
 def assemble(arrays: EntityArrays, engagement: Engagement, vector: Floats) -> Records:

@@ -62,7 +62,7 @@ def simulate(
 
     `queries` search slates of 10, `users` × `events_per_user` homepage rows. `overlap` = share of entities
     that occur in both search and recommendation, 0 … 1; the others are split between the two. The same
-    arguments write the same files. Raises `ValueError` for a world that is too small or an overlap outside 0 … 1.
+    arguments write the same files. Raises `ValueError` for too few entities or an overlap outside 0 … 1.
     """
     if entities < 4 * clusters or not 0 <= overlap <= 1:
         wanted = f"{4 * clusters} entities or more and an overlap in 0 … 1"
@@ -84,9 +84,7 @@ def simulate(
 # ── the world ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def make_world(
-    entities: int, users: int, overlap: float, clusters: int, chance: np.random.Generator
-) -> World:
+def make_world(entities: int, users: int, overlap: float, clusters: int, chance: np.random.Generator) -> World:
     """Draw entities, their popularity, and the tastes of users (two clusters each)."""
     cluster = np.arange(entities) % clusters
     ranks = chance.permutation(entities) + 1.0
@@ -175,9 +173,7 @@ def search_rows(world: World, queries: int, chance: np.random.Generator) -> Iter
     for number in range(queries):
         user = number // 2 % len(world.tastes) if number % 2 else None
         hour = int(chance.integers(HOURS))
-        who = (
-            {} if user is None else _of_user(world, user, START_MS + 60_000 * user + 3_600_000 * hour + 1_000)
-        )
+        who = {} if user is None else _of_user(world, user, START_MS + 60_000 * user + 3_600_000 * hour + 1_000)
         query, relevant, others = _search(world, draw, chance)
         slate = [(index, 1.0) for index in relevant] + [(index, 0.0) for index in others]
         for place, row in enumerate(chance.permutation(len(slate)).tolist(), start=1):

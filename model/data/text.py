@@ -6,6 +6,8 @@ import re
 import unicodedata
 import zlib
 from collections.abc import Iterator
+from functools import lru_cache
+from itertools import pairwise
 
 _WORD = re.compile(r"\w+")
 _APOSTROPHE = re.compile(r"(?<=\w)['’‘`](?=\w)")
@@ -47,6 +49,7 @@ def trigrams(text_words: list[str]) -> set[str]:
     return {padded[i : i + 3] for i in range(len(padded) - 2)}
 
 
+@lru_cache(maxsize=2**18)
 def stable_hash(text: str) -> int:
     """A 32-bit hash that is the same in every process and version (Python's own is not)."""
     return zlib.crc32(text.encode("utf-8", "surrogatepass"))
@@ -55,7 +58,7 @@ def stable_hash(text: str) -> int:
 def pieces(text_words: list[str], character_grams: bool) -> Iterator[str]:
     """Words, word pairs and, where asked for, character 3- to 5-grams of a text, for hashing."""
     yield from text_words
-    for first, second in zip(text_words, text_words[1:], strict=False):
+    for first, second in pairwise(text_words):
         yield f"{first} {second}"
     if character_grams:
         for word in text_words:

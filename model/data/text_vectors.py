@@ -44,7 +44,12 @@ class TextVectors:
 
     @classmethod
     def fit(
-        cls, bags: Sequence[Bag], buckets: int, width: int, seed: int, say: Callable[[str], None] = lambda _: None
+        cls,
+        bags: Sequence[Bag],
+        buckets: int,
+        width: int,
+        seed: int,
+        say: Callable[[str], None] = lambda _: None,
     ) -> TextVectors:
         """Learn the table from the bags of all entities."""
         say(f"text vectors of {len(bags):,} entities")
@@ -59,7 +64,7 @@ class TextVectors:
         matrix = torch.sparse_coo_tensor(
             indices, torch.from_numpy(values), (len(bags), buckets), check_invariants=False
         ).coalesce()
-        singular, vectors = truncated_svd(matrix, width, seed, iterations=3)
+        singular, vectors = truncated_svd(matrix, width, seed, iterations=2)
         damped = vectors / singular.clamp(min=1e-6).sqrt()  # evens out the first, all too general directions
         table = np.zeros((buckets, width), np.float16)
         table[:, : damped.shape[1]] = (damped.numpy() * idf[:, None] * 8.0).astype(np.float16)

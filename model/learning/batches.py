@@ -37,8 +37,7 @@ class TrainingBatch:
     source: Tensor  # [B] index, -1 = none
     history: Tensor  # [B, H] index, newest first, -1 = padding
     kinds: Tensor  # [B, H]
-    liked: Tensor  # [B, Dz] co-engagement profile for retrieval
-    engagement: Tensor  # [U, Dz] co-engagement of the entities, as EASE weighs it
+    affinity: Tensor  # [B, C] co-engagement of each candidate, as retrieval weighs it
 
 
 class BatchMaker:
@@ -50,6 +49,7 @@ class BatchMaker:
     ) -> None:  # fmt: skip
         self.arrays = arrays
         self.tables = tables
+        self.light = [table.without_tokens() for table in tables]
         self.contexts = contexts
         self.rows = rows
         self.numbers = numbers
@@ -64,7 +64,6 @@ class BatchMaker:
         candidates = _padded([example.rows for example in examples], -1, np.int64)
         used = np.unique(np.concatenate([candidates.ravel(), history.ravel(), source]))
         used = used[used >= 0]
-        table = self.tables[-1]
         return TrainingBatch(
             encoded,
             self._entities(used, rng),
@@ -77,17 +76,18 @@ class BatchMaker:
             torch.from_numpy(np.where(source >= 0, np.searchsorted(used, source), -1)),
             torch.from_numpy(np.where(history >= 0, np.searchsorted(used, history), -1)),
             torch.from_numpy(kinds),
-            torch.from_numpy(np.stack([retrieval_profile(context) for context in encoded])),
-            torch.from_numpy(table.engagement[used] * table.inverse[used, None]),
+            torch.from_numpy(
+                _padded([self._affinity(*pair) for pair in zip(examples, encoded, strict=True)], 0, np.float32)
+            ),
         )
 
     def _encode(self, example: Example) -> EncodedContext:
         table = self.tables[example.fold]
-        events = example.events[-self.config.network.profile_length :]
-        rows = np.array([self.rows[event.entity_id] for event in events], np.int64)
+        length = self.config.network.profile_length
+        events, rows = example.events[-length:], example.event_rows[-length:]
         source_row = self._source_row(example)
         source = table.take(np.array([source_row])) if source_row >= 0 else None
-        history = table.take(rows) if len(rows) else None
+        history = self.light[example.fold].take(rows) if len(rows) else None
         return self.contexts.encode(example.filled, source, events, history, self.config.network.engagement_width)
 
     def _source_row(self, example: Example) -> int:
@@ -98,12 +98,14 @@ class BatchMaker:
         cold = rng.random(len(example.rows)) < self.config.training.cold_dropout
         return self.contexts.matcher(context.query, context.source, context.profile, without_outcomes(candidates, cold))
 
+    def _affinity(self, example: Example, context: EncodedContext) -> NDArray[np.float32]:
+        table = self.tables[example.fold]
+        scores = table.engagement[example.rows] @ retrieval_profile(context) * table.inverse[example.rows]
+        return np.asarray(scores, np.float32)
+
     def _histories(self, examples: Sequence[Example], encoded: Sequence[EncodedContext]) -> tuple[Ints, Ints]:
         length = self.config.network.history_length
-        rows = [
-            np.array([self.rows[event.entity_id] for event in example.events[-length:]][::-1], np.int64)
-            for example in examples
-        ]
+        rows = [example.event_rows[-length:][::-1] for example in examples]
         kinds = [context.kinds[-length:][::-1] for context in encoded]
         return _padded(rows, -1, np.int64, at_least=1), _padded(kinds, 0, np.int64, at_least=1)
 

@@ -115,7 +115,10 @@ def rank_catalogue(subject: Subject, units: Iterable[Unit], histories: Mapping[s
 
 def _add_catalogue(ranked: Ranked, unit: Unit, number: int, scores: Floats, labels: Floats, allowed: Ints) -> None:
     kept = np.flatnonzero(allowed)
-    values = {"ndcg@10": metrics.ndcg(scores[kept], labels[kept], 10), "recall@30": metrics.recall(scores[kept], labels[kept], 30)}
+    values = {
+        "ndcg@10": metrics.ndcg(scores[kept], labels[kept], 10),
+        "recall@30": metrics.recall(scores[kept], labels[kept], 30),
+    }
     ranked.add(unit, number, **values)
     ranked.tops.append(kept[metrics.top_k(scores[kept], 10)])
 
@@ -169,11 +172,3 @@ def _catalogue_report(ranked: Ranked, popularity: NDArray[np.float64]) -> dict[s
         report["coverage"] = metrics.coverage(ranked.tops, len(popularity))
         report["novelty"] = float(np.mean(finite)) if finite else None
     return report
-
-
-def labelled(ranked: Sequence[Ranked]) -> tuple[Floats, Floats]:
-    """Logits and labels of every labelled row, for calibration."""
-    logits = [part for group in ranked for part in group.logits]
-    labels = [part for group in ranked for part in group.labels]
-    return (np.concatenate(logits), np.concatenate(labels)) if logits else (np.zeros(0), np.zeros(0))
-

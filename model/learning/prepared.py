@@ -95,9 +95,7 @@ def prepare(
         raise ValueError(f"dataset '{dataset.name}' has no rows for parts {list(parts)} and tasks {tasks or 'all'}")
     ids = [str(entity["entity_id"]) for entity in dataset.entities]
     rows = {entity_id: row for row, entity_id in enumerate(ids)}
-    encoder = EntityEncoder.fit(dataset.entities, dataset.columns, config.network, config.seed, say)
-    say("entities")
-    arrays = encoder.encode(dataset.entities)
+    encoder, arrays = EntityEncoder.fit(dataset.entities, dataset.columns, config.network, config.seed, say)
     task_names = sorted(events["task"].unique().to_list())
     users, countries = _distinct(events, "user_id"), _distinct(events, "country")
     matcher = MatchFeatures(encoder)
@@ -118,7 +116,9 @@ def _distinct(events: pl.DataFrame, column: str) -> list[str]:
 
 def _outcomes(events: pl.DataFrame, rows: Mapping[str, int], config: Config, say: Say) -> list[Engagement]:
     """Outcome tables from the positive rows that carry a user."""
-    positive = events.filter((pl.col("label") > 0) & pl.col("user_id").is_not_null() & (pl.col("task") != "more_like_this"))
+    positive = events.filter(
+        (pl.col("label") > 0) & pl.col("user_id").is_not_null() & (pl.col("task") != "more_like_this")
+    )
     entities = np.array([rows[entity] for entity in positive["entity_id"]], np.int64)
     network = config.network
     return engagement.fit_folds(

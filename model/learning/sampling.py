@@ -19,6 +19,7 @@ from model.data.imputation import Filled, Rules, fill
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
+POOL = 4  # one step draws this many times `negatives`, and its contexts share them: fewer entities to encode
 LATE = 0.5  # moments are drawn as u ** LATE along the positives, so later ones, with more history, come more often
 
 
@@ -27,11 +28,12 @@ class Example:
     """One context and its C candidates. `shown` False = drawn at random, with its log-Q."""
 
     filled: Filled
-    events: list[HistoryEvent]
+    events: Sequence[HistoryEvent]
+    event_rows: Ints
     rows: Ints  # [C]
     labels: Floats  # [C]
     shown: NDArray[np.bool_]  # [C]
-    log_q: Floats  # [C], 0 where shown
+    log_q: Floats  # [C], 0 where shown and throughout a slate, which is not a sample of the catalogue
     fold: int  # table of outcomes to use
 
 
@@ -43,14 +45,16 @@ class Negatives:
         share = weight / weight.sum() if weight.sum() else np.full(entity_count, 1 / entity_count)
         q = 0.5 / entity_count + 0.5 * share
         self._cumulative = np.cumsum(q)
-        self._log_q = np.log(q * entity_count).astype(np.float32)
+        self._log_q = np.log(q).astype(np.float32)
 
-    def draw(self, count: int, without: Ints, rng: np.random.Generator) -> tuple[Ints, Floats]:
-        """At most `count` distinct rows outside `without`, and log(q·N) of each."""
+    def draw(self, count: int, rng: np.random.Generator) -> Ints:
+        """`count` rows, drawn with q; some may be equal."""
         draws = np.searchsorted(self._cumulative, rng.random(count) * self._cumulative[-1])
-        rows = np.unique(np.minimum(draws, len(self._log_q) - 1))
-        rows = rows[~np.isin(rows, without)]
-        return rows, self._log_q[rows]
+        return np.asarray(np.minimum(draws, len(self._log_q) - 1), np.int64)
+
+    def log_q(self, rows: Ints, draws: int) -> Floats:
+        """Log of how often `draws` draws are expected to give each row."""
+        return self._log_q[rows] + np.float32(np.log(draws))
 
 
 class Sampler:
@@ -75,6 +79,7 @@ class Sampler:
         self._weights = {task: _weights(group) for task, group in self._units.items()}
         self._negatives = {task: Negatives(self._positives(group), len(rows)) for task, group in self._units.items()}
         self.shares = self._shares()
+        self._marks = np.zeros(len(rows), bool)  # scratch
 
     def _positives(self, group: Sequence[Unit]) -> Ints:
         pairs = (zip(unit.entity_ids, unit.labels, strict=True) for unit in group)
@@ -91,27 +96,39 @@ class Sampler:
         """The examples of one task for one step."""
         group = self._units[task]
         picks = np.searchsorted(self._weights[task], rng.random(self.shares[task]) * self._weights[task][-1])
-        return [self._example(group[min(pick, len(group) - 1)], rng) for pick in picks]
+        pool = self._negatives[task].draw(POOL * self.config.negatives, rng)
+        return [self._example(group[min(pick, len(group) - 1)], pool, rng) for pick in picks]
 
-    def _example(self, unit: Unit, rng: np.random.Generator) -> Example:
+    def _example(self, unit: Unit, pool: Ints, rng: np.random.Generator) -> Example:
         chosen, moment = self._slate(unit, rng) if unit.slate else self._moment(unit, rng)
         context = self._context(unit, chosen, moment, rng)
         filled = self._forget(fill(context, self.rules, self.names.get), rng)
         shown = np.array([self.rows[unit.entity_ids[i]] for i in chosen], np.int64)
-        known = np.array([self.rows[entity] for entity in unit.entity_ids], np.int64)
-        if unit.context.task == HOMEPAGE:
-            known = np.concatenate([known, [self.rows[event.entity_id] for event in context.history]]).astype(np.int64)
+        event_rows = np.array([self.rows[event.entity_id] for event in context.history], np.int64)
         count = self.config.negatives // 4 if unit.slate else self.config.negatives
-        rows, log_q = self._negatives[unit.context.task].draw(count, known, rng)
+        rows = self._outside(np.unique(rng.choice(pool, count)), unit, event_rows)
+        log_q = self._negatives[unit.context.task].log_q(rows, count) * (not unit.slate)
         return Example(
             filled,
-            list(filled.context.history),
+            context.history,
+            event_rows,
             np.concatenate([shown, rows]),
             np.concatenate([unit.labels[chosen], np.zeros(len(rows))]).astype(np.float32),
             np.arange(len(shown) + len(rows)) < len(shown),
             np.concatenate([np.zeros(len(shown), np.float32), log_q]),
             self._fold(unit.context.user_id),
         )
+
+    def _outside(self, rows: Ints, unit: Unit, event_rows: Ints) -> Ints:
+        """Random rows less those that the unit, or on the homepage the history, knows."""
+        known = np.array([self.rows[entity] for entity in unit.entity_ids], np.int64)
+        self._marks[known] = True
+        if unit.context.task == HOMEPAGE:
+            self._marks[event_rows] = True
+        outside = rows[~self._marks[rows]]
+        self._marks[known] = False
+        self._marks[event_rows] = False
+        return outside
 
     def _fold(self, user_id: str | None) -> int:
         return self.config.folds if user_id is None else fold_of(user_id, self.config.folds)

@@ -17,7 +17,7 @@ from model.data.events import Unit, timelines, units
 from model.learning import checkpoint
 from model.learning.batches import BatchMaker, TrainingBatch, context_batch
 from model.learning.calibration import Calibration, fit_platt
-from model.learning.evaluation import Ranked, labelled, rank_catalogue, rank_slates
+from model.learning.evaluation import Ranked, rank_catalogue, rank_slates
 from model.learning.losses import binary_loss, softmax_loss
 from model.learning.prepared import Prepared, part_rows
 from model.learning.sampling import Sampler
@@ -76,7 +76,11 @@ def steps_for(config: TrainingConfig, prepared: Prepared) -> int:
 
 
 def train(
-    prepared: Prepared, steps: int, folder: Path | None = None, resume: bool = False, report: Report = lambda *_: None
+    prepared: Prepared,
+    steps: int,
+    folder: Path | None = None,
+    resume: bool = False,
+    report: Report = lambda *_: None,
 ) -> Trained:
     """Train for `steps` steps. `folder` takes checkpoints; with `resume` a run goes on from the last one."""
     run = _Run(prepared, steps, report)
@@ -140,25 +144,26 @@ class _Run:
         torch.nn.utils.clip_grad_norm_(self.ranker.parameters(), 1.0)
         self.optimiser.step()
         self.schedule.step()
-        return float(loss)
+        return float(loss.detach())
 
     def _loss(self, batch: TrainingBatch, task: str) -> Tensor:
         config = self.config.training
         vectors = self.ranker.entity_vectors(batch.entities)
         context = context_batch(batch, vectors, self.ranker)
         encoded, events = self.ranker.encode(context)
-        logits = self.ranker.score_encoded(context, encoded, events, vectors[batch.candidates], batch.features)
+        candidates = vectors[batch.candidates]
+        logits = self.ranker.score_encoded(context, encoded, events, candidates, batch.features)
+        near = self.ranker.retrieval_logits(context, encoded, candidates, batch.affinity)
         labelled_rows = batch.mask & batch.shown if task in self.judged else batch.mask
-        query = self.ranker.retrieval_query(context, encoded, batch.liked)
-        dots = query @ torch.cat([vectors, batch.engagement], dim=1).t()
         return (
             softmax_loss(logits, batch.labels, batch.mask, batch.log_q)
             + config.bce_weight * binary_loss(logits, batch.labels, labelled_rows)
-            + config.retrieval_weight * retrieval_loss(dots, batch)
+            + config.retrieval_weight * softmax_loss(near, batch.labels, batch.mask, batch.log_q)
         )
 
     def _validate(self) -> None:
         value, values = self.validation.value(self.ranker)
+        value = value if values else float(self.step)  # nothing to choose by: the last state is the best
         self.history.validations.append((self.step, value, values))
         self.report(self.step, self.steps, "validation " + "  ".join(f"{k} {v:.4f}" for k, v in values.items()))
         if value > self.best_value:
@@ -204,17 +209,6 @@ def batch_maker(prepared: Prepared) -> BatchMaker:
     return BatchMaker(prepared.arrays, tables, prepared.contexts, prepared.rows, numbers, prepared.config)
 
 
-def retrieval_loss(dots: Tensor, batch: TrainingBatch) -> Tensor:
-    """In-batch softmax of the two towers over all entities of the batch; dots [B, U].
-
-    Each entity is corrected by the log of how often the batch holds it (Yi et al. 2019).
-    """
-    labels = torch.zeros_like(dots).scatter_reduce(1, batch.candidates, batch.labels * batch.mask, "amax")
-    counts = torch.zeros(dots.shape[1]).scatter_add(0, batch.candidates.flatten(), batch.mask.flatten().float())
-    log_q = torch.log(counts.clamp(min=0.5)).expand_as(dots)
-    return softmax_loss(dots, labels, torch.ones_like(dots, dtype=torch.bool), log_q)
-
-
 def set_feature_scale(ranker: Ranker, sampler: Sampler, maker: BatchMaker, seed: int) -> None:
     """Mean and deviation of each match feature over a few steps, tasks counted alike."""
     rng = np.random.default_rng([seed, 2**31])
@@ -255,17 +249,18 @@ class Validation:
         held = part_rows(events, ("validation",)) if "validation" not in prepared.parts else events.clear()
         held = held.filter(held["task"].is_in(prepared.tasks))
         self.histories = timelines(part_rows(events, prepared.parts))
-        self.units = self._sample(units(held))
+        self.every = units(held)
+        self.units = self._sample(self.every)
 
     def _sample(self, every: list[Unit]) -> list[Unit]:
-        """At most `validation_rankings` slates a task; catalogue rankings cost more, so a quarter of that."""
+        """At most `validation_rankings` slates a task; catalogue rankings cost more, so an eighth of that."""
         most = self.prepared.config.training.validation_rankings
         rng = np.random.default_rng([self.prepared.config.seed, 2**31 + 1])
         chosen: list[Unit] = []
         for task in self.prepared.tasks:
             for slate in (True, False):
                 group = [u for u in every if u.context.task == task and u.slate == slate and (u.labels > 0).any()]
-                limit = most if slate else most // 4
+                limit = most if slate else most // 8
                 chosen += [group[i] for i in sorted(rng.permutation(len(group))[:limit])]
         return chosen
 
@@ -284,17 +279,22 @@ class Validation:
         """Mean over tasks of NDCG@10, and each task's own (slates where there are any, else catalogue)."""
         values = {}
         for task, (slates, whole) in self.rankings(ranker).items():
-            for label, ranked in ((task, slates), (task if not slates.groups else f"{task} catalogue", whole)):
+            for label, ranked in (
+                (task, slates),
+                (task if not slates.groups else f"{task} catalogue", whole),
+            ):
                 if ranked.groups:
                     values[label] = float(np.nanmean(ranked.values["ndcg@10"]))
         main = [value for label, value in values.items() if not label.endswith(" catalogue")]
         return (float(np.mean(main)) if main else 0.0), values
 
     def calibrate(self, ranker: Ranker) -> Calibration:
-        """Platt scaling of each task that has both kinds of label in validation."""
+        """Platt scaling of each task on all its labelled validation rows; needs both kinds of label."""
+        subject = subject_of(ranker, self.prepared)
         pairs = {}
-        for task, ranked in self.rankings(ranker).items():
-            logits, labels = labelled(ranked)
-            if len(logits):
-                pairs[task] = fit_platt(logits, labels)
+        for task in self.prepared.tasks:
+            mine = (unit for unit in self.every if unit.context.task == task)
+            ranked = rank_slates(subject, mine, self.histories, lambda: None)
+            if ranked.logits:
+                pairs[task] = fit_platt(np.concatenate(ranked.logits), np.concatenate(ranked.labels))
         return Calibration(pairs)

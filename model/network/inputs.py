@@ -79,9 +79,7 @@ class ContextEncoder:
             self._profile(events, history, engagement_width),
         )
 
-    def _profile(
-        self, events: Sequence[HistoryEvent], history: Records | None, engagement_width: int
-    ) -> Profile:
+    def _profile(self, events: Sequence[HistoryEvent], history: Records | None, engagement_width: int) -> Profile:
         if history is None:
             return empty_profile(engagement_width, self.matcher.encoder.vectors.width)
         return self.matcher.encode_history(history, np.array([event.label for event in events], np.float32))

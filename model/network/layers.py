@@ -12,9 +12,7 @@ class ResidualMLP(nn.Module):
     def __init__(self, inputs: int, hidden: int, outputs: int, dropout: float) -> None:
         super().__init__()
         self.enter = nn.Linear(inputs, hidden)
-        self.body = nn.Sequential(
-            nn.LayerNorm(hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, hidden)
-        )
+        self.body = nn.Sequential(nn.LayerNorm(hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, hidden))
         self.leave = nn.Sequential(nn.LayerNorm(hidden), nn.Linear(hidden, outputs))
 
     def forward(self, values: Tensor) -> Tensor:

@@ -180,9 +180,9 @@ class Ranker(nn.Module):
             ],
             dim=-1,
         )
-        scaled = ((features - self.feature_mean) / self.feature_deviation).clamp(-6, 6)
+        scaled = torch.asinh((features - self.feature_mean) / self.feature_deviation)  # long tails keep their order
         hidden = (
-            self.from_features(torch.cat([scaled, dots], dim=-1))
+            self.from_features(torch.cat([scaled, self._dropped(dots)], dim=-1))
             + self._dropped(self.from_entity(candidates))
             + self._dropped(self.from_history(read))
             + (self.from_context(encoded) + self.task_bias(context.task))[:, None]
@@ -198,10 +198,16 @@ class Ranker(nn.Module):
 
     def _dropped(self, hidden: Tensor) -> Tensor:
         """Training drops the learned side of a candidate at times, so that match features stand on their own."""
+        rate = self.config.learned_dropout
         if not self.training:
-            return hidden
-        keep = torch.rand(hidden.shape[:2], device=hidden.device) > 0.3
+            return hidden if rate < 1 else torch.zeros_like(hidden)
+        keep = torch.rand(hidden.shape[:2], device=hidden.device) >= rate
         return hidden * keep[:, :, None]
+
+    def retrieval_logits(self, context: ContextBatch, encoded: Tensor, candidates: Tensor, liked: Tensor) -> Tensor:
+        """Dot products of the retrieval space; candidates [B, C, D], liked [B, C] = co-engagement → [B, C]."""
+        query = self.retrieval_query(context, encoded, liked[:, :1])[:, : candidates.shape[-1]]
+        return (candidates * query[:, None]).sum(-1) + liked * self.engagement_scale[context.task][:, None]
 
     def retrieval_query(self, context: ContextBatch, encoded: Tensor, liked: Tensor) -> Tensor:
         """The context in the one embedding space: [B, D + Dz]; `liked` is its co-engagement profile [B, Dz]."""

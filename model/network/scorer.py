@@ -79,7 +79,7 @@ class Scorer:
 def retrieval_profile(context: EncodedContext) -> Floats:
     """What retrieval asks the co-engagement space for: the recent history, and the source where there is one."""
     profile = context.profile.liked[1]
-    return profile if context.source is None else profile + context.source.engagement[0]
+    return profile if context.source is None else np.asarray(profile + context.source.engagement[0], np.float32)
 
 
 def retrieval_matrix(records: Records) -> Floats:

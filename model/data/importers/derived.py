@@ -16,7 +16,7 @@ from typing import Protocol
 import polars as pl
 
 from model.data.context import HOMEPAGE, MORE_LIKE_THIS
-from model.data.dataset import conform
+from model.data.dataset import PARTS, conform
 from model.data.importers.titles import article_free, franchise_of
 from model.data.parts import TRAIN, fraction
 
@@ -26,9 +26,7 @@ SHRINKAGE = 10.0  # shared fans at which a cosine counts half
 LEAST_SHARED_FANS = 4
 LEAST_ASSOCIATION = 0.15
 LEAST_LIFT = 3.0
-PAIR_REPEATS = (
-    4  # users that may give the same pair: keeps the few best-known pairs from being most of the task
-)
+PAIR_REPEATS = 4  # users that may give the same pair: keeps the few best-known pairs from being most of the task
 CO_LIKE_LIMIT = 8_000  # pairs of one part
 
 CONTENT_LIMIT = 15_000
@@ -290,3 +288,19 @@ def content_events(pairs: Sequence[tuple[str, str]]) -> pl.DataFrame:
             schema_overrides={"label": pl.Float64},
         )
     )
+
+
+def without_reversals(events: pl.DataFrame) -> pl.DataFrame:
+    """Content events with parts, less each pair whose reverse is in a later part (train < validation < test).
+
+    Content pairs are symmetric: a held-out pair that training holds turned round would be no test.
+    """
+    place = pl.col("part").replace_strict(list(PARTS), [0, 1, 2], return_dtype=pl.Int8)
+    reverse = events.select(
+        pl.col("entity_id").alias("source_entity_id"),
+        pl.col("source_entity_id").alias("entity_id"),
+        place.alias("reverse_place"),
+    )
+    joined = events.join(reverse, on=["source_entity_id", "entity_id"], how="left", maintain_order="left")
+    kept = pl.col("reverse_place").is_null() | (pl.col("reverse_place") <= place)
+    return joined.filter(kept).drop("reverse_place")

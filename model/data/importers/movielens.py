@@ -91,9 +91,7 @@ def _table(folder: Path, name: str, required: bool = False) -> pl.DataFrame:
     try:
         return pl.read_csv(file, columns=list(columns), schema_overrides=schema).select(columns)
     except pl.exceptions.PolarsError as error:
-        raise FileFormatError(
-            f"{name}: expected the columns {', '.join(columns)}: {_first_line(error)}"
-        ) from error
+        raise FileFormatError(f"{name}: expected the columns {', '.join(columns)}: {_first_line(error)}") from error
 
 
 def _first_line(error: Exception) -> str:
@@ -109,7 +107,7 @@ def rating_events(ratings: pl.DataFrame, entity_ids: dict[int, str], prefix: str
     user, movie = pl.col("userId").cast(pl.String), pl.col("movieId").cast(pl.String)
     return conform(
         ratings.select(
-            pl.format("{}r-{}-{}", pl.lit(prefix), user, movie).alias("ranking_id"),
+            pl.format("{}r-{}-{}-{}", pl.lit(prefix), user, movie, "timestamp").alias("ranking_id"),
             (pl.col("timestamp") * 1000).alias("timestamp"),
             pl.lit(HOMEPAGE).alias("task"),
             pl.format("{}-{}", pl.lit(prefix), user).alias("user_id"),

@@ -20,6 +20,7 @@ from model.data.dataset import (
     CATEGORIES,
     NUMBER,
     TEXT,
+    UNREADABLE,
     DatasetError,
     FileFormatError,
     MissingFileError,
@@ -35,6 +36,7 @@ from model.data.importers.derived import (
     content_events,
     content_pairs,
     likes_of,
+    without_reversals,
 )
 from model.data.importers.movielens import (
     Film,
@@ -140,9 +142,7 @@ def import_movies(
 # ── reading ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _read(
-    movielens: Path | None, movie_search: Path | None, wikipedia: Path | None, say: Progress
-) -> Sources:
+def _read(movielens: Path | None, movie_search: Path | None, wikipedia: Path | None, say: Progress) -> Sources:
     sources = Sources()
     if movielens is not None:
         say("reading MovieLens")
@@ -165,7 +165,7 @@ def _json_rows(file: Path, kind: type[Row], rejected: list[Rejected]) -> list[Ro
     for number, line in enumerate(_unzipped(file).splitlines(), start=1):
         try:
             rows.append(decoder.decode(line))
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             rejected.append(Rejected(file.name, number, None, str(error)))
     return rows
 
@@ -200,9 +200,7 @@ def film_entities(sources: Sources) -> list[Entity]:
         films.setdefault(film.entity_id, []).append(film)
     searched = {f"tmdb-{film.id}": film for film in sources.search_films}
     ids = list(dict.fromkeys([*searched, *films]))
-    return [
-        _entity(entity_id, searched.get(entity_id), films.get(entity_id, []), sources) for entity_id in ids
-    ]
+    return [_entity(entity_id, searched.get(entity_id), films.get(entity_id, []), sources) for entity_id in ids]
 
 
 def _entity(entity_id: str, searched: SearchFilm | None, films: Sequence[Film], sources: Sources) -> Entity:
@@ -256,9 +254,7 @@ def _from_wikipedia(row: Extract | None) -> Entity:
 # ── events ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def film_events(
-    sources: Sources, entities: Sequence[Entity], say: Progress
-) -> tuple[pl.DataFrame, list[Rejected]]:
+def film_events(sources: Sources, entities: Sequence[Entity], say: Progress) -> tuple[pl.DataFrame, list[Rejected]]:
     """All events with parts, and the rows that name a film nobody knows."""
     ids = [entity["entity_id"] for entity in entities]
     frames, rejected = [], []
@@ -269,7 +265,7 @@ def film_events(
     events = assign_parts(pl.concat(frames), unseen_share=UNSEEN_SHARE)
     say("deriving more-like-this pairs")
     liked = co_like_events(co_like_pairs(likes_of(events)))
-    alike = assign_parts(content_events(content_pairs(film_contents(entities))))
+    alike = without_reversals(assign_parts(content_events(content_pairs(film_contents(entities)))))
     return pl.concat([events, liked, alike]), rejected
 
 

@@ -26,6 +26,7 @@ from model.data.dataset import (
     EVENT_SCHEMA,
     EXTRA_PREFIXES,
     MAX_REJECTED,
+    UNREADABLE,
     DatasetError,
     FileFormatError,
     MissingFileError,
@@ -144,7 +145,7 @@ def _read_json_lines(file: Path) -> Table:
         try:
             rows.append(decoder.decode(line))
             lines.append(number)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except UNREADABLE:
             reason = f"expected one JSON object, got {shown(line.decode(errors='replace'))}"
             bad.append(Rejected(file.name, number, None, reason))
     names = dict.fromkeys(name for row in rows for name in row)
@@ -163,9 +164,7 @@ def _read_parquet(file: Path) -> Table:
 # ── names ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def renamed(
-    columns: Mapping[str, list[object]], table: str, mapping: Mapping[str, str]
-) -> dict[str, list[object]]:
+def renamed(columns: Mapping[str, list[object]], table: str, mapping: Mapping[str, str]) -> dict[str, list[object]]:
     """The columns under their mapped names. A mapped column replaces one that has the target's name."""
     targets = {
         target.removeprefix(f"{table}."): column
@@ -188,9 +187,7 @@ def _refuse_unmapped(mapping: Mapping[str, str], tables: Mapping[str, Table]) ->
         asked = [table for name, table in tables.items() if wanted in (None, name)]
         if not any(column in table.columns for table in asked):
             where = " or ".join(table.file for table in asked)
-            raise DatasetError(
-                f"map {target}={column}: expected a column of {where}, found none named {column}"
-            )
+            raise DatasetError(f"map {target}={column}: expected a column of {where}, found none named {column}")
 
 
 def _needed(columns: Mapping[str, object], names: Iterable[str], file: str) -> None:

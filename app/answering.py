@@ -1,0 +1,80 @@
+"""Rankings become answers of the wire. Decides nothing."""
+
+from __future__ import annotations
+
+from msgspec import UNSET
+
+from app.ranking import Ordered, Ranking, RankingModel
+from app.rows import RankedRow
+from app.schemas import (
+    ContextAnswer,
+    Coverage,
+    HomepageAnswer,
+    ImputedAnswer,
+    ItemAnswer,
+    ModelName,
+    RankAnswer,
+    RowAnswer,
+    Timings,
+)
+
+_CONTEXT_FIELDS = ("task", "user_id", "query", "country", "source_entity_id")
+
+
+def model_name(model: RankingModel) -> ModelName:
+    """Version and checksum of the model that answers."""
+    return ModelName(model.version, model.checksum)
+
+
+def rank_answer(ranking: Ranking, model: RankingModel, request_id: str, took_s: float) -> RankAnswer:
+    """The answer of a surface with one list."""
+    ordered = ranking.ordered
+    return RankAnswer(
+        request_id,
+        ranking.ranking_id,
+        ordered.request.context.task,
+        model_name(model),
+        _items(ranking),
+        _context(ordered),
+        ordered.unknown,
+        ordered.degraded,
+        Coverage(ordered.requested, ordered.scored),
+        _ms(took_s),
+        Timings(**{stage: _ms(seconds) for stage, seconds in ranking.seconds.items()}),
+    )
+
+
+def homepage_answer(rows: list[RankedRow], model: RankingModel, request_id: str, took_s: float) -> HomepageAnswer:
+    """The answer of the homepage."""
+    return HomepageAnswer(request_id, model_name(model), [_row(row) for row in rows], _ms(took_s))
+
+
+def _row(row: RankedRow) -> RowAnswer:
+    ordered = row.ranking.ordered
+    return RowAnswer(
+        row.row_id,
+        row.rank,
+        row.ranking.ranking_id,
+        _context(ordered),
+        _items(row.ranking),
+        ordered.degraded,
+    )
+
+
+def _items(ranking: Ranking) -> list[ItemAnswer]:
+    shown = zip(ranking.entity_ids, ranking.scores, ranking.entities, strict=True)
+    return [
+        ItemAnswer(entity_id, rank, score, UNSET if entity is None else entity)
+        for rank, (entity_id, score, entity) in enumerate(shown, start=ranking.first_rank)
+    ]
+
+
+def _context(ordered: Ordered) -> ContextAnswer:
+    context = ordered.filled.context
+    used: dict[str, str | None] = {name: getattr(context, name) for name in _CONTEXT_FIELDS}
+    imputed = {entry.field: ImputedAnswer(entry.value, entry.rule) for entry in ordered.filled.imputed}
+    return ContextAnswer(used, imputed)
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1000, 3)

@@ -1,0 +1,88 @@
+"""The command line, `unirank …`. Each command parses, calls, shows; heavy imports wait until a command needs them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from app.commands import data
+
+app = typer.Typer(
+    name="unirank",
+    help="One ranking network for search, homepage rows and more-like-this.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.add_typer(data.app, name="data")
+
+Model = Annotated[Path, typer.Argument(help="A model folder.")]
+DatasetFolder = Annotated[Path, typer.Argument(help="A dataset folder.")]
+
+
+@app.command()
+def train(
+    dataset: DatasetFolder,
+    out: Annotated[Path, typer.Option("--out", help="Where the model goes; must be empty or a model.")],
+    tasks: Annotated[str, typer.Option(help="Tasks to train on, separated by commas; default: all.")] = "",
+    seed: Annotated[int | None, typer.Option(help="Everything random follows from it. [default: 0]")] = None,
+    config: Annotated[Path | None, typer.Option(help="A TOML file with [network] and [training].")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint of the same run.")] = False,
+    parts: Annotated[str, typer.Option(help="'train', or 'all' to train again on every row at the end.")] = "train",
+) -> None:
+    """Train one network on a dataset and write the model folder."""
+    from app.commands import learning
+
+    learning.train(dataset, out, tasks, seed, config, resume, parts)
+
+
+@app.command()
+def evaluate(
+    model: Model,
+    dataset: DatasetFolder,
+    history: Annotated[Path | None, typer.Option(help="A dataset whose rows are the users' histories.")] = None,
+    json: Annotated[Path | None, typer.Option("--json", help="Write the report here as well.")] = None,
+) -> None:
+    """Measure a model on the test rows of a dataset: slates, whole-catalogue rankings, calibration."""
+    from app.commands import learning
+
+    learning.evaluate(model, dataset, history, json)
+
+
+@app.command()
+def serve(
+    model: Annotated[Path, typer.Argument(help="A model folder, or a folder of models with a file LIVE.")],
+    host: Annotated[str | None, typer.Option(help="Address to listen on. [default: 127.0.0.1]")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on. [default: 8000]")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes. [default: 1]")] = None,
+    demo_if_empty: Annotated[
+        bool, typer.Option("--demo-if-empty", help="Where there is no model yet, train the demo's first.")
+    ] = False,
+) -> None:
+    """Serve a model over HTTP. Every setting is also an environment variable, UNIRANK_…"""
+    from app.commands import serving
+
+    serving.serve(model, host, port, workers, demo_if_empty)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the demo's dataset and model.")] = Path(".demo"),
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8000,
+    no_serve: Annotated[bool, typer.Option("--no-serve", help="Stop when the model is trained.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Train again even if a model is there.")] = False,
+) -> None:
+    """Real films, from nothing to a running service: data, training, server and a first page."""
+    from app.commands import serving
+
+    serving.demo(out, host, port, no_serve, fresh)
+
+
+def main() -> None:
+    """Entry point. An error that we know ends with one line and exit code 2."""
+    from app.commands.terminal import run
+
+    run(app)

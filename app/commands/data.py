@@ -1,0 +1,133 @@
+"""`unirank data …`: make, check and describe dataset folders. The work is done in `model.data`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from app.commands import terminal
+
+app = typer.Typer(help="Make, check and describe datasets.", no_args_is_help=True)
+
+Out = Annotated[Path, typer.Argument(help="The dataset folder to write.")]
+Folder = Annotated[Path, typer.Argument(help="A dataset folder.")]
+Limit = Annotated[float, typer.Option(help="Largest share of rows that may be set aside.")]
+
+
+@app.command()
+def movies(
+    out: Out,
+    movielens: Annotated[Path | None, typer.Option(help="Folder of a MovieLens archive (ml-latest-small).")] = None,
+    movie_search: Annotated[Path | None, typer.Option(help="Folder of the movie search ranking dataset.")] = None,
+    wikipedia: Annotated[Path | None, typer.Option(help="Folder with Wikipedia extracts of films.")] = None,
+) -> None:
+    """Join MovieLens, movie search and Wikipedia into one dataset."""
+    from model.data.importers.movies import import_movies
+
+    with terminal.spinner("films") as say:
+        counts = import_movies(out, movielens, movie_search, wikipedia, progress=say)
+    _show_counts(out, counts)
+
+
+@app.command("import")
+def import_(
+    out: Out,
+    entities: Annotated[Path, typer.Option(help="Entities as CSV, Parquet or JSON lines.")],
+    events: Annotated[Path, typer.Option(help="Events as CSV, Parquet or JSON lines.")],
+    map: Annotated[list[str] | None, typer.Option("--map", help="target=column, once for each renamed column.")] = None,
+    task: Annotated[str, typer.Option(help="Task of events that name none.")] = "homepage",
+    name: Annotated[str | None, typer.Option(help="Name of the dataset; default: the folder's.")] = None,
+    max_rejected: Limit = 0.01,
+) -> None:
+    """Make a dataset from your own tables."""
+    from model.data.importers.tables import import_tables
+
+    with terminal.spinner("tables") as say:
+        counts = import_tables(out, entities, events, _mapping(map or []), max_rejected, name, task, progress=say)
+    _show_counts(out, counts)
+
+
+@app.command()
+def simulate(
+    out: Out,
+    entities: Annotated[int, typer.Option(help="Entities of the world.")] = 400,
+    users: Annotated[int, typer.Option(help="Users of the world.")] = 200,
+    queries: Annotated[int, typer.Option(help="Searches.")] = 400,
+    overlap: Annotated[float, typer.Option(help="Share of entities that occur in search and recommendation.")] = 0.5,
+    seed: Annotated[int, typer.Option(help="Everything random follows from it.")] = 0,
+) -> None:
+    """A small seeded world with known truth."""
+    from model.data.simulation import simulate as run
+
+    with terminal.spinner("world") as say:
+        run(out, entities=entities, users=users, queries=queries, overlap=overlap, seed=seed, progress=say)
+    terminal.out.print(f"dataset in {out}")
+
+
+@app.command()
+def validate(folder: Folder, max_rejected: Limit = 0.01) -> None:
+    """Check a dataset: schema, values, parts. Exit code 2 where it cannot be used."""
+    from model.data.quality import validate as run
+
+    report = run(folder, max_rejected)
+    for line in report.errors:
+        terminal.err.print(f"[bold red]error[/] {line}", highlight=False, soft_wrap=True)
+    for line in report.warnings:
+        terminal.out.print(f"[yellow]warning[/] {line}", highlight=False, soft_wrap=True)
+    for row in report.rejected[:20]:
+        terminal.out.print(f"set aside: {row}", highlight=False, soft_wrap=True)
+    if not report.usable:
+        raise typer.Exit(2)
+    terminal.out.print(
+        f"{report.entities:,} entities, {report.events:,} events, {len(report.rejected):,} rows set aside"
+    )
+
+
+@app.command()
+def describe(folder: Folder) -> None:
+    """Counts, entity overlap between tasks, popularity divergence, missing fields."""
+    from model.data.dataset import Dataset
+    from model.data.quality import describe as run
+
+    with terminal.spinner("reading"):
+        facts = run(Dataset.load(folder))
+    for name, value in facts.items():
+        _show_fact(name, value)
+
+
+def _mapping(pairs: list[str]) -> dict[str, str]:
+    mapping = {}
+    for pair in pairs:
+        target, sign, column = pair.partition("=")
+        if not sign or not target or not column:
+            raise ValueError(f"--map: expected target=column, got '{pair}'")
+        mapping[target] = column
+    return mapping
+
+
+def _show_counts(out: Path, counts: dict[str, int]) -> None:
+    terminal.out.print(f"dataset in {out}: " + ", ".join(f"{value:,} {name}" for name, value in counts.items()))
+
+
+def _show_fact(name: str, value: Any) -> None:
+    """A nested dictionary as a table, anything else as a line."""
+    from rich.table import Table
+
+    title = name.replace("_", " ")
+    if not isinstance(value, dict):
+        terminal.out.print(f"{title}: {value}", highlight=False)
+        return
+    table = Table(title=title, title_justify="left", show_header=False)
+    for key, entry in _flat(value):
+        table.add_row(key, f"{entry:,.4g}" if isinstance(entry, float) else f"{entry}")
+    terminal.out.print(table)
+
+
+def _flat(value: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    rows: list[tuple[str, Any]] = []
+    for key, entry in value.items():
+        name = f"{prefix}{key}"
+        rows += _flat(entry, f"{name} · ") if isinstance(entry, dict) else [(name, entry)]
+    return rows

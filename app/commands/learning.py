@@ -1,0 +1,92 @@
+"""`unirank train` and `unirank evaluate`: call the model side, show progress and results."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from app.commands import terminal
+
+if TYPE_CHECKING:
+    from model.config import Config
+
+
+def train(
+    dataset: Path, out: Path, tasks: str, seed: int | None, config: Path | None, resume: bool, parts: str
+) -> None:
+    """The options of the command line as a call of `train_dataset`."""
+    if parts not in ("train", "all"):
+        raise ValueError(f"--parts: expected 'train' or 'all', got '{parts}'")
+    from model.config import Config
+
+    chosen = Config.from_toml(config) if config else Config()
+    chosen = chosen if seed is None else replace(chosen, seed=seed)
+    names = [name.strip() for name in tasks.split(",") if name.strip()]
+    train_dataset(dataset, out, chosen, names or None, parts == "all", resume)
+
+
+def train_dataset(
+    dataset: Path,
+    out: Path,
+    config: Config,
+    tasks: Sequence[str] | None = None,
+    every_part: bool = False,
+    resume: bool = False,
+) -> None:
+    """Train on a dataset folder and write a model folder, with progress on the terminal."""
+    one_thread()
+    from model.artefact_build import build
+    from model.artefact_files import refuse_foreign
+    from model.data.dataset import Dataset
+
+    refuse_foreign(out)
+    with terminal.spinner("reading"):
+        loaded = Dataset.load(dataset)
+    with terminal.bar("preparing") as report:
+        manifest = build(loaded, out, config, tasks, every_part, resume, lambda text: report(0, 0, text), report)
+    terminal.out.print(f"model [bold]{manifest.version}[/] in {out}")
+
+
+def one_thread() -> None:
+    """One compute thread: the batches are made on the other core, and two spinning thread pools collide."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def evaluate(model: Path, dataset: Path, history: Path | None, json_file: Path | None) -> None:
+    """Measure a model folder on a dataset folder; print a table and, where asked, write JSON."""
+    one_thread()
+    from model.artefact import Artefact
+    from model.data.dataset import Dataset
+    from model.learning.reports import evaluate_artefact
+
+    with terminal.spinner("reading"):
+        loaded, past = Dataset.load(dataset), Dataset.load(history) if history else None
+        artefact = Artefact.load(model)
+    with terminal.bar("ranking") as report:
+        result = evaluate_artefact(artefact, loaded, past, report)
+    if json_file is not None:
+        json_file.write_text(json.dumps(result, indent=1))
+    for task, metrics in result["tasks"].items():
+        show_task(task, metrics)
+
+
+def show_task(title: str, metrics: dict[str, Any]) -> None:
+    """One table a task; nested protocols and slices follow as tables of their own."""
+    from rich.table import Table
+
+    table = Table("metric", "value", "95 % interval", title=f"{title} ({metrics.get('rankings', 0):,} rankings)")
+    for name, entry in metrics.items():
+        if isinstance(entry, dict) and "value" in entry:
+            table.add_row(name, f"{entry['value']:.4f}", f"{entry['low']:.4f} – {entry['high']:.4f}")
+    terminal.out.print(table)
+    if "catalogue" in metrics:
+        show_task(f"{title}, whole catalogue", metrics["catalogue"])
+    for name, part in metrics.get("slices", {}).items():
+        show_task(f"{title}, slice {name}", part)

@@ -1,0 +1,87 @@
+"""`unirank serve` and `unirank demo`: settings from options, then the server; the demo makes its model first."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from app.commands import terminal
+
+if TYPE_CHECKING:
+    from model.config import Config
+
+TRY = """
+[bold]unirank[/] answers at [link={url}]{url}[/]
+  a page            {url}/
+  search            curl '{url}/v1/search?q=toy+stor&limit=3'
+  more like this    curl -X POST {url}/v1/more-like-this/{source} -d '{{"limit": 3, "return": ["display_name", "year"]}}'
+  homepage          curl -X POST {url}/v1/homepage -d '{{"user_id": "{user}", "rows": [{{"row_id": "for-you", "limit": 3}}]}}'
+  documentation     {url}/docs
+"""
+
+
+def serve(model: Path, host: str | None, port: int | None, workers: int | None, demo_if_empty: bool) -> None:
+    """Serve a model folder; options win over environment variables."""
+    from app.server import serve as run
+    from app.settings import Settings
+
+    chosen = {"host": host, "port": port, "workers": workers, "model_path": model}
+    settings = Settings(**{name: value for name, value in chosen.items() if value is not None})
+    if demo_if_empty:
+        settings = settings.model_copy(update={"train_demo_if_empty": True})
+    run(settings)
+
+
+def demo(out: Path, host: str, port: int, no_serve: bool, fresh: bool) -> None:
+    """Dataset, model and server from nothing but the packaged films."""
+    model = out / "model"
+    if fresh:
+        shutil.rmtree(out, ignore_errors=True)
+    if not (model / "manifest.json").exists():
+        make_demo_model(out / "dataset", model)
+    if no_serve:
+        terminal.out.print(f"model in {model}; serve it with: unirank serve {model}")
+        return
+    url = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"
+    terminal.out.print(TRY.format(url=url, source=_film(model), user=_user(model)), highlight=False, soft_wrap=True)
+    serve(model, host, port, None, False)
+
+
+def make_demo_model(dataset: Path, model: Path) -> None:
+    """Import the packaged films where that has not been done, and train on them."""
+    from app.commands import learning
+    from model.data.importers.demo import import_demo
+
+    if not (dataset / "dataset.json").exists():
+        with terminal.spinner("films") as say:
+            import_demo(dataset, progress=say)
+    learning.train_dataset(dataset, model, demo_config())
+
+
+def demo_config() -> Config:
+    """The default configuration with a run short enough for a first look: under two minutes on two cores."""
+    from model.config import Config
+
+    config = Config()
+    return replace(
+        config,
+        training=replace(config.training, steps=250, contexts_per_step=64, evaluations=2, validation_rankings=160),
+    )
+
+
+def _film(model: Path) -> str:
+    import polars as pl
+
+    rows = pl.read_parquet(model / "entities.parquet", columns=["entity_id", "display_name"])
+    named = rows.filter(pl.col("display_name") == "Toy Story")["entity_id"].to_list()
+    return str((named or rows["entity_id"].to_list())[0])
+
+
+def _user(model: Path) -> str:
+    import polars as pl
+
+    counts = pl.read_parquet(model / "histories.parquet", columns=["user_id"])["user_id"].value_counts(sort=True)
+    middle = counts["user_id"].to_list()
+    return str(middle[len(middle) // 2]) if middle else "u1"

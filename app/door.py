@@ -1,0 +1,82 @@
+"""The door: ASGI middleware that names, times and counts requests; a crash becomes a problem document."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterable
+
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.errors import ERROR_CODE, REQUEST_ID, InternalError, problem_response
+from app.live import new_id
+from app.telemetry import Clock, Telemetry
+
+_log = logging.getLogger("unirank")
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+_TRACE = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}.*")
+
+
+class Door:
+    """Outermost but for CORS. A request id of the caller is taken over where it is harmless."""
+
+    def __init__(self, app: ASGIApp, telemetry: Telemetry, clock: Clock) -> None:
+        self._app = app
+        self._telemetry = telemetry
+        self._clock = clock
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request in, one answer out; other kinds of traffic pass through."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        scope[REQUEST_ID] = _request_id(scope["headers"])
+        visit = _Visit(scope, send, self._clock)
+        try:
+            await self._app(scope, receive, visit.send)
+        except Exception:
+            _log.exception("request %s failed", scope[REQUEST_ID])
+            if visit.status is not None:
+                raise  # the answer is under way: only a broken connection can say that it is incomplete
+            await problem_response(InternalError("see the log"), Request(scope))(scope, receive, visit.send)
+        finally:
+            status = visit.status or 499  # 499: the caller left before an answer
+            self._telemetry.request(_route(scope), status, scope.get(ERROR_CODE), visit.seconds())
+
+
+class _Visit:
+    """Adds our headers to the answer and remembers its status."""
+
+    def __init__(self, scope: Scope, send: Send, clock: Clock) -> None:
+        self._request_id = scope[REQUEST_ID].encode()
+        self._send = send
+        self._clock = clock
+        self._started = clock()
+        self.status: int | None = None
+
+    def seconds(self) -> float:
+        return self._clock() - self._started
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            timing = f"total;dur={self.seconds() * 1000:.2f}".encode()
+            headers = [(b"x-request-id", self._request_id), (b"server-timing", timing)]
+            message = {**message, "headers": [*message.get("headers", ()), *headers]}
+        await self._send(message)
+
+
+def _request_id(headers: Iterable[tuple[bytes, bytes]]) -> str:
+    """The caller's `X-Request-ID`, else the trace id of `traceparent`, else a fresh one."""
+    given = dict(headers)
+    if (request_id := given.get(b"x-request-id")) and _REQUEST_ID.fullmatch(request_id):
+        return request_id.decode()
+    if trace := _TRACE.fullmatch(given.get(b"traceparent", b"")):
+        return str(trace[1].decode())
+    return new_id()
+
+
+def _route(scope: Scope) -> str:
+    """The path template of the route, so that ids and typos do not become metrics."""
+    return str(getattr(scope.get("route"), "path_format", "unmatched"))

@@ -1,0 +1,180 @@
+"""The error tree of the service and its one wire form, RFC 9457. Raises nothing itself and knows no route.
+
+UnirankError                      what went wrong, as the caller sees it
+├── MalformedBodyError      400   not JSON, or not UTF-8
+├── NotFoundError           404   an entity or a path that is not there
+├── BodyTimeoutError        408   the body did not arrive in time
+├── BodyTooLargeError       413
+├── InvalidRequestError     422   JSON that breaks the contract; carries one fault a place
+├── InternalError           500   anything uncaught
+└── UnavailableError        503   carries Retry-After
+    ├── OverloadedError           no permit free
+    └── NotReadyError             no model loaded yet, or none could be
+ModelNotFoundError                at start: no model folder where the settings say (no HTTP answer)
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+import msgspec
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+REQUEST_ID = "unirank.request_id"  # keys of the ASGI scope: the door writes the first, the handler the second
+ERROR_CODE = "unirank.error_code"
+PROBLEM_JSON = "application/problem+json"
+_DETAIL_CHARS = 500
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """One place of a request that breaks the contract. `pointer`: RFC 6901, into the body."""
+
+    pointer: str
+    code: str
+    detail: str
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """RFC 9457 problem details: the answer to every request that failed."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    errors: list[Fault]
+    request_id: str
+
+
+class UnirankError(Exception):
+    """Base of all errors that a caller sees."""
+
+    status = 500
+    code = "internal"
+    title = "Internal error"
+
+    def __init__(self, detail: str, faults: tuple[Fault, ...] = ()) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.faults = faults
+
+    def headers(self) -> dict[str, str]:
+        """Headers that the answer needs besides its body."""
+        return {}
+
+
+class MalformedBodyError(UnirankError):
+    """The body is not JSON in UTF-8."""
+
+    status, code, title = 400, "malformed_body", "Malformed body"
+
+
+class NotFoundError(UnirankError):
+    """What the path names does not exist."""
+
+    status, code, title = 404, "not_found", "Not found"
+
+
+class BodyTimeoutError(UnirankError):
+    """The body came too slowly."""
+
+    status, code, title = 408, "body_timeout", "Body did not arrive in time"
+
+
+class BodyTooLargeError(UnirankError):
+    """The body is larger than the limit."""
+
+    status, code, title = 413, "body_too_large", "Body too large"
+
+
+class InvalidRequestError(UnirankError):
+    """The body is JSON and breaks the contract."""
+
+    status, code, title = 422, "invalid_request", "Invalid request"
+
+    def __init__(self, *faults: Fault) -> None:
+        super().__init__(faults[0].detail, faults)
+
+
+class InternalError(UnirankError):
+    """A fault of ours. The detail stays in the log."""
+
+
+class UnavailableError(UnirankError):
+    """Not now; the caller may come back."""
+
+    status, code, title = 503, "unavailable", "Unavailable"
+    retry_after_s = 1
+
+    def headers(self) -> dict[str, str]:
+        """When to come back, in seconds."""
+        return {"retry-after": str(self.retry_after_s)}
+
+
+class OverloadedError(UnavailableError):
+    """No permit is free."""
+
+    code, title = "overloaded", "Overloaded"
+
+
+class NotReadyError(UnavailableError):
+    """There is no model to rank with."""
+
+    code, title = "not_ready", "Not ready"
+
+
+class ModelNotFoundError(Exception):
+    """The settings name no folder that holds a model."""
+
+
+def invalid(pointer: str, code: str, detail: str) -> InvalidRequestError:
+    """An `InvalidRequestError` of one fault."""
+    return InvalidRequestError(Fault(pointer, code, detail))
+
+
+def problem_response(error: UnirankError, request: Request) -> Response:
+    """The answer to a request that failed with `error`."""
+    problem = Problem(
+        type=f"urn:unirank:problem:{error.code}",
+        title=error.title,
+        status=error.status,
+        detail=_clean(error.detail),
+        instance=_clean(request.url.path),
+        errors=[Fault(_clean(f.pointer), f.code, _clean(f.detail)) for f in error.faults],
+        request_id=str(request.scope.get(REQUEST_ID, "")),
+    )
+    request.scope[ERROR_CODE] = error.faults[0].code if error.faults else error.code
+    return Response(msgspec.json.encode(problem), error.status, error.headers(), PROBLEM_JSON)
+
+
+def install_problem_handlers(app: FastAPI) -> None:
+    """Make every error of `app`, those of routing too, a problem document."""
+    app.add_exception_handler(UnirankError, _own)
+    app.add_exception_handler(HTTPException, _routing)
+
+
+async def _own(request: Request, error: Exception) -> Response:
+    if not isinstance(error, UnirankError):
+        raise error
+    return problem_response(error, request)
+
+
+async def _routing(request: Request, error: Exception) -> Response:
+    if not isinstance(error, HTTPException):
+        raise error
+    translated = UnirankError(f"{request.method} {request.url.path}: {error.detail}")
+    translated.status = error.status_code
+    translated.title = HTTPStatus(error.status_code).phrase
+    translated.code = translated.title.lower().replace(" ", "_").replace("-", "_")
+    response = problem_response(translated, request)
+    response.headers.update(error.headers or {})
+    return response
+
+
+def _clean(text: str) -> str:
+    """Text that is safe to send: no lone surrogate, not longer than a line or two."""
+    text = text.encode("utf-8", "replace").decode()
+    return text if len(text) <= _DETAIL_CHARS else f"{text[:_DETAIL_CHARS]}…"

@@ -1,0 +1,100 @@
+"""The OpenAPI document, made from the wire types that decode and encode. Documents; checks nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from app import schemas
+from app.errors import PROBLEM_JSON, Problem
+from app.settings import Settings
+
+_TEMPLATE = "#/components/schemas/{name}"
+_BODY_PROBLEMS = {
+    400: "Not JSON in UTF-8",
+    408: "The body did not arrive in time",
+    413: "Body too large",
+    422: "JSON that breaks the contract",
+    503: "Overloaded or not ready; see Retry-After",
+}
+_TYPES: list[type[msgspec.Struct]] = [
+    schemas.RankBody,
+    schemas.SearchBody,
+    schemas.MoreLikeThisBody,
+    schemas.HomepageBody,
+    schemas.RankAnswer,
+    schemas.HomepageAnswer,
+    schemas.EntityAnswer,
+    schemas.Limits,
+    schemas.Ready,
+    schemas.Alive,
+    Problem,
+]
+
+
+def answers(kind: type[msgspec.Struct], *problems: int) -> dict[int | str, dict[str, Any]]:
+    """`responses` of a route: the good answer and its problems."""
+    good = {"description": kind.__doc__ or "", "content": {"application/json": {"schema": _ref(kind)}}}
+    return {200: good, **{status: _problem(status) for status in problems}}
+
+
+def ranking_answers(kind: type[msgspec.Struct], *problems: int) -> dict[int | str, dict[str, Any]]:
+    """`responses` of a route that reads a body and ranks."""
+    return answers(kind, *_BODY_PROBLEMS, *problems)
+
+
+def takes(kind: type[msgspec.Struct], required: bool = True) -> dict[str, Any]:
+    """`openapi_extra` of a route that reads a body."""
+    content = {"application/json": {"schema": _ref(kind)}}
+    return {"requestBody": {"required": required, "content": content}}
+
+
+def parameters(**types: str) -> dict[str, Any]:
+    """`openapi_extra` of a route that reads a query string: name=type."""
+    described = [
+        {"name": name.rstrip("_"), "in": "query", "required": False, "schema": {"type": kind}}
+        for name, kind in types.items()
+    ]
+    return {"parameters": described}
+
+
+class Documented(FastAPI):
+    """FastAPI whose document holds our wire types, with the limits of the settings in `state.live`."""
+
+    def openapi(self) -> dict[str, Any]:
+        """The document; made once."""
+        if self.openapi_schema is None:
+            made = get_openapi(title=self.title, version=self.version, summary=self.summary, routes=self.routes)
+            made.setdefault("components", {})["schemas"] = components(self.state.live.settings)
+            self.openapi_schema = made
+        return self.openapi_schema
+
+
+def components(settings: Settings) -> dict[str, Any]:
+    """JSON schemas of all wire types, by name."""
+    _, found = msgspec.json.schema_components(_TYPES, ref_template=_TEMPLATE)
+    return {name: _with_limits(schema, settings) for name, schema in found.items()}
+
+
+def _with_limits(schema: Any, settings: Settings) -> Any:
+    """`x-limit: setting` becomes maxLength or maxItems with the value of the setting."""
+    if isinstance(schema, list):
+        return [_with_limits(part, settings) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    done = {key: _with_limits(part, settings) for key, part in schema.items() if key != "x-limit"}
+    if isinstance(schema.get("x-limit"), str):
+        done["maxItems" if schema.get("type") == "array" else "maxLength"] = getattr(settings, schema["x-limit"])
+    return done
+
+
+def _ref(kind: type[msgspec.Struct]) -> dict[str, str]:
+    return {"$ref": _TEMPLATE.format(name=kind.__name__)}
+
+
+def _problem(status: int) -> dict[str, Any]:
+    text = _BODY_PROBLEMS.get(status, "Nothing of that id")
+    return {"description": text, "content": {PROBLEM_JSON: {"schema": _ref(Problem)}}}

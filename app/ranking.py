@@ -1,0 +1,311 @@
+"""RankingService: the story of one ranking in a few calls. Knows no HTTP, no Redis and no network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from app import rerank
+from app.entity_store.store import CACHE_UNAVAILABLE, EntityStore
+from app.errors import Fault, InvalidRequestError, NotFoundError, invalid
+from app.scoring import ComputeThread, Logits, Scores, Scoring
+from app.telemetry import Clock, Stopwatch, Telemetry
+from model.data.context import Context, HistoryEvent
+from model.data.imputation import Filled, MissingFieldError
+
+Unknown = Literal["score", "last", "drop", "error"]
+DEFAULT_LIMIT = 10  # items of a ranking whose candidates were retrieved
+
+
+class RankingModel(Protocol):
+    """What the service needs of a model; `model.artefact.Artefact` has it. All but `fill` of CPU-heavy calls
+    (`propose`, `compute_records`, `score`) are quick look-ups."""
+
+    @property
+    def version(self) -> str:
+        """Id of the artefact."""
+        ...
+
+    @property
+    def checksum(self) -> str:
+        """Checksum of the artefact."""
+        ...
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The tasks that the model was trained with."""
+        ...
+
+    @property
+    def entity_count(self) -> int:
+        """Entities of the catalogue."""
+        ...
+
+    def fill(self, context: Context) -> Filled:
+        """Fill the gaps of a context. Raises `MissingFieldError`."""
+        ...
+
+    def entity(self, entity_id: str) -> dict[str, object] | None:
+        """`entity_id`, `display_name` and the attributes beside them; None = not in the catalogue."""
+        ...
+
+    def history(self, user_id: str) -> tuple[HistoryEvent, ...]:
+        """What the user did, oldest first; empty where unknown."""
+        ...
+
+    def sample_users(self, count: int) -> list[str]:
+        """Some users that have a history."""
+        ...
+
+    def side_entities(self, context: Context) -> list[str]:
+        """Whose records scoring needs beside the candidates: the source, the newest of the history."""
+        ...
+
+    def record(self, entity_id: str) -> bytes | None:
+        """The packed record that the artefact holds."""
+        ...
+
+    def compute_records(self, entity_ids: Sequence[str]) -> list[bytes | None]:
+        """Packed records by the entity tower; None = not in the catalogue."""
+        ...
+
+    def propose(self, filled: Filled, limit: int, exclude: Collection[str]) -> list[str]:
+        """Candidates out of the whole catalogue."""
+        ...
+
+    def score(self, filled: Filled, candidates: Sequence[bytes], side: Mapping[str, bytes]) -> Logits:
+        """Float32 [C] logits."""
+        ...
+
+    def probability(self, task: str, logits: Logits) -> npt.NDArray[np.floating]:
+        """Calibrated probability of positive engagement, [C]."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class RankingRequest:
+    """One ranking that is asked for. `None` = not said; `at` = where its context is in the body."""
+
+    context: Context
+    deadline: float
+    candidates: Sequence[str] | None = None
+    history_given: bool = False
+    limit: int | None = None
+    offset: int = 0
+    exclude: frozenset[str] = frozenset()
+    seen: rerank.Seen | None = None
+    unknown: Unknown = "last"
+    fields: tuple[str, ...] = ()
+    at: str = ""
+    source_in_path: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ordered:
+    """All candidates of a ranking from best to worst, with their logits [C] (NaN = none). No page cut yet."""
+
+    request: RankingRequest
+    filled: Filled
+    entity_ids: list[str]
+    logits: Logits
+    unknown: list[str]
+    degraded: list[str]
+    requested: int
+    scored: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """One page of an order: ids from `first_rank` on, with a score (None = could not be scored) and an entity
+    each (None = unknown or not asked for). Lists side by side: a page may be long. `seconds` by stage.
+    """
+
+    ranking_id: str
+    ordered: Ordered
+    first_rank: int
+    entity_ids: list[str]
+    scores: list[float | None]
+    entities: list[dict[str, object] | None]
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+class RankingService:
+    """Ranks with one model. Holds no state of its own but what it was given."""
+
+    def __init__(
+        self,
+        model: RankingModel,
+        store: EntityStore,
+        compute: ComputeThread,
+        telemetry: Telemetry,
+        clock: Clock,
+        new_id: Callable[[], str],
+        retrieve_limit: int,
+    ) -> None:
+        self.model = model
+        self._store = store
+        self._compute = compute
+        self._scoring = Scoring(model, compute, clock)
+        self._telemetry = telemetry
+        self._clock = clock
+        self._new_id = new_id
+        self._retrieve_limit = retrieve_limit
+
+    async def rank(self, request: RankingRequest, started: float | None = None) -> Ranking:
+        """Fill, propose, gather, score, order, cut a page. Raises `UnirankError`s of the 4xx kind."""
+        watch = Stopwatch(self._clock, started)
+        self._check_task(request)
+        with self._telemetry.ranking(request.context.task, watch):
+            ordered = await self._order(request, watch)
+            ranking = self.page(ordered, _asked_places(ordered), request.offset + 1)
+            watch.lap("rerank")
+            return replace(ranking, seconds=watch.seconds)
+
+    async def order(self, request: RankingRequest) -> Ordered:
+        """All candidates in order, for callers that cut the page themselves."""
+        watch = Stopwatch(self._clock)
+        self._check_task(request)
+        with self._telemetry.ranking(request.context.task, watch):
+            return await self._order(request, watch)
+
+    def page(self, ordered: Ordered, places: Sequence[int], first_rank: int = 1) -> Ranking:
+        """A ranking of the entities at these places of the order."""
+        entity_ids = [ordered.entity_ids[place] for place in places]
+        fields = ordered.request.fields
+        entities = [self._fields(entity_id, fields) if fields else None for entity_id in entity_ids]
+        self._telemetry.fell_short(ordered.degraded)
+        scores = self.scores(ordered, places)
+        return Ranking(self._new_id(), ordered, first_rank, entity_ids, scores, entities)
+
+    def scores(self, ordered: Ordered, places: Sequence[int]) -> list[float | None]:
+        """Calibrated probabilities at these places; None where there is no logit."""
+        logits = ordered.logits[np.asarray(places, dtype=np.intp)]
+        values = self.model.probability(ordered.request.context.task, logits)
+        scores: list[float | None] = values.tolist()
+        for place in np.flatnonzero(~np.isfinite(values)).tolist():
+            scores[place] = None
+        return scores
+
+    async def _order(self, request: RankingRequest, watch: Stopwatch) -> Ordered:
+        filled = self._filled(request)
+        watch.lap("parse")
+        candidates, behind = await self._candidates(request, filled)
+        side = self.model.side_entities(filled.context)
+        gathered = await self._store.gather([*candidates, *side])
+        unknown = self._unknown(request, candidates, gathered.records)
+        watch.lap("records")
+        known = rerank.without(candidates, frozenset(unknown)) if unknown else candidates
+        scores = await self._scores_of(filled, known, side, gathered.records, request.deadline)
+        watch.lap("score")
+        ordered = Ordered(
+            request,
+            filled,
+            *_ordered_ids(known, scores.logits, behind, [] if request.unknown == "drop" else unknown),
+            unknown=unknown,
+            degraded=[CACHE_UNAVAILABLE] * gathered.degraded + scores.degraded(),
+            requested=len(candidates),
+            scored=int(np.isfinite(scores.logits).sum()),
+        )
+        watch.lap("rerank")
+        return ordered
+
+    async def _scores_of(
+        self,
+        filled: Filled,
+        known: Sequence[str],
+        side: Sequence[str],
+        records: Mapping[str, bytes],
+        deadline: float,
+    ) -> Scores:
+        beside = {entity_id: records[entity_id] for entity_id in side if entity_id in records}
+        return await self._scoring.score(filled, [records[entity_id] for entity_id in known], beside, deadline)
+
+    def _filled(self, request: RankingRequest) -> Filled:
+        context = request.context
+        if context.source_entity_id is not None and self.model.entity(context.source_entity_id) is None:
+            raise _unknown_source(request, context.source_entity_id)
+        if context.user_id is not None and not request.history_given:
+            context = replace(context, history=self.model.history(context.user_id))
+        try:
+            filled = self.model.fill(context)
+        except MissingFieldError as error:
+            raise invalid(f"{request.at}/{error.field}", "missing_field", str(error)) from error
+        self._telemetry.filled(filled)
+        return filled
+
+    async def _candidates(self, request: RankingRequest, filled: Filled) -> tuple[list[str], frozenset[str]]:
+        """The ids to score, and those of them that go behind the others."""
+        retrieved = request.candidates is None
+        action = request.seen or rerank.seen_by_default(request.context, retrieved)
+        seen = rerank.seen_entities(filled.context) if action != "keep" else frozenset()
+        left_out = request.exclude | seen if action == "drop" else request.exclude
+        if request.candidates is not None:
+            candidates = rerank.without(rerank.distinct(request.candidates), left_out)
+        else:
+            candidates = await self._proposed(request, filled, left_out)
+        return candidates, seen if action == "demote" else frozenset()
+
+    async def _proposed(self, request: RankingRequest, filled: Filled, left_out: frozenset[str]) -> list[str]:
+        source = request.context.source_entity_id
+        if source is not None:
+            left_out |= {source}
+        limit = max(self._retrieve_limit, request.offset + (request.limit or 0))
+        proposed = await self._compute.run(lambda: self.model.propose(filled, limit, left_out))
+        return rerank.without(rerank.distinct(proposed), left_out)
+
+    def _unknown(self, request: RankingRequest, candidates: Sequence[str], records: Mapping[str, bytes]) -> list[str]:
+        unknown = [entity_id for entity_id in candidates if entity_id not in records]
+        if unknown and request.unknown in ("error", "score") and request.candidates is not None:
+            code = "unknown_entity" if request.unknown == "error" else "not_supported"
+            raise InvalidRequestError(*_unknown_faults(unknown, request.candidates, code))
+        return unknown
+
+    def _check_task(self, request: RankingRequest) -> None:
+        task = request.context.task
+        if task not in self.model.tasks:
+            known = ", ".join(self.model.tasks)
+            pointer = f"{request.at}/task" if request.at else ""
+            raise invalid(pointer, "unknown_task", f"task '{task}' is unknown; this model knows: {known}")
+
+    def _fields(self, entity_id: str, fields: Sequence[str]) -> dict[str, object] | None:
+        entity = self.model.entity(entity_id)
+        return None if entity is None else {name: entity.get(name) for name in fields}
+
+
+def _asked_places(ordered: Ordered) -> Sequence[int]:
+    """The page that the request asks for."""
+    request = ordered.request
+    limit = request.limit
+    if limit is None and request.candidates is None:
+        limit = DEFAULT_LIMIT
+    end = None if limit is None else request.offset + limit
+    return range(len(ordered.entity_ids))[request.offset : end]
+
+
+def _ordered_ids(
+    known: Sequence[str], logits: Logits, behind: frozenset[str], last: Sequence[str]
+) -> tuple[list[str], Logits]:
+    """The known ids by logit, then those without a record; and the logits in that order."""
+    places = rerank.order(known, logits, behind)
+    without_logit = np.full(len(last), np.nan, np.float32)
+    return [*(known[place] for place in places), *last], np.concatenate([logits[places], without_logit])
+
+
+def _unknown_source(request: RankingRequest, source: str) -> Exception:
+    if request.source_in_path:
+        return NotFoundError(f"there is no entity '{source}'")
+    return invalid(f"{request.at}/source_entity_id", "unknown_entity", f"there is no entity '{source}'")
+
+
+def _unknown_faults(unknown: Sequence[str], candidates: Sequence[str], code: str) -> list[Fault]:
+    ids = set(unknown)
+    detail = "there is no entity '{}'" if code == "unknown_entity" else "'{}' has no record to score it from"
+    return [
+        Fault(f"/candidates/{place}", code, detail.format(entity_id))
+        for place, entity_id in enumerate(candidates)
+        if entity_id in ids
+    ][:20]

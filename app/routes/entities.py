@@ -1,0 +1,21 @@
+"""`GET /v1/entities/{entity_id}`: one entity of the catalogue, as the model knows it."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request, Response
+
+from app.errors import NotFoundError
+from app.openapi import answers
+from app.routes.entrance import live_of, respond
+from app.schemas import EntityAnswer
+
+router = APIRouter(tags=["catalogue"])
+
+
+@router.get("/v1/entities/{entity_id:path}", responses=answers(EntityAnswer, 404, 422, 503))
+async def entity(request: Request, entity_id: str) -> Response:
+    """Name and attributes."""
+    found = live_of(request).ready().model.entity(entity_id)
+    if found is None:
+        raise NotFoundError(f"there is no entity '{entity_id}'")
+    return respond(found)

@@ -1,0 +1,99 @@
+"""What every ranking route shares: read the body, take a permit, decode, work, answer. Knows no surface."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.asking import Terms
+from app.errors import REQUEST_ID, BodyTimeoutError, BodyTooLargeError
+from app.live import Live
+from app.ranking import RankingService
+from app.schemas import RankAnswer
+from app.settings import Settings
+from app.wire import decode
+
+Body = TypeVar("Body", bound=msgspec.Struct)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One admitted request: who ranks, on which terms, and when it began."""
+
+    live: Live
+    service: RankingService
+    request_id: str
+    started: float
+
+    @property
+    def terms(self) -> Terms:
+        """What its body is held against."""
+        return Terms(self.live.settings, self.service.model.version, self.started)
+
+    def took_s(self) -> float:
+        """Seconds since it was admitted."""
+        return self.live.clock() - self.started
+
+
+def live_of(request: Request) -> Live:
+    """The live state that `create_app` put there."""
+    live: Live = request.app.state.live
+    return live
+
+
+async def admit(request: Request, work: Callable[[Call, bytes], Awaitable[msgspec.Struct]]) -> Response:
+    """Answer with what `work` makes of the body. Raises `UnavailableError`s before any work."""
+    live = live_of(request)
+    body = await read_body(request, live.settings)
+    service = live.ready()
+    with live.permits.one(), live.telemetry.rankings_under_way.track_inprogress():
+        call = Call(live, service, request.scope[REQUEST_ID], live.clock())
+        return respond(await work(call, body))
+
+
+async def rank_body(
+    request: Request,
+    kind: type[Body],
+    work: Callable[[Call, Body], Awaitable[msgspec.Struct]],
+    empty: bytes = b"",
+) -> Response:
+    """Answer with what `work` makes of the decoded body; `empty` stands for a body that is left out."""
+
+    async def decoded(call: Call, body: bytes) -> msgspec.Struct:
+        return await work(call, decode(body or empty, kind, call.live.settings.max_depth))
+
+    return await admit(request, decoded)
+
+
+async def read_body(request: Request, settings: Settings) -> bytes:
+    """The body. Raises `BodyTooLargeError`, `BodyTimeoutError`."""
+    try:
+        async with asyncio.timeout(settings.body_timeout_ms / 1000):
+            return await _read(request, settings.max_body_bytes)
+    except TimeoutError as error:
+        raise BodyTimeoutError(f"the body took longer than {settings.body_timeout_ms} ms") from error
+
+
+async def _read(request: Request, limit: int) -> bytes:
+    chunks, size = [], 0
+    async for chunk in request.stream():
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > limit:
+            raise BodyTooLargeError(f"more than {limit} bytes")
+    return b"".join(chunks)
+
+
+def respond(answer: msgspec.Struct | dict[str, object]) -> Response:
+    """An answer as JSON, the time of its stages in a header."""
+    response = Response(msgspec.json.encode(answer), media_type="application/json")
+    if isinstance(answer, RankAnswer):
+        stages = msgspec.structs.asdict(answer.timings)
+        response.headers["server-timing"] = ", ".join(f"{name};dur={ms:.2f}" for name, ms in stages.items())
+    return response

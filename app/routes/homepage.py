@@ -1,0 +1,26 @@
+"""`POST /v1/homepage`: rows in order, each entity once."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request, Response
+
+from app.answering import homepage_answer
+from app.asking import row_requests
+from app.openapi import ranking_answers, takes
+from app.routes.entrance import Call, rank_body
+from app.rows import rank_rows
+from app.schemas import HomepageAnswer, HomepageBody
+
+router = APIRouter(tags=["ranking"])
+
+
+@router.post("/v1/homepage", responses=ranking_answers(HomepageAnswer), openapi_extra=takes(HomepageBody))
+async def homepage(request: Request) -> Response:
+    """One ranking a row. A row without candidates is retrieved."""
+    return await rank_body(request, HomepageBody, _homepage, empty=b"{}")
+
+
+async def _homepage(call: Call, body: HomepageBody) -> HomepageAnswer:
+    rows = row_requests(body, call.terms)
+    ranked = await rank_rows(call.service, rows, by_score=body.rank_rows, dedupe=body.dedupe)
+    return homepage_answer(ranked, call.service.model, call.request_id, call.took_s())

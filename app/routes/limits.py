@@ -1,0 +1,18 @@
+"""`GET /v1/limits`: what this service accepts, from its settings."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request, Response
+
+from app.openapi import answers
+from app.routes.entrance import live_of, respond
+from app.schemas import Limits
+
+router = APIRouter(tags=["operation"])
+
+
+@router.get("/v1/limits", responses=answers(Limits))
+async def limits(request: Request) -> Response:
+    """The limits that the settings fix."""
+    settings = live_of(request).settings
+    return respond(Limits(**{name: getattr(settings, name) for name in Limits.__struct_fields__}))

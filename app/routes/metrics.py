@@ -1,0 +1,16 @@
+"""`GET /metrics`: Prometheus text of this process."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from app.routes.entrance import live_of
+
+router = APIRouter(tags=["operation"])
+
+
+@router.get("/metrics", response_class=Response)
+async def metrics(request: Request) -> Response:
+    """Counters and histograms since the start of this worker."""
+    return Response(generate_latest(live_of(request).telemetry.registry), media_type=CONTENT_TYPE_LATEST)

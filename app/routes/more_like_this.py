@@ -1,0 +1,31 @@
+"""`POST /v1/more-like-this/{entity_id}`: what resembles one entity."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from fastapi import APIRouter, Request, Response
+
+from app.answering import rank_answer
+from app.asking import more_like_this_request
+from app.openapi import ranking_answers, takes
+from app.routes.entrance import Call, rank_body
+from app.schemas import MoreLikeThisBody, RankAnswer
+
+router = APIRouter(tags=["ranking"])
+
+
+@router.post(
+    "/v1/more-like-this/{entity_id:path}",
+    responses=ranking_answers(RankAnswer, 404),
+    openapi_extra=takes(MoreLikeThisBody, required=False),
+)
+async def more_like_this(request: Request, entity_id: str) -> Response:
+    """Entities like the one in the path. The body may be left out."""
+
+    async def work(call: Call, body: MoreLikeThisBody) -> RankAnswer:
+        asked = replace(more_like_this_request(entity_id, body, call.terms), source_in_path=True)
+        ranking = await call.service.rank(asked, call.started)
+        return rank_answer(ranking, call.service.model, call.request_id, call.took_s())
+
+    return await rank_body(request, MoreLikeThisBody, work, empty=b"{}")

@@ -1,0 +1,24 @@
+"""`POST /v1/rank`: any task, any candidates."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request, Response
+
+from app.answering import rank_answer
+from app.asking import ranking_request
+from app.openapi import ranking_answers, takes
+from app.routes.entrance import Call, rank_body
+from app.schemas import RankAnswer, RankBody
+
+router = APIRouter(tags=["ranking"])
+
+
+@router.post("/v1/rank", responses=ranking_answers(RankAnswer), openapi_extra=takes(RankBody))
+async def rank(request: Request) -> Response:
+    """Rank candidates, or what retrieval proposes, for a context."""
+    return await rank_body(request, RankBody, _rank)
+
+
+async def _rank(call: Call, body: RankBody) -> RankAnswer:
+    ranking = await call.service.rank(ranking_request(body, call.terms), call.started)
+    return rank_answer(ranking, call.service.model, call.request_id, call.took_s())

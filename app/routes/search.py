@@ -1,0 +1,68 @@
+"""`POST /v1/search` and `GET /v1/search`: the search bar."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request, Response
+
+from app.answering import rank_answer
+from app.asking import search_request
+from app.errors import invalid
+from app.openapi import parameters, ranking_answers, takes
+from app.routes.entrance import Call, admit, rank_body
+from app.schemas import RankAnswer, SearchBody
+from app.wire import convert, decode_query
+
+router = APIRouter(tags=["ranking"])
+
+_TEXT = {"q": "query", "user_id": "user_id", "country": "country", "seen": "seen"}
+_WHOLE = ("limit", "offset", "timeout_ms")
+_ALLOWED = frozenset({*_TEXT, *_WHOLE, "return"})
+
+
+@router.post("/v1/search", responses=ranking_answers(RankAnswer), openapi_extra=takes(SearchBody))
+async def search(request: Request) -> Response:
+    """Entities for a query; an empty query is the canvas before the first letter."""
+    return await rank_body(request, SearchBody, _search)
+
+
+@router.get(
+    "/v1/search",
+    responses=ranking_answers(RankAnswer),
+    openapi_extra=parameters(
+        q="string",
+        user_id="string",
+        country="string",
+        seen="string",
+        return_="string",
+        limit="integer",
+        offset="integer",
+        timeout_ms="integer",
+    ),
+)
+async def search_by_link(request: Request) -> Response:
+    """The same as a link. `return` takes names by comma; an empty parameter counts as not given."""
+
+    async def work(call: Call, body: bytes) -> RankAnswer:
+        return await _search(call, _from_query(request.scope["query_string"]))
+
+    return await admit(request, work)
+
+
+async def _search(call: Call, body: SearchBody) -> RankAnswer:
+    ranking = await call.service.rank(search_request(body, call.terms), call.started)
+    return rank_answer(ranking, call.service.model, call.request_id, call.took_s())
+
+
+def _from_query(query: bytes) -> SearchBody:
+    given = {name: value for name, value in decode_query(query, _ALLOWED).items() if value}
+    values: dict[str, object] = {_TEXT[name]: given[name] for name in _TEXT if name in given}
+    values.update({name: _whole(name, given[name]) for name in _WHOLE if name in given})
+    if "return" in given:
+        values["return"] = [name for name in given["return"].split(",") if name]
+    return convert(values, SearchBody)
+
+
+def _whole(name: str, value: str) -> int:
+    if not (value.isascii() and value.isdigit() and len(value) < 10):
+        raise invalid(f"/{name}", "wrong_type", f"expected a whole number, got '{value}'")
+    return int(value)

@@ -1,0 +1,94 @@
+"""What Prometheus sees: counters and histograms in a registry that is passed in. Decides nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from model.data.imputation import Filled
+
+STAGES = ("parse", "records", "score", "rerank")
+_SECONDS = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.25, 0.5, 1.0, 2.0, 5.0)
+
+Clock = Callable[[], float]
+
+
+class Stopwatch:
+    """The time that each stage of one ranking took, in seconds. `started` and `clock` share one origin."""
+
+    def __init__(self, clock: Clock, started: float | None = None) -> None:
+        self._clock = clock
+        self._started = self._last = clock() if started is None else started
+        self.seconds: dict[str, float] = dict.fromkeys(STAGES, 0.0)
+
+    def lap(self, stage: str) -> None:
+        """What passed since the last lap belongs to `stage`."""
+        now = self._clock()
+        self.seconds[stage] += now - self._last
+        self._last = now
+
+    def total(self) -> float:
+        """Seconds since the start."""
+        return self._clock() - self._started
+
+
+class Telemetry:
+    """All metrics of the service, by name."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
+        self.requests = _counter(registry, "unirank_requests", "Requests, failed ones too", "route", "status")
+        self.errors = _counter(registry, "unirank_errors", "Requests that failed, by code", "code")
+        self.request_seconds = _histogram(registry, "unirank_request_seconds", "Time of a request", "route")
+        self.ranking_seconds = _histogram(
+            registry, "unirank_ranking_seconds", "Time of a ranking, by stage", "task", "stage"
+        )
+        self.records = _counter(registry, "unirank_records", "Entity records, by where they came from", "tier")
+        self.imputed = _counter(registry, "unirank_imputed", "Context fields filled", "task", "field", "rule")
+        self.degraded = _counter(registry, "unirank_degraded", "Answers that fell short, by code", "code")
+        self.rankings_under_way = Gauge("unirank_rankings_under_way", "Requests that hold a permit", registry=registry)
+        self.model_info = Gauge(
+            "unirank_model_info", "The live model; always 1", ("version", "checksum"), registry=registry
+        )
+
+    def request(self, route: str, status: int, code: str | None, seconds: float) -> None:
+        """Count one request, however it ended."""
+        self.requests.labels(route, str(status)).inc()
+        self.request_seconds.labels(route).observe(seconds)
+        if code is not None:
+            self.errors.labels(code).inc()
+
+    @contextmanager
+    def ranking(self, task: str, watch: Stopwatch) -> Iterator[None]:
+        """Observe the stages of one ranking, whether it succeeds or not."""
+        try:
+            yield
+        finally:
+            for stage, seconds in watch.seconds.items():
+                self.ranking_seconds.labels(task, stage).observe(seconds)
+            self.ranking_seconds.labels(task, "total").observe(watch.total())
+
+    def filled(self, filled: Filled) -> None:
+        """Count what imputation filled."""
+        for entry in filled.imputed:
+            self.imputed.labels(filled.context.task, entry.field, entry.rule).inc()
+
+    def fell_short(self, codes: Iterable[str]) -> None:
+        """Count the `degraded` codes of one answer."""
+        for code in codes:
+            self.degraded.labels(code).inc()
+
+    def model(self, version: str, checksum: str) -> None:
+        """Name the live model."""
+        self.model_info.clear()
+        self.model_info.labels(version, checksum).set(1)
+
+
+def _counter(registry: CollectorRegistry, name: str, text: str, *labels: str) -> Counter:
+    return Counter(name, text, labels, registry=registry)
+
+
+def _histogram(registry: CollectorRegistry, name: str, text: str, *labels: str) -> Histogram:
+    return Histogram(name, text, labels, buckets=_SECONDS, registry=registry)

@@ -1,0 +1,171 @@
+"""A model folder in memory: everything a ranking needs, and nothing of how it is asked for.
+
+Reading and writing the files is in `artefact_files.py`. Serving, evaluation and studies use the same object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model import artefact_files
+from model.artefact_files import ArtefactError, Contents
+from model.data.context import Context, HistoryEvent
+from model.data.encoding import EntityEncoder
+from model.data.imputation import Filled
+from model.data.matching import MatchFeatures
+from model.data.records import RecordLayout, Records, assemble
+from model.network.catalogue import CatalogueRanker
+from model.network.inputs import ContextEncoder, EncodedContext
+from model.network.scorer import Scorer, retrieval_matrix
+from model.retrieval.dense import DenseIndex
+from model.retrieval.lexical import LexicalIndex
+
+__all__ = ["Artefact", "ArtefactError"]
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """The ids beside the candidates whose records a context needs: its source and the events of its history."""
+
+    source: str | None
+    events: tuple[HistoryEvent, ...]
+
+
+class Artefact:
+    """One loaded model. `score`, `propose` and `compute_records` share scratch space: call them from one thread."""
+
+    def __init__(self, contents: Contents, device: str = "cpu") -> None:
+        self.contents = contents
+        self.version = contents.manifest.version
+        self.checksum = contents.manifest.checksum
+        self.tasks = tuple(contents.manifest.tasks)
+        self.encoder: EntityEncoder = contents.encoder
+        contexts = ContextEncoder(MatchFeatures(self.encoder), self.tasks, contents.users, contents.countries)
+        self.scorer = Scorer(contents.ranker, contexts, device)
+        self.layout: RecordLayout = contents.layout
+        self.calibration = contents.calibration
+        records = self.layout.unpack(contents.packed)
+        ids = [str(entity["entity_id"]) for entity in contents.entities]
+        names = {str(e["entity_id"]): str(e["display_name"]) for e in contents.entities}
+        self.catalogue = CatalogueRanker(self.scorer, ids, names, records, contents.manifest.rules)
+        self.dense = DenseIndex(retrieval_matrix(records))
+        self.lexical = LexicalIndex(records.tokens, self.encoder.vocabulary, len(ids))
+
+    @classmethod
+    def load(cls, path: Path, device: str = "cpu") -> Artefact:
+        """Read and check a model folder. Raises `ArtefactError`, one line."""
+        return cls(artefact_files.read(path), device)
+
+    @property
+    def entity_count(self) -> int:
+        """N, entities of the catalogue."""
+        return len(self.catalogue.ids)
+
+    # ---- what is known --------------------------------------------------------------------------------------
+
+    def entity(self, entity_id: str) -> dict[str, object] | None:
+        """Attributes of an entity, with `entity_id` and `display_name`; None where unknown."""
+        row = self.catalogue.rows.get(entity_id)
+        return None if row is None else self.contents.entities[row]
+
+    def history(self, user_id: str) -> tuple[HistoryEvent, ...]:
+        """Events of a training user from oldest to newest; empty for anyone else."""
+        return self.contents.histories.get(user_id, ())
+
+    def sample_users(self, count: int) -> list[str]:
+        """Some training users, spread over the length of their histories, shortest first."""
+        users = sorted(self.contents.histories, key=lambda user: (len(self.contents.histories[user]), user))
+        places = np.unique(np.linspace(0, len(users) - 1, min(count, len(users))).astype(int)) if users else []
+        return [users[place] for place in places]
+
+    # ---- one ranking ----------------------------------------------------------------------------------------
+
+    def fill(self, context: Context) -> Filled:
+        """Impute what is missing. Raises `MissingFieldError`."""
+        return self.catalogue.fill(context)
+
+    def side_entities(self, context: Context) -> list[str]:
+        """Ids whose records `score` needs beside the candidates: the source and the history. `context` is filled."""
+        events = context.history[-self.scorer.config.profile_length :]
+        ids = [event.entity_id for event in events]
+        if context.source_entity_id is not None:
+            ids.append(context.source_entity_id)
+        return list(dict.fromkeys(ids))
+
+    def score(self, filled: Filled, candidates: Sequence[bytes], side: Mapping[str, bytes]) -> NDArray[np.float32]:
+        """Logits [C]. Side records that are missing are left out. Raises `RecordError` on bytes of another layout."""
+        return self.scorer.logits(self._encode(filled, side), self.layout.unpack(candidates))
+
+    def probability(self, task: str, logits: NDArray[np.float32]) -> NDArray[np.float64]:
+        """P(positive engagement), calibrated. Same shape."""
+        return self.contents.calibration.probability(task, logits)
+
+    def propose(self, filled: Filled, limit: int, exclude: Collection[str] = ()) -> list[str]:
+        """At most `limit` candidates from the whole catalogue: dense and lexical in turn, without repeats."""
+        context = self.catalogue.encode(filled)
+        rows = self.catalogue.rows
+        barred = {rows[entity_id] for entity_id in exclude if entity_id in rows}
+        source = rows.get(filled.context.source_entity_id or "")
+        if source is not None and filled.rule_of("source_entity_id") is None:
+            barred.add(source)
+        dense = self.dense.search(self.scorer.retrieval_query(context), limit, barred)
+        lexical = self.lexical.search(context.query, limit, barred)
+        return [self.catalogue.ids[row] for row in _in_turn(lexical, dense)[:limit]]
+
+    def _encode(self, filled: Filled, side: Mapping[str, bytes]) -> EncodedContext:
+        events = filled.context.history[-self.scorer.config.profile_length :]
+        events = tuple(event for event in events if event.entity_id in side)
+        history = self.layout.unpack([side[event.entity_id] for event in events]) if events else None
+        source_id = filled.context.source_entity_id
+        source = self.layout.unpack([side[source_id]]) if source_id is not None and source_id in side else None
+        return self.scorer.encode(filled, source, events, history)
+
+    # ---- records --------------------------------------------------------------------------------------------
+
+    def record(self, entity_id: str) -> bytes | None:
+        """The packed record that the artefact carries."""
+        row = self.catalogue.rows.get(entity_id)
+        return None if row is None else self.contents.packed[row]
+
+    def compute_records(self, entity_ids: Sequence[str]) -> list[bytes | None]:
+        """Records made anew by the entity tower, the same bytes as the artefact's; None = not in the catalogue."""
+        rows = [self.catalogue.rows.get(entity_id) for entity_id in entity_ids]
+        known = [row for row in rows if row is not None]
+        if not known:
+            return [None] * len(rows)
+        packed = dict(zip(known, self.layout.pack(self._computed(known)), strict=True))
+        return [None if row is None else packed[row] for row in rows]
+
+    def including(self, entities: Sequence[Mapping[str, object]]) -> CatalogueRanker:
+        """The catalogue with the given entities added where it does not have them, known by their attributes alone."""
+        new = [dict(entity) for entity in entities if str(entity["entity_id"]) not in self.catalogue.rows]
+        if not new:
+            return self.catalogue
+        arrays, rows = self.encoder.encode(new), [-1] * len(new)
+        added = assemble(arrays, self.contents.engagement.take(np.array(rows)), self.scorer.vectors(arrays, rows))
+        ids = [str(entity["entity_id"]) for entity in new]
+        names = {**self.catalogue.names, **{str(e["entity_id"]): str(e["display_name"]) for e in new}}
+        return CatalogueRanker(
+            self.scorer,
+            [*self.catalogue.ids, *ids],
+            names,
+            self.catalogue.records.joined(added),
+            self.catalogue.rules,
+        )
+
+    def _computed(self, rows: Sequence[int]) -> Records:
+        arrays = self.encoder.encode([self.contents.entities[row] for row in rows])
+        vectors = self.scorer.vectors(arrays, rows)
+        return assemble(arrays, self.contents.engagement.take(np.array(rows)), vectors)
+
+
+def _in_turn(first: Iterable[int], second: Iterable[int]) -> list[int]:
+    """Two rankings merged by turns, repeats dropped."""
+    merged = (row for pair in zip_longest(first, second) for row in pair if row is not None)
+    return list(dict.fromkeys(int(row) for row in merged))

@@ -1,0 +1,105 @@
+"""From a dataset to a model folder: prepare, train, calibrate, pack, write. The loop itself is in `training.py`."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from model.artefact_files import Contents, Manifest, layout_of, refuse_foreign, write
+from model.config import Config
+from model.data.context import Context, HistoryEvent
+from model.data.dataset import Dataset
+from model.data.events import Unit
+from model.learning.calibration import Calibration
+from model.learning.prepared import Prepared, prepare
+from model.learning.training import Trained, steps_for, subject_of, train
+from model.network.catalogue import CatalogueRanker
+
+ALL_PARTS = ("train", "validation", "test")
+GOLDEN = 8  # requests whose scores travel with the model
+Report = Callable[[int, int, str], None]
+Say = Callable[[str], None]
+
+
+def build(
+    dataset: Dataset,
+    out: Path,
+    config: Config,
+    tasks: Sequence[str] | None = None,
+    every_part: bool = False,
+    resume: bool = False,
+    say: Say = lambda _: None,
+    report: Report = lambda *_: None,
+) -> Manifest:
+    """Train on a dataset and write the model folder `out`.
+
+    `every_part`: train once on the training part, which fixes steps and calibration, then again on all rows.
+    Raises `ArtefactError` where `out` must not be overwritten, `CheckpointError` where `resume` finds nothing.
+    """
+    refuse_foreign(out)
+    training = out.with_name(f".{out.name}.training")
+    if not resume:
+        shutil.rmtree(training, ignore_errors=True)
+    prepared = prepare(dataset, config, tasks, say=say)
+    trained = train(prepared, steps_for(config.training, prepared), training, resume, report)
+    if every_part:
+        calibration, steps = trained.calibration, max(trained.best_step, 1)
+        shutil.rmtree(training, ignore_errors=True)
+        prepared = prepare(dataset, config, tasks, ALL_PARTS, say)
+        trained = replace(train(prepared, steps, training, False, report), calibration=calibration)
+    say("writing the model")
+    manifest = write(out, contents_of(prepared, trained), dataset.name)
+    shutil.rmtree(training, ignore_errors=True)
+    return manifest
+
+
+def contents_of(prepared: Prepared, trained: Trained) -> Contents:
+    """The parts of an artefact from a finished run."""
+    subject = subject_of(trained.ranker, prepared)
+    layout = layout_of(prepared.config, prepared.encoder)
+    manifest = Manifest(
+        version="", checksum="", tasks=prepared.tasks, columns=dict(prepared.dataset.columns), rules=prepared.rules,
+        config=prepared.config, sizes=trained.ranker.sizes, numbers=list(prepared.encoder.numbers),
+        calibration=trained.calibration, metrics=_metrics(trained),
+        dataset={"name": prepared.dataset.name, "parts": list(prepared.parts)}, files={},
+    )  # fmt: skip
+    return Contents(
+        manifest, trained.ranker, prepared.encoder, prepared.dataset.entities, prepared.tables[-1],
+        layout.pack(subject.catalogue.records), layout, prepared.users, prepared.countries,
+        _histories(prepared), trained.calibration, golden(subject.catalogue, prepared.units, trained.calibration),
+    )  # fmt: skip
+
+
+def _metrics(trained: Trained) -> dict[str, Any]:
+    best = next((values for step, _, values in trained.history.validations if step == trained.best_step), {})
+    return {"validation_ndcg@10": best, "steps": len(trained.history.losses), "best_step": trained.best_step}
+
+
+def _histories(prepared: Prepared) -> dict[str, tuple[HistoryEvent, ...]]:
+    longest = prepared.config.network.profile_length
+    return {user: tuple(timeline.events[-longest:]) for user, timeline in prepared.histories.items()}
+
+
+def golden(catalogue: CatalogueRanker, units: Sequence[Unit], calibration: Calibration) -> list[dict[str, Any]]:
+    """Requests with their probabilities: whoever loads the model can see that it still answers the same."""
+    entries = []
+    for place in np.unique(np.linspace(0, len(units) - 1, GOLDEN).astype(int)):
+        unit = units[place]
+        candidates = list(dict.fromkeys(unit.entity_ids))[:10]
+        raw = unit.context
+        context = Context(raw.task, None, raw.query, raw.country, raw.source_entity_id)
+        encoded = catalogue.encode(catalogue.fill(context))
+        scores = calibration.probability(raw.task, catalogue.logits(encoded, catalogue.rows_of(candidates)))
+        request = {
+            "task": raw.task,
+            "query": raw.query,
+            "country": raw.country,
+            "source_entity_id": raw.source_entity_id,
+        }
+        entries.append({"context": request, "candidates": candidates, "scores": [float(score) for score in scores]})
+    return entries

@@ -1,0 +1,298 @@
+"""A model folder on disk: writing it whole, reading it with every check. The loaded object is in `artefact.py`.
+
+`manifest.json` names a sha256 of each file; nothing is unpickled. A folder appears under its name only when it is
+complete.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from model.config import Config, ConfigError
+from model.data.context import HistoryEvent
+from model.data.encoding import EntityEncoder, NumberColumn
+from model.data.engagement import Engagement
+from model.data.imputation import Rules, rules_from_json, rules_to_json
+from model.data.records import RecordLayout
+from model.data.text_vectors import TextVectors
+from model.data.vocabulary import Vocabulary
+from model.learning.calibration import Calibration
+from model.network.ranker import Ranker, Sizes
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+FILES = (
+    "weights.safetensors", "entities.parquet", "records.safetensors",
+    "features.safetensors", "histories.parquet", "golden.json",
+)  # fmt: skip
+
+
+class ArtefactError(ValueError):
+    """A model folder that cannot be used. The message is one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What `manifest.json` says."""
+
+    version: str
+    checksum: str
+    tasks: list[str]
+    columns: dict[str, str]
+    rules: Rules
+    config: Config
+    sizes: Sizes
+    numbers: list[NumberColumn]
+    calibration: Calibration
+    metrics: dict[str, Any]
+    dataset: dict[str, Any]
+    files: dict[str, str]
+
+
+@dataclass(slots=True)
+class Contents:
+    """The parts of one artefact, before anything is built from them."""
+
+    manifest: Manifest
+    ranker: Ranker
+    encoder: EntityEncoder
+    entities: list[dict[str, object]]
+    engagement: Engagement
+    packed: list[bytes]
+    layout: RecordLayout
+    users: list[str]
+    countries: list[str]
+    histories: dict[str, tuple[HistoryEvent, ...]]
+    calibration: Calibration
+    golden: list[dict[str, Any]]
+
+
+def refuse_foreign(out: Path) -> None:
+    """Raise `ArtefactError` where `out` is a non-empty folder that is not a model: it must not be overwritten."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())) and not (out / MANIFEST).exists():
+        raise ArtefactError(f"{out} exists, is not empty and is not a model: choose another folder")
+
+
+def layout_of(config: Config, encoder: EntityEncoder) -> RecordLayout:
+    """Widths of the records of a network over a catalogue."""
+    network = config.network
+    return RecordLayout(network.width, network.text_width, network.engagement_width, len(encoder.static_names))
+
+
+# ---- writing ------------------------------------------------------------------------------------------------
+
+
+def write(out: Path, contents: Contents, name: str) -> Manifest:
+    """Write a model folder, replacing an older model of the same name. Returns the manifest with its version."""
+    refuse_foreign(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    building = out.with_name(f".{out.name}.building")
+    shutil.rmtree(building, ignore_errors=True)
+    building.mkdir()
+    _write_files(building, contents)
+    manifest = _sealed(building, contents.manifest, name)
+    (building / MANIFEST).write_text(json.dumps(_manifest_json(manifest), indent=1, sort_keys=True))
+    if out.exists():
+        shutil.rmtree(out)
+    building.rename(out)
+    return manifest
+
+
+def _write_files(folder: Path, contents: Contents) -> None:
+    weights = {key: value.cpu().numpy() for key, value in contents.ranker.state_dict().items()}
+    save_file(weights, folder / "weights.safetensors")
+    _entity_table(contents.entities, contents.manifest.columns).write_parquet(folder / "entities.parquet")
+    lengths = np.fromiter(map(len, contents.packed), np.int64, len(contents.packed))
+    records: dict[str, NDArray[Any]] = {"bytes": np.frombuffer(b"".join(contents.packed), np.uint8), "lengths": lengths}
+    save_file(records, folder / "records.safetensors")
+    save_file(_features(contents), folder / "features.safetensors")
+    _history_table(contents.histories).write_parquet(folder / "histories.parquet")
+    (folder / "golden.json").write_text(json.dumps(contents.golden, indent=1))
+
+
+def _features(contents: Contents) -> dict[str, NDArray[Any]]:
+    encoder, engagement = contents.encoder, contents.engagement
+    return {
+        "vocabulary": _texts(encoder.vocabulary.entries),
+        "idf": encoder.vocabulary.idf,
+        "text_table": encoder.vectors.table,
+        "known_categories": encoder.known_categories,
+        "engagement": engagement.vectors.astype(np.float16),
+        "engagement_inverse": engagement.inverse,
+        "popularity": engagement.popularity,
+        "users": _texts(contents.users),
+        "countries": _texts(contents.countries),
+    }
+
+
+def _texts(values: Sequence[str]) -> NDArray[np.uint8]:
+    return np.frombuffer(json.dumps(list(values)).encode(), np.uint8)
+
+
+def _entity_table(entities: Sequence[Mapping[str, object]], columns: Mapping[str, str]) -> pl.DataFrame:
+    kinds = {"text": pl.String(), "categories": pl.List(pl.String), "number": pl.Float64()}
+    schema: dict[str, Any] = {"entity_id": pl.String(), "display_name": pl.String()}
+    schema |= {name: kinds[kind] for name, kind in columns.items() if kind in kinds}
+    rows = [{name: entity.get(name) for name in schema} for entity in entities]
+    return pl.DataFrame(rows, schema=schema, strict=False)
+
+
+def _history_table(histories: Mapping[str, Sequence[HistoryEvent]]) -> pl.DataFrame:
+    rows = [
+        (user, event.entity_id, event.label, event.task, event.timestamp)
+        for user, events in sorted(histories.items())
+        for event in events
+    ]
+    schema = {
+        "user_id": pl.String,
+        "entity_id": pl.String,
+        "label": pl.Float64,
+        "task": pl.String,
+        "timestamp": pl.Int64,
+    }
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def _sealed(folder: Path, manifest: Manifest, name: str) -> Manifest:
+    files = {file: _sha256(folder / file) for file in FILES}
+    checksum = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
+    values = {key: getattr(manifest, key) for key in Manifest.__slots__}
+    return Manifest(**values | {"files": files, "checksum": checksum, "version": f"{name}-{checksum[:12]}"})
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _manifest_json(manifest: Manifest) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "version": manifest.version,
+        "checksum": manifest.checksum,
+        "tasks": manifest.tasks,
+        "columns": manifest.columns,
+        "imputation": rules_to_json(manifest.rules),
+        "config": manifest.config.to_json(),
+        "sizes": asdict(manifest.sizes),
+        "numbers": [asdict(column) for column in manifest.numbers],
+        "calibration": {task: list(pair) for task, pair in manifest.calibration.pairs.items()},
+        "metrics": manifest.metrics,
+        "dataset": manifest.dataset,
+        "files": manifest.files,
+    }
+
+
+# ---- reading ------------------------------------------------------------------------------------------------
+
+
+def read(path: Path) -> Contents:
+    """Read a model folder and check every file against the manifest. Raises `ArtefactError`."""
+    manifest = read_manifest(path)
+    for name, expected in manifest.files.items():
+        if not (path / name).is_file():
+            raise ArtefactError(f"{path}: {name} is missing")
+        if _sha256(path / name) != expected:
+            raise ArtefactError(f"{path}: {name} does not match the checksum in {MANIFEST}")
+    try:
+        return _contents(path, manifest)
+    except (OSError, SafetensorError, pl.exceptions.PolarsError, KeyError, ValueError, RuntimeError) as error:
+        raise ArtefactError(f"{path}: {type(error).__name__}: {str(error).splitlines()[0]}") from error
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read `manifest.json` alone. Raises `ArtefactError`."""
+    try:
+        table = json.loads((path / MANIFEST).read_text())
+    except FileNotFoundError as error:
+        raise ArtefactError(f"{path} is not a model: {MANIFEST} is missing") from error
+    except (OSError, ValueError) as error:
+        raise ArtefactError(f"{path}/{MANIFEST}: {error}") from error
+    try:
+        return _manifest(table)
+    except (KeyError, TypeError, ConfigError) as error:
+        raise ArtefactError(f"{path}/{MANIFEST}: {type(error).__name__}: {error}") from error
+
+
+def _manifest(table: Mapping[str, Any]) -> Manifest:
+    if table.get("format") != FORMAT:
+        raise KeyError(f"format {table.get('format')!r}: this release reads format {FORMAT}")
+    if set(table["files"]) != set(FILES):
+        raise KeyError(f"files: expected {', '.join(FILES)}")
+    return Manifest(
+        version=table["version"],
+        checksum=table["checksum"],
+        tasks=table["tasks"],
+        columns=table["columns"],
+        rules=rules_from_json(table["imputation"]),
+        config=Config.from_json(table["config"]),
+        sizes=Sizes(**table["sizes"]),
+        numbers=[NumberColumn(**column) for column in table["numbers"]],
+        calibration=Calibration({task: (pair[0], pair[1]) for task, pair in table["calibration"].items()}),
+        metrics=table["metrics"],
+        dataset=table["dataset"],
+        files=table["files"],
+    )
+
+
+def _contents(path: Path, manifest: Manifest) -> Contents:
+    features = load_file(path / "features.safetensors")
+    vocabulary = Vocabulary(_strings(features["vocabulary"]), features["idf"])
+    encoder = EntityEncoder(
+        manifest.columns, vocabulary, TextVectors(features["text_table"]), manifest.numbers,
+        features["known_categories"], manifest.config.network.category_buckets,
+    )  # fmt: skip
+    engagement = Engagement(
+        features["engagement"].astype(np.float32), features["engagement_inverse"], features["popularity"]
+    )
+    return Contents(
+        manifest, _ranker(path, manifest), encoder,
+        [_present(row) for row in pl.read_parquet(path / "entities.parquet").iter_rows(named=True)],
+        engagement, _records(path), layout_of(manifest.config, encoder),
+        _strings(features["users"]), _strings(features["countries"]),
+        _histories(path), manifest.calibration, json.loads((path / "golden.json").read_text()),
+    )  # fmt: skip
+
+
+def _ranker(path: Path, manifest: Manifest) -> Ranker:
+    ranker = Ranker(manifest.config.network, manifest.sizes)
+    weights = {name: torch.from_numpy(value) for name, value in load_file(path / "weights.safetensors").items()}
+    for name, value in weights.items():
+        if not torch.isfinite(value).all():
+            raise ArtefactError(f"{path}: weight {name} is not finite")
+    ranker.load_state_dict(weights)
+    return ranker.eval()
+
+
+def _records(path: Path) -> list[bytes]:
+    arrays = load_file(path / "records.safetensors")
+    blob, ends = arrays["bytes"].tobytes(), np.cumsum(arrays["lengths"]).tolist()
+    return [blob[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+
+
+def _histories(path: Path) -> dict[str, tuple[HistoryEvent, ...]]:
+    result: dict[str, list[HistoryEvent]] = {}
+    for user, entity, label, task, time in pl.read_parquet(path / "histories.parquet").iter_rows():
+        result.setdefault(user, []).append(HistoryEvent(entity, label, task, time))
+    return {user: tuple(events) for user, events in result.items()}
+
+
+def _present(row: Mapping[str, object]) -> dict[str, object]:
+    return {name: value for name, value in row.items() if value is not None}
+
+
+def _strings(packed: NDArray[np.uint8]) -> list[str]:
+    return [str(value) for value in json.loads(packed.tobytes())]

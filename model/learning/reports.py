@@ -1,0 +1,78 @@
+"""The report of `unirank evaluate`: which rows are under test, which are history, and the JSON of the contract."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+import polars as pl
+
+from model.data.dataset import Dataset
+from model.data.events import timelines, units
+from model.learning.calibration import Calibration
+from model.learning.evaluation import evaluate
+from model.learning.training import NetworkSubject
+from model.network.catalogue import CatalogueRanker
+
+Report = Callable[[int, int, str], None]
+
+
+class Evaluable(Protocol):
+    """What is needed of a loaded artefact."""
+
+    version: str
+    tasks: tuple[str, ...]
+
+    @property
+    def catalogue(self) -> CatalogueRanker:
+        """Its catalogue."""
+
+    @property
+    def calibration(self) -> Calibration:
+        """Its calibration."""
+
+    def including(self, entities: list[dict[str, object]]) -> CatalogueRanker:
+        """Its catalogue with further entities, scored from their attributes alone."""
+
+
+def evaluate_artefact(
+    artefact: Evaluable, dataset: Dataset, history: Dataset | None = None, report: Report = lambda *_: None
+) -> dict[str, Any]:
+    """Metrics of each task that the model and the test rows share, in the form of API.md §3.
+
+    Rows under test: part = test, or all rows where none has a part. Raises ValueError where none is left.
+    """
+    test, past = _split(dataset, history)
+    test = test.filter(pl.col("task").is_in(artefact.tasks))
+    if test.is_empty():
+        raise ValueError(f"dataset '{dataset.name}' has no test rows for the tasks {', '.join(artefact.tasks)}")
+    catalogue = artefact.including(dataset.entities)
+    under_test = [unit for unit in units(test) if (unit.labels > 0).any() or (unit.labels <= 0).any()]
+    done = 0
+
+    def step() -> None:
+        nonlocal done
+        done += 1
+        report(done, len(under_test), "")
+
+    popularity = _popularity(past, catalogue)
+    subject = NetworkSubject(catalogue)
+    tasks = evaluate(subject, under_test, timelines(past), popularity, artefact.calibration, step)
+    return {"model": {"version": artefact.version}, "dataset": {"name": dataset.name}, "tasks": tasks}
+
+
+def _split(dataset: Dataset, history: Dataset | None) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Rows under test, and rows that are history; rows under test never enter a history."""
+    events = dataset.events
+    if events["part"].null_count() == len(events):
+        test, others = events, events.clear()
+    else:
+        is_test = pl.col("part").fill_null("train") == "test"
+        test, others = events.filter(is_test), events.filter(~is_test)
+    return test, others if history is None else history.events
+
+
+def _popularity(past: pl.DataFrame, catalogue: CatalogueRanker) -> np.ndarray:
+    rows = [catalogue.rows[e] for e in past.filter(pl.col("label") > 0)["entity_id"] if e in catalogue.rows]
+    return np.bincount(np.array(rows, np.int64), minlength=len(catalogue.ids)).astype(np.float64)

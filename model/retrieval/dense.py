@@ -1,0 +1,34 @@
+"""Nearest entities in the one embedding space, exactly: one matrix product. No approximate index here."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
+
+
+class DenseIndex:
+    """All entities [N, D + Dz] in one matrix."""
+
+    def __init__(self, matrix: Floats) -> None:
+        self.matrix = np.ascontiguousarray(matrix, np.float32)
+
+    def search(self, query: Floats, k: int, exclude: Collection[int] = ()) -> Ints:
+        """Rows of the k highest dot products, best first, ties in row order. query [D + Dz]"""
+        return best_rows(self.matrix @ query, k, exclude)
+
+
+def best_rows(scores: Floats, k: int, exclude: Collection[int] = ()) -> Ints:
+    """Rows of the k highest finite scores, best first. scores [N]; excluded rows are set to -inf."""
+    if exclude:
+        scores[np.fromiter(exclude, np.int64, len(exclude))] = -np.inf
+    k = min(k, len(scores))
+    if not k:
+        return np.zeros(0, np.int64)
+    top = np.argpartition(-scores, k - 1)[:k]
+    top = top[np.lexsort((top, -scores[top]))]
+    return top[np.isfinite(scores[top])]

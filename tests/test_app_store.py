@@ -1,0 +1,265 @@
+"""Entity records: the contract of the tiers, and the same order with Redis well, sick, killed, back."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+from app_fakes import Clock, FakeModel, app_of, client_of
+from prometheus_client import CollectorRegistry
+from redis.asyncio import Redis
+from redis_server import canned_redis, real_redis
+
+from app.entity_store.breaker import Breaker
+from app.entity_store.memory import MemoryTier
+from app.entity_store.redis import RedisTier, TierError, pack, unpack
+from app.entity_store.store import EntityStore
+from app.scoring import ComputeThread
+from app.telemetry import Telemetry
+
+pytestmark = pytest.mark.anyio
+
+RECORDS = {"f1": b"one", "f2": b"\x00two\xff", "ключ/3": b"three" * 300}
+CANDIDATES = [f"f{number}" for number in range(30)]
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="module")
+def redis_url():
+    with real_redis() as server:
+        yield server.connection_url
+
+
+@pytest.fixture(params=["memory", "redis"])
+async def tier(request, redis_url):
+    tier = MemoryTier(100) if request.param == "memory" else redis_tier(redis_url)
+    yield tier
+    await tier.close()
+
+
+def redis_tier(url: str, version: str = "v1", ttl_s: int = 60) -> RedisTier:
+    return RedisTier(url, version, 50, ttl_s, time.monotonic)
+
+
+async def test_contract_what_was_put_is_got_back(tier):
+    await tier.put(RECORDS)
+    assert await tier.get([*RECORDS, "f9"]) == RECORDS
+
+
+async def test_contract_the_last_put_counts(tier):
+    await tier.put({"f1": b"old"})
+    await tier.put({"f1": b"new"})
+    assert await tier.get(["f1"]) == {"f1": b"new"}
+
+
+async def test_contract_many_at_once(tier):
+    many = {f"m{number}": str(number).encode() for number in range(90)}
+    await tier.put(many)
+    assert await tier.get(list(many)) == many
+
+
+async def test_contract_unknown_ids_are_left_out(tier):
+    assert await tier.get(["never"]) == {}
+
+
+async def test_memory_forgets_what_was_unused_for_longest():
+    tier = MemoryTier(2)
+    await tier.put({"a": b"1", "b": b"2"})
+    await tier.get(["a"])
+    await tier.put({"c": b"3"})
+    assert await tier.get(["a", "b", "c"]) == {"a": b"1", "c": b"3"}
+    assert len(tier) == 2
+
+
+async def test_memory_of_nothing_holds_nothing():
+    tier = MemoryTier(0)
+    await tier.put({"a": b"1"})
+    assert await tier.get(["a"]) == {}
+
+
+async def test_redis_keys_carry_the_version_and_a_lifetime(redis_url):
+    tier = redis_tier(redis_url, version="v7", ttl_s=60)
+    await tier.put({"f1": b"one"})
+    async with Redis.from_url(redis_url) as raw:
+        assert 0 < await raw.ttl("unirank:v7:entity:f1") <= 60
+        assert unpack(await raw.get("unirank:v7:entity:f1")) == b"one"
+    await tier.close()
+    other = redis_tier(redis_url, version="v8")
+    assert await other.get(["f1"]) == {}
+    await other.close()
+
+
+@pytest.mark.parametrize("value", [b"", b"abc", b"1234", b"garbage garbage", pack(b"record")[:-1], None, 3])
+def test_garbage_is_not_a_record(value):
+    assert unpack(value) is None
+
+
+async def test_garbage_is_a_miss_and_the_rest_is_kept(redis_url):
+    tier = redis_tier(redis_url, version="v9")
+    await tier.put({"good": b"one"})
+    async with Redis.from_url(redis_url) as raw:
+        await raw.set("unirank:v9:entity:bad", b"garbage")
+    with pytest.raises(TierError) as caught:
+        await tier.get(["good", "bad"])
+    assert caught.value.found == {"good": b"one"}
+    await tier.close()
+
+
+def test_breaker_opens_after_failures_in_a_row_and_tries_once_a_pause():
+    clock = Clock()
+    breaker = Breaker(clock, limit=3, pause_s=1.0)
+    for _ in range(2):
+        breaker.failed()
+    breaker.succeeded()
+    for _ in range(3):
+        assert breaker.allows()
+        breaker.failed()
+    assert not breaker.allows()
+    clock.now += 1.0
+    assert breaker.allows()
+    assert not breaker.allows()
+    clock.now += 1.0
+    assert breaker.allows()
+    breaker.succeeded()
+    assert breaker.closed
+    assert breaker.allows()
+
+
+def store_of(model: FakeModel, memory: int, redis: RedisTier | None) -> EntityStore:
+    telemetry = Telemetry(CollectorRegistry())
+    return EntityStore(model, MemoryTier(memory), memory, redis, ComputeThread(), telemetry)
+
+
+async def test_without_redis_nothing_is_computed_that_the_model_holds():
+    model = FakeModel()
+    gathered = await store_of(model, 0, None).gather(CANDIDATES)
+    assert list(gathered.records) == CANDIDATES
+    assert model.computed == []
+
+
+async def test_a_small_memory_goes_to_redis_then_computes_once(redis_url):
+    model = FakeModel()
+    store = store_of(model, 0, redis_tier(redis_url, version="once"))
+    first = await store.gather([*CANDIDATES, "f1", "nope"])
+    await store.settle()
+    second = await store.gather(CANDIDATES)
+    assert first.records == second.records
+    assert model.computed == [*CANDIDATES, "nope"]
+    assert not first.degraded
+    assert not second.degraded
+    await store.close()
+
+
+async def test_process_memory_comes_before_redis(redis_url):
+    model = FakeModel()
+    store = store_of(model, 40, redis_tier(redis_url, version="before"))
+    await store.gather(CANDIDATES)
+    await store.close()  # Redis is gone now: memory alone must do
+    assert not (await store.gather(CANDIDATES)).degraded
+
+
+async def test_records_that_redis_does_not_keep_are_reported():
+    async with canned_redis(b"-READONLY You can't write against a read only replica.\r\n") as url:
+        store = store_of(FakeModel(), 0, redis_tier(url))
+        assert (await store.gather(["f1"])).degraded
+        await store.close()
+
+
+async def test_a_redis_that_reads_but_cannot_write_is_reported(redis_url):
+    async with Redis.from_url(redis_url) as raw:
+        store = store_of(FakeModel(), 0, redis_tier(redis_url, version="full"))
+        await raw.config_set("maxmemory", "1")
+        try:
+            assert not (await store.gather(["f1"])).degraded
+            await store.settle()
+            assert (await store.gather(["f2"])).degraded
+        finally:
+            await raw.config_set("maxmemory", "0")
+        await store.settle()
+        await store.gather(["f3"])
+        await store.settle()
+        assert not (await store.gather(["f4"])).degraded
+        await store.close()
+
+
+async def rank(client) -> tuple[list[str], list[str], float]:
+    began = time.monotonic()
+    context = {"task": "search", "query": "toy", "user_id": "u1"}
+    response = await client.post("/v1/rank", json={"context": context, "candidates": CANDIDATES})
+    assert response.status_code == 200, response.text
+    answer = response.json()
+    return [item["id"] for item in answer["items"]], answer["degraded"], time.monotonic() - began
+
+
+async def expected_order() -> list[str]:
+    async with client_of(app_of(FakeModel())) as client:
+        return (await rank(client))[0]
+
+
+async def test_the_order_is_the_same_with_and_without_redis(redis_url):
+    expected = await expected_order()
+    async with client_of(app_of(FakeModel(), redis_url=redis_url, memory_entities=0)) as client:
+        computed = await rank(client)
+        await client._transport.app.state.live._store.settle()
+        cached = await rank(client)
+    assert computed[:2] == cached[:2] == (expected, [])
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        None,
+        b"-LOADING Redis is loading the dataset in memory\r\n",
+        b"-OOM command not allowed when used memory > 'maxmemory'.\r\n",
+        b"$5\r\nhello\r\n",
+        b"*1\r\n$5\r\nhello\r\n",
+        b":1\r\n",
+        b"\x00\xff garbage \r\n",
+    ],
+)
+async def test_a_sick_redis_costs_a_flag_and_not_the_answer(reply):
+    expected = await expected_order()
+    async with (
+        canned_redis(reply) as url,
+        client_of(app_of(FakeModel(), redis_url=url, memory_entities=0)) as client,
+    ):
+        for _ in range(5):
+            order, degraded, seconds = await rank(client)
+            assert order == expected
+            assert degraded == ["cache_unavailable"]
+            assert seconds < 0.5
+        quickest = min([(await rank(client))[2] for _ in range(3)])
+        assert quickest < 0.05  # the breaker is open: no waiting at all
+        assert (await client.get("/readyz")).status_code == 200
+
+
+async def test_a_refused_port_costs_a_flag_and_not_the_answer():
+    expected = await expected_order()
+    app = app_of(FakeModel(), redis_url="redis://127.0.0.1:1", memory_entities=0)
+    async with client_of(app) as client:
+        order, degraded, seconds = await rank(client)
+        assert (order, degraded) == (expected, ["cache_unavailable"])
+        assert seconds < 0.5
+
+
+async def test_redis_killed_under_load_and_back_on_the_same_port():
+    expected = await expected_order()
+    with real_redis() as first:
+        port = first.port
+        app = app_of(FakeModel(), redis_url=first.connection_url, memory_entities=0)
+        async with client_of(app) as client:
+            assert (await rank(client))[:2] == (expected, [])
+            first.terminate()
+            for _ in range(10):
+                order, degraded, _ = await rank(client)
+                assert (order, degraded) == (expected, ["cache_unavailable"])
+            with real_redis(port):
+                await asyncio.sleep(1.1)
+                for _ in range(3):
+                    recovered = await rank(client)
+                assert recovered[:2] == (expected, [])

@@ -1,0 +1,308 @@
+"""The layout is the architecture: reads every import under app/ and model/ and holds the floors.
+
+A file imports from its own floor without a circle, and from below; never from above. Imports inside functions
+and under TYPE_CHECKING count like any other. The checker is tested too, on small trees that break each rule.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+# A file or a folder with all below it → its floor. The lowest floor that its imports allow is the right one.
+FLOORS = {
+    "model/config.py": 0,
+    "model/data": 0,
+    "model/network": 1,
+    "model/learning": 2,
+    "model/retrieval": 2,
+    "model/baselines": 2,
+    "model/studies": 2,
+    "model/artefact.py": 2.5,
+    "app/settings.py": 3,
+    "app/errors.py": 3,
+    "app/telemetry.py": 3,
+    "app/scoring.py": 3,
+    "app/model_registry.py": 3,
+    "app/entity_store": 3,
+    "app/event_log": 3,
+    "app/client.py": 3,
+    "app/ranking.py": 4,
+    "app/live.py": 4,
+    "app/rows.py": 4,
+    "app/rerank.py": 4,
+    "app/schemas.py": 5,
+    "app/wire.py": 5,
+    "app/asking.py": 5,
+    "app/answering.py": 5,
+    "app/openapi.py": 5,
+    "app/door.py": 5,
+    "app/routes": 5,
+    "app/main.py": 6,
+    "app/server.py": 6,
+    "app/cli.py": 6,
+    "app/page": 6,
+}
+ONLY_IN_APP = {
+    "fastapi",
+    "starlette",
+    "pydantic",
+    "pydantic_settings",
+    "redis",
+    "prometheus_client",
+    "uvicorn",
+}
+ENVIRONMENT = {"environ", "environb", "getenv", "getenvb", "putenv"}
+TOPS = {"app/__init__.py", "model/__init__.py"}
+CLIENT = "app/client.py"  # is copied and imported elsewhere: nothing but httpx and the standard library
+
+
+@dataclass(frozen=True)
+class Module:
+    """One source file: `path` from the root with slashes, `name` with dots, and its syntax tree."""
+
+    path: str
+    name: str
+    tree: ast.Module
+
+    @property
+    def is_package(self) -> bool:
+        return self.path.endswith("/__init__.py")
+
+
+def read_modules(root: Path) -> dict[str, Module]:
+    """All modules under app/ and model/ by dotted name."""
+    found = {}
+    for top in ("app", "model"):
+        for file in sorted((root / top).rglob("*.py")):
+            path = file.relative_to(root).as_posix()
+            name = path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+            found[name] = Module(path, name, ast.parse(file.read_text(encoding="utf-8"), path))
+    return found
+
+
+def floor_of(path: str) -> float | None:
+    """Floor of a file, by itself or by the nearest folder above it; None where the table has neither."""
+    while path:
+        if path in FLOORS:
+            return FLOORS[path]
+        path = path.rpartition("/")[0]
+    return None
+
+
+def imported_names(module: Module) -> Iterator[tuple[int, str]]:
+    """Line and full dotted name of everything imported, `from a import b` being `a.b`."""
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = _absolute(module, node)
+            yield from ((node.lineno, f"{base}.{alias.name}") for alias in node.names)
+
+
+def _absolute(module: Module, node: ast.ImportFrom) -> str:
+    if not node.level:
+        return node.module or ""
+    parents = module.name.split(".")
+    up = node.level - module.is_package
+    return ".".join([*parents[: len(parents) - up], *([node.module] if node.module else [])])
+
+
+def own_imports(module: Module, modules: dict[str, Module]) -> Iterator[tuple[int, Module]]:
+    """Line and module of the project's own imports: `a.b` is the module a.b or, where there is none, a."""
+    for line, name in imported_names(module):
+        target = modules.get(name) or modules.get(name.rpartition(".")[0])
+        if target is not None and target.name != module.name:
+            yield line, target
+
+
+def not_on_a_floor(modules: dict[str, Module]) -> Iterator[str]:
+    for module in modules.values():
+        if module.path not in TOPS and floor_of(module.path) is None:
+            yield (
+                f"{module.path}: on no floor. Add it to FLOORS in tests/test_floors.py, the lowest floor that"
+                " its imports allow; a new kind of floor needs a page in docs/decisions/"
+            )
+
+
+def imports_from_above(modules: dict[str, Module]) -> Iterator[str]:
+    for module in modules.values():
+        own = floor_of(module.path)
+        for line, target in own_imports(module, modules):
+            floor = floor_of(target.path)
+            if own is not None and floor is not None and floor > own:
+                yield (
+                    f"{module.path}:{line}: floor {own} imports {target.name} of floor {floor}."
+                    " Move what both need down, or pass it in"
+                )
+
+
+def circles(modules: dict[str, Module]) -> Iterator[str]:
+    graph = {m.name: {target.name for _, target in own_imports(m, modules)} for m in modules.values()}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        names = " → ".join(reversed(error.args[1]))
+        yield f"import circle: {names}. Move what they share into a file below both"
+
+
+def service_below_app(modules: dict[str, Module]) -> Iterator[str]:
+    for module in modules.values():
+        if not module.path.startswith("model/"):
+            continue
+        for line, name in imported_names(module):
+            if name.partition(".")[0] in ONLY_IN_APP:
+                yield f"{module.path}:{line}: imports {name}, which lives only in app/"
+        for line in _environment_reads(module):
+            yield f"{module.path}:{line}: reads the environment; settings are read in app/settings.py"
+
+
+def _environment_reads(module: Module) -> Iterator[int]:
+    yield from (line for line, name in imported_names(module) if name in {f"os.{n}" for n in ENVIRONMENT})
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Attribute) and node.attr in ENVIRONMENT:
+            yield node.lineno
+
+
+def client_on_its_own(modules: dict[str, Module]) -> Iterator[str]:
+    allowed = {"httpx", *sys.stdlib_module_names}
+    for module in modules.values():
+        for line, name in imported_names(module) if module.path == CLIENT else ():
+            if name.partition(".")[0] not in allowed:
+                yield f"{CLIENT}:{line}: imports {name}; the client has httpx and the standard library only"
+
+
+def bad_docstrings(modules: dict[str, Module]) -> Iterator[str]:
+    for module in modules.values():
+        if not ast.get_docstring(module.tree):
+            yield f"{module.path}: has no docstring that says what it is"
+        elif module.is_package and len(module.tree.body) > 1:
+            line = module.tree.body[1].lineno
+            yield f"{module.path}:{line}: a package file holds its docstring, nothing else"
+
+
+def folders_without_package_file(modules: dict[str, Module]) -> Iterator[str]:
+    for folder in sorted({module.path.rpartition("/")[0] for module in modules.values()}):
+        if folder.replace("/", ".") not in modules:
+            yield f"{folder}: has modules and no __init__.py, so that the wheel would leave it out"
+
+
+RULES = (
+    not_on_a_floor,
+    imports_from_above,
+    circles,
+    service_below_app,
+    client_on_its_own,
+    bad_docstrings,
+    folders_without_package_file,
+)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_the_project_keeps_the_rule(rule) -> None:
+    modules = read_modules(ROOT)
+    assert modules
+    assert "\n".join(rule(modules)) == ""
+
+
+def plant(root: Path, files: dict[str, str]) -> dict[str, Module]:
+    """A small tree that keeps every rule, with `files` (path → source) put over it, read back."""
+    tree = {
+        "app/__init__.py": '"""The service."""',
+        "app/scoring.py": '"""Scores."""\nfrom model.network.ranker import Ranker\nfrom app import errors',
+        "app/errors.py": '"""Errors."""\nimport pydantic, os\nos.environ',
+        "app/cli.py": '"""Commands."""\ndef main():\n    from app import scoring',
+        "model/__init__.py": '"""The model."""',
+        "model/data/__init__.py": '"""Data."""',
+        "model/data/text.py": '"""Text."""\nimport os\nos.fspath',
+        "model/network/__init__.py": '"""Network."""',
+        "model/network/ranker.py": '"""R."""\nimport torch\nfrom ..data import text\nfrom . import layers',
+        "model/network/layers.py": '"""Layers."""\nfrom model.data.text import words',
+    }
+    for path, source in (tree | files).items():
+        file = root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(source, encoding="utf-8")
+    return read_modules(root)
+
+
+def test_a_tree_that_keeps_the_rules_passes(tmp_path: Path) -> None:
+    modules = plant(tmp_path, {})
+    assert [message for rule in RULES for message in rule(modules)] == []
+
+
+BREAKS = [
+    (not_on_a_floor, {"app/novelty.py": '"""New."""'}, "app/novelty.py: on no floor. Add it to FLOORS"),
+    (not_on_a_floor, {"model/misc/__init__.py": '"""New."""'}, "model/misc/__init__.py: on no floor"),
+    (
+        imports_from_above,
+        {"model/data/text.py": '"""T."""\nimport model.network.ranker'},
+        "model/data/text.py:2: floor 0 imports model.network.ranker of floor 1",
+    ),
+    (
+        imports_from_above,
+        {"model/network/layers.py": '"""L."""\ndef f():\n    from app import errors'},
+        "model/network/layers.py:3: floor 1 imports app.errors of floor 3",
+    ),
+    (
+        imports_from_above,
+        {"app/routes/__init__.py": '"""R."""', "app/routes/rank.py": '"""R."""\nfrom ..cli import main'},
+        "app/routes/rank.py:2: floor 5 imports app.cli of floor 6",
+    ),
+    (
+        circles,
+        {"app/errors.py": '"""E."""\nfrom app.scoring import Scorer'},
+        "import circle: app.",
+    ),
+    (
+        circles,
+        {"model/network/layers.py": '"""L."""\ndef f():\n    from . import ranker'},
+        "import circle: model.network.",
+    ),
+    (
+        service_below_app,
+        {"model/data/text.py": '"""T."""\nfrom redis.asyncio import Redis'},
+        "model/data/text.py:2: imports redis.asyncio.Redis, which lives only in app/",
+    ),
+    (
+        service_below_app,
+        {"model/data/text.py": '"""T."""\nimport os as o\no.environ["A"]'},
+        "model/data/text.py:3: reads the environment",
+    ),
+    (
+        service_below_app,
+        {"model/data/text.py": '"""T."""\nfrom os import getenv'},
+        "model/data/text.py:2: reads the environment",
+    ),
+    (
+        client_on_its_own,
+        {"app/client.py": '"""C."""\nimport httpx, json, msgspec'},
+        "app/client.py:2: imports msgspec",
+    ),
+    (bad_docstrings, {"model/data/text.py": "import re"}, "model/data/text.py: has no docstring"),
+    (
+        bad_docstrings,
+        {"model/data/__init__.py": '"""D."""\nfrom model.data import text'},
+        "model/data/__init__.py:2: a package file holds its docstring, nothing else",
+    ),
+    (
+        folders_without_package_file,
+        {"model/data/deep/file.py": '"""F."""'},
+        "model/data/deep: has modules and no __init__.py",
+    ),
+]
+
+
+@pytest.mark.parametrize(("rule", "files", "message"), BREAKS)
+def test_a_broken_rule_is_found(tmp_path: Path, rule, files: dict[str, str], message: str) -> None:
+    found = list(rule(plant(tmp_path, files)))
+    assert len(found) == 1
+    assert found[0].startswith(message)
