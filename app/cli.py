@@ -86,3 +86,7 @@ def main() -> None:
     from app.commands.terminal import run
 
     run(app)
+
+
+if __name__ == "__main__":
+    main()

@@ -12,6 +12,7 @@ from app.entity_store.memory import MemoryTier
 from app.entity_store.redis import RedisTier
 from app.entity_store.store import EntityStore
 from app.errors import NotReadyError
+from app.model_registry import has_model, make_demo
 from app.ranking import RankingModel, RankingRequest, RankingService
 from app.scoring import ComputeThread, Permits
 from app.settings import Settings
@@ -49,6 +50,7 @@ class Live:
     async def load(self, load: Callable[[], RankingModel]) -> None:
         """Load in the compute thread, warm, go live. A model that fails leaves its reason behind."""
         try:
+            await self._demo_first()
             model = await self.compute.run(load)
             self.reason = "warming model"
             service = self._built(model)
@@ -57,6 +59,15 @@ class Live:
         except Exception as error:
             self.reason = f"the model could not be loaded: {error}"
             _log.error(self.reason, exc_info=_log.isEnabledFor(logging.DEBUG))
+
+    async def _demo_first(self) -> None:
+        """Where the settings ask for it and there is no model yet, make the demo's; /readyz says so meanwhile."""
+        path = self.settings.model_path
+        if not self.settings.demo_if_empty or path is None or has_model(path):
+            return
+        self.reason = "there is no model yet: training the demo's first, about two minutes"
+        await asyncio.to_thread(make_demo, path)
+        self.reason = "loading model"
 
     def install(self, model: RankingModel) -> None:
         """Go live with a model that is loaded already."""

@@ -21,7 +21,8 @@ _BACKLOG = 2048
 
 def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT, drain, exit 0. Raises `ModelNotFoundError` before anything starts."""
-    find_model(settings.model_path)
+    if not settings.demo_if_empty:
+        find_model(settings.model_path)
     _warn_if_open(settings.host)
     os.environ.update(settings.environment())  # workers are spawned and read the settings from here
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: threads of workers collide

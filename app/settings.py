@@ -16,6 +16,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", protected_namespaces=())
 
     model_path: Path | None = Field(default=None, description="Model folder, or a folder of them with a file `LIVE`")
+    demo_if_empty: bool = Field(default=False, description="Train the demo's model first where there is none")
     host: str = Field(default="127.0.0.1", description="Address to listen on")
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on")
     workers: int = Field(default=1, ge=1, description="Server processes; each uses one core and loads the model")

@@ -81,7 +81,7 @@ class Artefact:
     def sample_users(self, count: int) -> list[str]:
         """Some training users, spread over the length of their histories, shortest first."""
         users = sorted(self.contents.histories, key=lambda user: (len(self.contents.histories[user]), user))
-        places = np.unique(np.linspace(0, len(users) - 1, min(count, len(users))).astype(int)) if users else []
+        places = np.unique(np.linspace(0, len(users) - 1, min(count, len(users))).astype(np.int64))
         return [users[place] for place in places]
 
     # ---- one ranking ----------------------------------------------------------------------------------------

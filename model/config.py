@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TypeVar
 
-
 Section = TypeVar("Section", "NetworkConfig", "TrainingConfig")
 
 

@@ -16,8 +16,8 @@ TRY = """
 [bold]unirank[/] answers at [link={url}]{url}[/]
   a page            {url}/
   search            curl '{url}/v1/search?q=toy+stor&limit=3'
-  more like this    curl -X POST {url}/v1/more-like-this/{source} -d '{{"limit": 3, "return": ["display_name", "year"]}}'
-  homepage          curl -X POST {url}/v1/homepage -d '{{"user_id": "{user}", "rows": [{{"row_id": "for-you", "limit": 3}}]}}'
+  more like this    curl -X POST {url}/v1/more-like-this/{source} -d '{{"limit": 3}}'
+  homepage          curl -X POST {url}/v1/homepage -d '{{"user_id": "{user}"}}'
   documentation     {url}/docs
 """
 
@@ -28,9 +28,9 @@ def serve(model: Path, host: str | None, port: int | None, workers: int | None, 
     from app.settings import Settings
 
     chosen = {"host": host, "port": port, "workers": workers, "model_path": model}
-    settings = Settings(**{name: value for name, value in chosen.items() if value is not None})
+    settings = Settings.model_validate({name: value for name, value in chosen.items() if value is not None})
     if demo_if_empty:
-        settings = settings.model_copy(update={"train_demo_if_empty": True})
+        settings = settings.model_copy(update={"demo_if_empty": True})
     run(settings)
 
 
