@@ -291,7 +291,12 @@ def _histories(path: Path) -> dict[str, tuple[HistoryEvent, ...]]:
 
 
 def _present(row: Mapping[str, object]) -> dict[str, object]:
-    return {name: value for name, value in row.items() if value is not None}
+    """What an entity has, whole numbers without a point."""
+    return {name: _whole(value) for name, value in row.items() if value is not None}
+
+
+def _whole(value: object) -> object:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _strings(packed: NDArray[np.uint8]) -> list[str]:

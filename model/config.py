@@ -44,7 +44,7 @@ class TrainingConfig:
     negatives: int = 64  # random entities a context
     positives: int = 4  # at most, of a context that is not a judged slate
     slate: int = 32  # at most, judged candidates a context
-    learning_rate: float = 4e-3
+    learning_rate: float = 3e-3
     weight_decay: float = 1e-2
     bce_weight: float = 0.3
     retrieval_weight: float = 0.3

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,9 @@ from model.learning.calibration import Calibration
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Step = Callable[[], None]
+Interval = dict[str, float]  # value, low, high
+Item = TypeVar("Item")
+POOLED_DRAWS = 200
 
 
 class Subject(Protocol):
@@ -134,12 +137,31 @@ def _task_report(
             report["catalogue"] = catalogue
     else:
         report |= catalogue
-    logits = np.concatenate([*slates.logits, *whole.logits]) if slates.logits or whole.logits else np.zeros(0)
-    labels = np.concatenate([*slates.labels, *whole.labels]) if len(logits) else np.zeros(0)
+    rows = list(zip([*slates.logits, *whole.logits], [*slates.labels, *whole.labels], strict=True))
     if task == MORE_LIKE_THIS:
-        report["auc"] = metrics.auc(logits, labels)
-    report["ece"] = metrics.ece(calibration.probability(task, logits), labels) if calibration and len(logits) else None
+        report["auc"] = _pooled(rows, lambda part: metrics.auc(*_joined(part)))
+    report["ece"] = None if calibration is None else _pooled(rows, lambda part: _ece(task, calibration, *_joined(part)))
     return report
+
+
+def _ece(task: str, calibration: Calibration, logits: Floats, labels: Floats) -> float | None:
+    finite = np.isfinite(logits)
+    return metrics.ece(calibration.probability(task, logits[finite]), labels[finite])
+
+
+def _joined(rows: Sequence[tuple[Floats, Floats]]) -> tuple[Floats, Floats]:
+    return np.concatenate([logits for logits, _ in rows]), np.concatenate([labels for _, labels in rows])
+
+
+def _pooled(rankings: Sequence[Item], metric: Callable[[Sequence[Item]], float | None]) -> Interval | None:
+    """A metric of all rankings together, with a 95 % interval from drawing rankings anew; None where it has none."""
+    value = metric(rankings) if rankings else None
+    if value is None:
+        return None
+    rng = np.random.default_rng(0)
+    draws = (metric([rankings[i] for i in rng.integers(0, len(rankings), len(rankings))]) for _ in range(POOLED_DRAWS))
+    low, high = np.percentile([draw for draw in draws if draw is not None], [2.5, 97.5])
+    return {"value": value, "low": float(low), "high": float(high)}
 
 
 def _intervals(ranked: Ranked, chosen: NDArray[np.bool_] | None = None) -> dict[str, object]:
@@ -167,8 +189,8 @@ def _slate_report(ranked: Ranked) -> dict[str, object]:
 def _catalogue_report(ranked: Ranked, popularity: NDArray[np.float64]) -> dict[str, object]:
     report = _intervals(ranked)
     if ranked.tops:
-        novelties = [metrics.novelty(top, popularity) for top in ranked.tops]
-        finite = [value for value in novelties if value is not None]
-        report["coverage"] = metrics.coverage(ranked.tops, len(popularity))
-        report["novelty"] = float(np.mean(finite)) if finite else None
+        report["coverage"] = _pooled(ranked.tops, lambda tops: metrics.coverage(tops, len(popularity)))
+        novelties = [value for top in ranked.tops if (value := metrics.novelty(top, popularity)) is not None]
+        value, low, high = metrics.bootstrap_interval(novelties)
+        report["novelty"] = {"value": value, "low": low, "high": high}
     return report

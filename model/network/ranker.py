@@ -133,6 +133,7 @@ class Ranker(nn.Module):
         self.attention = HistoryAttention(config.width, 2 * sizes.tasks, config.history_length)
         hidden = config.scorer_hidden
         self.from_features = nn.Linear(sizes.features + 3, hidden)
+        self.task_features = nn.Parameter(torch.zeros(sizes.tasks, sizes.features + 3, hidden))  # what a task adds
         self.from_entity = nn.Linear(config.width, hidden, bias=False)
         self.from_context = nn.Linear(config.width, hidden, bias=False)
         self.from_history = nn.Linear(config.width, hidden, bias=False)
@@ -181,8 +182,10 @@ class Ranker(nn.Module):
             dim=-1,
         )
         scaled = torch.asinh((features - self.feature_mean) / self.feature_deviation)  # long tails keep their order
+        evidence = torch.cat([scaled, self._dropped(dots)], dim=-1)  # [B, C, F + 3]
         hidden = (
-            self.from_features(torch.cat([scaled, self._dropped(dots)], dim=-1))
+            self.from_features(evidence)
+            + evidence @ self.task_features[context.task]
             + self._dropped(self.from_entity(candidates))
             + self._dropped(self.from_history(read))
             + (self.from_context(encoded) + self.task_bias(context.task))[:, None]

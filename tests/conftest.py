@@ -1,0 +1,69 @@
+"""What several files of the model side share: a simulated world and one small model that was trained on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from model.artefact import Artefact
+from model.artefact_build import build
+from model.config import Config, NetworkConfig, TrainingConfig
+from model.data.dataset import Dataset
+from model.data.simulation import simulate
+from model.learning.prepared import Prepared, prepare
+
+SMALL_NETWORK = NetworkConfig(
+    width=16,
+    text_width=16,
+    text_buckets=2**12,
+    engagement_width=16,
+    tower_hidden=32,
+    scorer_hidden=32,
+    history_length=6,
+    profile_length=12,
+)
+SMALL_TRAINING = TrainingConfig(
+    steps=40, contexts_per_step=18, negatives=12, evaluations=2, validation_rankings=48, folds=3
+)
+SMALL = Config(SMALL_NETWORK, SMALL_TRAINING)
+
+
+@pytest.fixture(scope="session")
+def small_config() -> Config:
+    """A network that trains in seconds."""
+    return SMALL
+
+
+@pytest.fixture(scope="session")
+def world_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a simulated dataset. Read only."""
+    path = tmp_path_factory.mktemp("world") / "dataset"
+    simulate(path, entities=120, users=60, queries=160, events_per_user=16)
+    return path
+
+
+@pytest.fixture(scope="session")
+def world(world_path: Path) -> Dataset:
+    """The same in memory. Read only."""
+    return Dataset.load(world_path)
+
+
+@pytest.fixture(scope="session")
+def prepared(world: Dataset) -> Prepared:
+    """The world made ready for training. Read only."""
+    return prepare(world, SMALL)
+
+
+@pytest.fixture(scope="session")
+def model_path(world: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a model that was trained on the world. Read only: copy it before changing it."""
+    path = tmp_path_factory.mktemp("model") / "small"
+    build(world, path, SMALL)
+    return path
+
+
+@pytest.fixture(scope="session")
+def artefact(model_path: Path) -> Artefact:
+    """That model, loaded. Read only."""
+    return Artefact.load(model_path)

@@ -1,0 +1,78 @@
+"""Calibration: Platt scaling finds the map that made the labels, keeps the order, survives odd data."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from model.learning.calibration import IDENTITY, Calibration, fit_platt
+from model.learning.metrics import ece
+
+
+def drawn(slope: float, intercept: float, count: int = 20_000) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=count) * 2
+    return logits, (rng.random(count) < 1 / (1 + np.exp(-(slope * logits + intercept)))).astype(float)
+
+
+@pytest.mark.parametrize(("slope", "intercept"), [(1.0, 0.0), (0.3, -2.0), (2.5, 1.0), (0.05, 0.5)])
+def test_the_map_behind_the_labels_is_found(slope: float, intercept: float) -> None:
+    assert fit_platt(*drawn(slope, intercept)) == pytest.approx((slope, intercept), abs=0.12)
+
+
+def test_calibrated_probabilities_have_a_small_error() -> None:
+    logits, labels = drawn(0.3, -2.0)
+    plain, fitted = Calibration({}), Calibration({"search": fit_platt(logits, labels)})
+    before, after = (ece(c.probability("search", logits), labels) for c in (plain, fitted))
+    assert before is not None
+    assert after is not None
+    assert after < 0.02 < before
+
+
+@pytest.mark.parametrize("labels", [[], [0, 0, 0], [1, 1, 1]])
+def test_one_kind_of_label_gives_the_identity(labels: list[float]) -> None:
+    assert fit_platt([float(i) for i in range(len(labels))], labels) == IDENTITY
+
+
+@pytest.mark.parametrize(
+    ("logits", "labels"),
+    [
+        ([-1.0, 1.0], [0, 1]),
+        ([1.0, -1.0], [0, 1]),  # worse than chance: the order of logits stays
+        ([3.0, 3.0, 3.0], [0, 1, 1]),
+        ([-500.0, 500.0, 0.0], [0, 1, 0]),
+        ([1e-9, 2e-9], [0, 3]),
+    ],
+)
+def test_odd_data_give_a_finite_map_that_keeps_the_order(logits: list[float], labels: list[float]) -> None:
+    slope, intercept = fit_platt(logits, labels)
+    assert slope > 0
+    assert np.isfinite([slope, intercept]).all()
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.floats(-30, 30), st.booleans()), min_size=1, max_size=30))
+def test_any_data_give_a_finite_map_that_keeps_the_order(rows: list[tuple[float, bool]]) -> None:
+    slope, intercept = fit_platt([logit for logit, _ in rows], [float(label) for _, label in rows])
+    assert slope > 0
+    assert np.isfinite([slope, intercept]).all()
+    p = Calibration({"t": (slope, intercept)}).probability("t", [-1.0, 0.0, 1.0])
+    assert p[0] <= p[1] <= p[2]
+
+
+def test_a_task_without_a_map_uses_the_sigmoid() -> None:
+    calibration = Calibration({"search": (2.0, 1.0)})
+    assert calibration.probability("homepage", [0.0]).tolist() == [0.5]
+    assert calibration.probability("search", [0.0])[0] == pytest.approx(1 / (1 + np.exp(-1)))
+
+
+def test_probabilities_of_extreme_logits_and_shapes() -> None:
+    calibration = Calibration({})
+    p = calibration.probability("t", np.array([[-1e30, 0.0], [1e30, np.nan]]))
+    assert p.shape == (2, 2)
+    assert 0 <= p[0, 0] < 1e-9
+    assert 1 - 1e-9 < p[1, 0] <= 1
+    assert np.isnan(p[1, 1])
+    assert calibration.probability("t", np.zeros(0)).shape == (0,)

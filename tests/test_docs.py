@@ -1,0 +1,87 @@
+"""The documents say what the code does: settings, map, commands. Their shell blocks are run."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from app.settings import settings_table
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def shell_blocks(text: str) -> list[str]:
+    """The ```bash blocks of a document, less those that only call make."""
+    blocks = re.findall(r"^```bash\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    return [block for block in blocks if "unirank " in block]
+
+
+RUN = [(path, block) for path in DOCUMENTS for block in shell_blocks(path.read_text(encoding="utf-8"))]
+
+
+@pytest.mark.parametrize(("path", "block"), RUN, ids=[f"{path.name}-{n}" for n, (path, _) in enumerate(RUN)])
+def test_shell_blocks_run(path: Path, block: str, tmp_path: Path) -> None:
+    """Every block runs in an empty folder, and no command in it fails."""
+    (tmp_path / "unirank").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m app.cli "$@"\n')
+    (tmp_path / "unirank").chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+    work = tmp_path / "work"
+    work.mkdir()
+    ended = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", block], cwd=work, env=environment, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, f"{path.name}: {ended.stderr[-2000:]}"
+
+
+def test_there_are_blocks_to_run() -> None:
+    assert len(RUN) >= 2
+
+
+def test_settings_table_is_the_code_s() -> None:
+    """`python -m tests.write_settings` is not needed: copy the table from the failure."""
+    match = re.search(r"<!-- settings -->\n(.*?)<!-- /settings -->", README, re.DOTALL)
+    assert match is not None
+    assert match.group(1).strip() == settings_table().strip()
+
+
+def test_paths_of_the_map_exist() -> None:
+    """Each name in the map of the README is there."""
+    match = re.search(r"## The map\n\n```text\n(.*?)```", README, re.DOTALL)
+    assert match is not None
+    top, missing = "", []
+    for line in match.group(1).splitlines():
+        if not line.startswith(" "):
+            names = re.findall(r"[\w.]+/", line)
+            top = names[0] if len(names) == 1 or "  the" in line else ""
+            missing += [name for name in names if not (ROOT / name).exists()]
+            continue
+        missing += [name for name in re.findall(r"(?:^|\s)([\w]+(?:\.py|/))(?=\s|$)", line) if not (ROOT / top / name).exists()
+                    and not (ROOT / top / "data" / name).exists()]
+    assert missing == []
+
+
+def test_commands_in_the_documents_exist() -> None:
+    """`unirank word` in any document is a command."""
+    from app.cli import app
+    from app.commands.data import app as data
+
+    commands = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
+    below = {(command.name or command.callback.__name__).strip("_") for command in data.registered_commands if command.callback}
+    for path in DOCUMENTS:
+        for first, second in re.findall(r"^\s*unirank (\w+)(?: (\w+))?", path.read_text(encoding="utf-8"), re.MULTILINE):
+            assert first in commands | {"data"}, f"{path.name}: unirank {first}"
+            assert first != "data" or second in below, f"{path.name}: unirank data {second}"
+
+
+def test_links_lead_somewhere() -> None:
+    """Relative links of the documents point at files."""
+    for path in DOCUMENTS:
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", path.read_text(encoding="utf-8")):
+            assert (path.parent / target).exists(), f"{path.name}: {target}"
