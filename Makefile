@@ -1,6 +1,5 @@
 # The few commands of daily work. `make` alone lists them.
 #   PYTHON=python3.13 make test                                                  another Python, 3.11 or later
-#   PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make demo           PyTorch without CUDA: 2 GB less
 
 PYTHON ?= python3
 BIN := .venv/bin

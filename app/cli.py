@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from app.commands import data
+from app.commands import data, study
 
 app = typer.Typer(
     name="unirank",
@@ -17,6 +17,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(data.app, name="data")
+app.add_typer(study.app, name="study")
 
 Model = Annotated[Path, typer.Argument(help="A model folder.")]
 DatasetFolder = Annotated[Path, typer.Argument(help="A dataset folder.")]

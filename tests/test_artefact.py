@@ -25,7 +25,9 @@ from model.data.records import RecordError
 def score(artefact: Artefact, context: Context, ids: list[str]) -> np.ndarray:
     """Logits as the service asks for them: by bytes."""
     filled = artefact.fill(context)
-    side = {entity_id: blob for entity_id in artefact.side_entities(filled.context) if (blob := artefact.record(entity_id))}
+    side = {
+        entity_id: blob for entity_id in artefact.side_entities(filled.context) if (blob := artefact.record(entity_id))
+    }
     return artefact.score(filled, [blob for entity_id in ids if (blob := artefact.record(entity_id))], side)
 
 
@@ -143,6 +145,12 @@ def test_one_candidate_alone_scores_as_among_all(artefact: Artefact) -> None:
         np.testing.assert_allclose(alone, whole[:20], atol=1e-5)
         backwards = score(artefact, context, ids[::-1])
         np.testing.assert_allclose(backwards[::-1], whole, atol=1e-5)
+
+
+@pytest.mark.parametrize("length", [0, 1, 2, 3, 50])
+def test_a_history_of_any_length_gives_scores(artefact: Artefact, length: int) -> None:
+    history = tuple(HistoryEvent(f"e{i}", 1.0, HOMEPAGE, i) for i in range(length))
+    assert np.isfinite(score(artefact, Context(HOMEPAGE, history=history), artefact.catalogue.ids)).all()
 
 
 def test_no_candidates_give_no_scores(artefact: Artefact) -> None:
@@ -343,7 +351,19 @@ def test_a_file_and_its_checksum_both_exchanged(copy: Path) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{", "[]", "null", "3", '"text"', "{}", '{"format": 99}', '{"format": 1}', '{"format": 1, "files": null}', "\0"],
+    [
+        "",
+        "{",
+        "[]",
+        "null",
+        "3",
+        '"text"',
+        "{}",
+        '{"format": 99}',
+        '{"format": 1}',
+        '{"format": 1, "files": null}',
+        "\0",
+    ],
 )
 def test_a_manifest_that_is_none(copy: Path, text: str) -> None:
     (copy / MANIFEST).write_text(text)

@@ -22,6 +22,16 @@ def test_the_map_behind_the_labels_is_found(slope: float, intercept: float) -> N
     assert fit_platt(*drawn(slope, intercept)) == pytest.approx((slope, intercept), abs=0.12)
 
 
+@pytest.mark.parametrize("scale", [0.1, 5.0, 20.0])
+@pytest.mark.parametrize("shift", [-3.0, 0.0, 10.0])
+def test_scale_and_place_of_the_logits_do_not_matter(scale: float, shift: float) -> None:
+    """An overconfident network has logits that are too large, which is what calibration is for."""
+    logits, labels = drawn(0.5, -0.5)
+    slope, intercept = fit_platt(logits * scale + shift, labels)
+    assert slope * scale == pytest.approx(0.5, abs=0.05)
+    assert intercept + slope * shift == pytest.approx(-0.5, abs=0.1)
+
+
 def test_calibrated_probabilities_have_a_small_error() -> None:
     logits, labels = drawn(0.3, -2.0)
     plain, fitted = Calibration({}), Calibration({"search": fit_platt(logits, labels)})

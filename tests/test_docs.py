@@ -35,7 +35,12 @@ def test_shell_blocks_run(path: Path, block: str, tmp_path: Path) -> None:
     work = tmp_path / "work"
     work.mkdir()
     ended = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", block], cwd=work, env=environment, capture_output=True, text=True, check=False
+        ["bash", "-euo", "pipefail", "-c", block],
+        cwd=work,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert ended.returncode == 0, f"{path.name}: {ended.stderr[-2000:]}"
 
@@ -62,8 +67,11 @@ def test_paths_of_the_map_exist() -> None:
             top = names[0] if len(names) == 1 or "  the" in line else ""
             missing += [name for name in names if not (ROOT / name).exists()]
             continue
-        missing += [name for name in re.findall(r"(?:^|\s)([\w]+(?:\.py|/))(?=\s|$)", line) if not (ROOT / top / name).exists()
-                    and not (ROOT / top / "data" / name).exists()]
+        missing += [
+            name
+            for name in re.findall(r"(?:^|\s)([\w]+(?:\.py|/))(?=\s|$)", line)
+            if not (ROOT / top / name).exists() and not (ROOT / top / "data" / name).exists()
+        ]
     assert missing == []
 
 
@@ -73,9 +81,15 @@ def test_commands_in_the_documents_exist() -> None:
     from app.commands.data import app as data
 
     commands = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
-    below = {(command.name or command.callback.__name__).strip("_") for command in data.registered_commands if command.callback}
+    below = {
+        (command.name or command.callback.__name__).strip("_")
+        for command in data.registered_commands
+        if command.callback
+    }
     for path in DOCUMENTS:
-        for first, second in re.findall(r"^\s*unirank (\w+)(?: (\w+))?", path.read_text(encoding="utf-8"), re.MULTILINE):
+        for first, second in re.findall(
+            r"^\s*unirank (\w+)(?: (\w+))?", path.read_text(encoding="utf-8"), re.MULTILINE
+        ):
             assert first in commands | {"data"}, f"{path.name}: unirank {first}"
             assert first != "data" or second in below, f"{path.name}: unirank data {second}"
 

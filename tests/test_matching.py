@@ -129,7 +129,7 @@ def test_a_prefix_is_found_in_every_field() -> None:
 
 
 def test_a_prefix_counts_although_another_word_of_the_query_starts_with_it() -> None:
-    """"story sto": somebody has typed one word and begins the next; "sto" is the beginning of "story"."""
+    """ "story sto": somebody has typed one word and begins the next; "sto" is the beginning of "story"."""
     assert features("sto")["unexplained_words"][TOY_STORY] == 0
     assert features("toy sto")["unexplained_words"][TOY_STORY] == 0
     assert features("story sto")["unexplained_words"][TOY_STORY] == 0
@@ -181,7 +181,12 @@ def test_text_is_nearest_to_the_entity_of_the_query() -> None:
 def test_a_query_without_words_gives_zeros(query: str | None) -> None:
     made = features(query)
     for name, values in made.items():
-        if name.startswith("query_") or name in ("name_dice", "exact_in_name", "unexplained_words", "whole_query_in_name"):
+        if name.startswith("query_") or name in (
+            "name_dice",
+            "exact_in_name",
+            "unexplained_words",
+            "whole_query_in_name",
+        ):
             assert not values.any(), name
 
 

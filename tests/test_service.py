@@ -84,9 +84,7 @@ def test_homepage_drops_what_the_user_has_seen(artefact: Artefact) -> None:
 
 
 @pytest.mark.parametrize("task", ["search", "homepage", "more_like_this"])
-def test_same_order_with_redis_without_and_with_redis_stopped_in_between(
-    artefact: Artefact, task: str
-) -> None:
+def test_same_order_with_redis_without_and_with_redis_stopped_in_between(artefact: Artefact, task: str) -> None:
     """Memory is too small to hold anything, so records come from Redis, or are computed where it is gone."""
     user, film = artefact.sample_users(3)[-1], a_film(artefact)
     context = {"task": task, "user_id": user, "query": None, "source_entity_id": film if task != "homepage" else None}

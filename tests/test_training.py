@@ -47,6 +47,14 @@ def assert_same_weights(one: Trained, two: Trained) -> None:
         torch.testing.assert_close(left[name], right[name], rtol=1e-6, atol=1e-6, msg=name)
 
 
+def assert_same_run(one: Trained, two: Trained) -> None:
+    np.testing.assert_allclose(one.history.losses, two.history.losses, rtol=1e-6)
+    assert one.history.validations == two.history.validations
+    assert one.best_step == two.best_step
+    assert one.calibration == two.calibration
+    assert_same_weights(one, two)
+
+
 class Stopped(Exception):
     """The power went."""
 
@@ -69,11 +77,7 @@ def interrupted(prepared: Prepared, steps: int, at: int, folder: Path) -> None:
 
 def test_the_same_seed_gives_the_same_run(short: Prepared, whole_run: Trained) -> None:
     again = train(short, STEPS)
-    assert again.history.validations == whole_run.history.validations
-    np.testing.assert_allclose(again.history.losses, whole_run.history.losses, rtol=1e-6)
-    assert again.best_step == whole_run.best_step
-    assert again.calibration == whole_run.calibration
-    assert_same_weights(again, whole_run)
+    assert_same_run(again, whole_run)
 
 
 def test_what_happens_to_global_randomness_does_not_matter(short: Prepared, whole_run: Trained) -> None:
@@ -83,7 +87,7 @@ def test_what_happens_to_global_randomness_does_not_matter(short: Prepared, whol
     def disturb(step: int, of: int, note: str) -> None:
         torch.rand(step)
 
-    assert_same_weights(train(short, STEPS, report=disturb), whole_run)
+    assert_same_run(train(short, STEPS, report=disturb), whole_run)
 
 
 def test_another_seed_gives_another_run(short: Prepared, whole_run: Trained) -> None:
@@ -113,18 +117,14 @@ def test_a_resumed_run_equals_the_one_without_a_break(
 ) -> None:
     interrupted(short, STEPS, at, tmp_path)
     resumed = train(short, STEPS, tmp_path, resume=True)
-    np.testing.assert_allclose(resumed.history.losses, whole_run.history.losses, rtol=1e-6)
-    assert [step for step, _, _ in resumed.history.validations] == [s for s, _, _ in whole_run.history.validations]
-    assert resumed.history.validations == whole_run.history.validations
-    assert resumed.best_step == whole_run.best_step
-    assert_same_weights(resumed, whole_run)
+    assert_same_run(resumed, whole_run)
 
 
 def test_a_run_stopped_twice_goes_on_each_time(short: Prepared, whole_run: Trained, tmp_path: Path) -> None:
     interrupted(short, STEPS, 4, tmp_path)
     with pytest.raises(Stopped):
         train(short, STEPS, tmp_path, resume=True, report=stopper(7))
-    assert_same_weights(train(short, STEPS, tmp_path, resume=True), whole_run)
+    assert_same_run(train(short, STEPS, tmp_path, resume=True), whole_run)
 
 
 def test_there_must_be_something_to_resume(short: Prepared, tmp_path: Path) -> None:
@@ -180,15 +180,13 @@ def test_a_stop_while_a_checkpoint_is_written_leaves_the_older_one_whole(
         except Stopped:
             pass
     assert calls
-    assert_same_weights(train(short, STEPS, tmp_path, resume=True), whole_run)
+    assert_same_run(train(short, STEPS, tmp_path, resume=True), whole_run)
 
 
 # ---- threads ------------------------------------------------------------------------------------------------
 
 
-def test_no_matcher_is_used_by_two_threads_at_a_time(
-    short: Prepared, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_matcher_is_used_by_two_threads_at_a_time(short: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
     """Batches are made one step ahead in a thread of their own, while the main thread validates."""
     call, main, inside, clashes = MatchFeatures.__call__, threading.get_ident(), {}, []
 

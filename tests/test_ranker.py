@@ -1,0 +1,326 @@
+"""The network: alone = in a batch, padding counts for nothing, missing parts are no NaN, wrong shapes are refused."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from model.artefact import Artefact
+from model.config import NetworkConfig
+from model.data.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH, Context, HistoryEvent
+from model.network.inputs import EncodedContext, collate, serving_batch
+from model.network.layers import HistoryAttention, ResidualMLP
+from model.network.ranker import MISSING, ContextBatch, EntityBatch, Ranker, Sizes, retrieval_entity
+
+B, C, H, D, F = 5, 7, 4, 8, 6
+CONFIG = NetworkConfig(
+    width=D, text_width=6, engagement_width=5, tower_hidden=16, scorer_hidden=16, history_length=H,
+    category_buckets=32, dropout=0.3,
+)  # fmt: skip
+SIZES = Sizes(tasks=3, users=4, countries=2, entities=9, features=F, numbers=2)
+
+
+@pytest.fixture(scope="module")
+def ranker() -> Ranker:
+    """Random weights in every place, those that start at zero included."""
+    torch.manual_seed(0)
+    made = Ranker(CONFIG, SIZES)
+    for parameter in made.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    return made.eval()
+
+
+def contexts(count: int = B, seed: int = 0) -> ContextBatch:
+    """Random contexts; history lengths are 0, 1, 2, … up to H."""
+    g = torch.Generator().manual_seed(seed)
+    lengths = torch.arange(count) % (H + 1)
+    present = torch.arange(H)[None] < lengths[:, None]
+    has_source = (torch.arange(count) % 2 == 0).float()
+    missing = torch.randint(0, 2, (count, len(MISSING)), generator=g).float()
+    missing[:, 2] = has_source
+    return ContextBatch(
+        task=torch.arange(count) % 3,
+        user=torch.arange(count) % 5,
+        country=torch.arange(count) % 3,
+        missing=missing,
+        query=torch.randn(count, 6, generator=g),
+        profile=torch.randn(count, 12, generator=g),
+        source=torch.randn(count, D, generator=g) * has_source[:, None],
+        history=torch.randn(count, H, D, generator=g) * present[:, :, None],
+        kinds=torch.randint(0, 6, (count, H), generator=g) * present,
+        present=present,
+    )
+
+
+def only(batch: ContextBatch, row: int, length: int | None = None) -> ContextBatch:
+    """One context of a batch, its history cut to its length (at least one place)."""
+    one = ContextBatch(**{f.name: getattr(batch, f.name)[row : row + 1] for f in fields(ContextBatch)})
+    length = max(1, int(one.present.sum())) if length is None else length
+    return replace(one, history=one.history[:, :length], kinds=one.kinds[:, :length], present=one.present[:, :length])
+
+
+def candidates(seed: int = 1) -> tuple[Tensor, Tensor]:
+    g = torch.Generator().manual_seed(seed)
+    return torch.randn(B, C, D, generator=g), torch.randn(B, C, F, generator=g)
+
+
+def close(one: Tensor, two: Tensor) -> None:
+    torch.testing.assert_close(one, two, atol=1e-5, rtol=1e-5)
+
+
+# ---- batch = single -----------------------------------------------------------------------------------------
+
+
+@torch.inference_mode()
+def test_one_candidate_alone_scores_as_among_others(ranker: Ranker) -> None:
+    batch, (vectors, features) = contexts(), candidates()
+    whole = ranker.score(batch, vectors, features)
+    assert whole.shape == (B, C)
+    for place in range(C):
+        alone = ranker.score(batch, vectors[:, place : place + 1], features[:, place : place + 1])
+        close(alone[:, 0], whole[:, place])
+
+
+@torch.inference_mode()
+def test_one_context_alone_scores_as_in_a_batch_padded_history_included(ranker: Ranker) -> None:
+    batch, (vectors, features) = contexts(), candidates()
+    whole = ranker.score(batch, vectors, features)
+    for row in range(B):
+        close(ranker.score(only(batch, row), vectors[row : row + 1], features[row : row + 1])[0], whole[row])
+
+
+@torch.inference_mode()
+def test_what_stands_in_the_padding_does_not_matter(ranker: Ranker) -> None:
+    batch, (vectors, features) = contexts(), candidates()
+    gap = ~batch.present
+    other = replace(
+        batch,
+        history=torch.where(gap[:, :, None], torch.full_like(batch.history, 7.0), batch.history),
+        kinds=torch.where(gap, torch.full_like(batch.kinds, 5), batch.kinds),
+    )
+    close(ranker.score(other, vectors, features), ranker.score(batch, vectors, features))
+
+
+@torch.inference_mode()
+def test_candidates_may_come_in_any_order(ranker: Ranker) -> None:
+    batch, (vectors, features) = contexts(), candidates()
+    order = torch.tensor([3, 1, 6, 0, 2, 5, 4])
+    close(ranker.score(batch, vectors[:, order], features[:, order]), ranker.score(batch, vectors, features)[:, order])
+
+
+@torch.inference_mode()
+def test_the_context_side_can_be_encoded_once(ranker: Ranker) -> None:
+    batch, (vectors, features) = contexts(), candidates()
+    encoded, events = ranker.encode(batch)
+    assert encoded.shape == (B, D)
+    assert events.shape == (B, H, D)
+    close(ranker.score_encoded(batch, encoded, events, vectors, features), ranker.score(batch, vectors, features))
+
+
+@torch.inference_mode()
+def test_entity_vectors_alone_and_in_company(ranker: Ranker) -> None:
+    g = torch.Generator().manual_seed(0)
+    lists = [[1, 2, 3], [4], [0], [5, 5, 6]]
+    offsets = torch.tensor([0, 3, 4, 5])
+    text, numbers, ids = torch.randn(4, 6, generator=g), torch.randn(4, 2, generator=g), torch.tensor([0, 9, 3, 1])
+    categories = torch.tensor([value for row in lists for value in row])
+    whole = ranker.entity_vectors(EntityBatch(ids, text, numbers, categories, offsets))
+    assert whole.shape == (4, D)
+    for row in range(4):
+        own = slice(row, row + 1)
+        one = EntityBatch(ids[own], text[own], numbers[own], torch.tensor(lists[row]), torch.tensor([0]))
+        close(ranker.entity_vectors(one)[0], whole[row])
+
+
+# ---- missing parts ------------------------------------------------------------------------------------------
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("part", ["query", "source", "history", "everything"])
+def test_what_is_missing_is_no_nan_and_its_content_does_not_matter(ranker: Ranker, part: str) -> None:
+    batch, (vectors, features) = contexts(), candidates()
+    missing, present = batch.missing.clone(), batch.present.clone()
+    source = batch.source.clone()
+    if part in ("query", "everything"):
+        missing[:, :2] = 0
+    if part in ("source", "everything"):
+        missing[:, 2:4] = 0
+        source = torch.zeros_like(source)
+    if part in ("history", "everything"):
+        missing[:, 6] = 0
+        present = torch.zeros_like(present)
+    without = replace(batch, missing=missing, present=present, source=source)
+    logits = ranker.score(without, vectors, features)
+    assert torch.isfinite(logits).all()
+    if part != "source":
+        disturbed = replace(without, history=batch.history + 3) if part != "query" else without
+        if part != "history":
+            disturbed = replace(disturbed, query=batch.query - 9)
+        close(ranker.score(disturbed, vectors, features), logits)
+
+
+@torch.inference_mode()
+def test_each_part_of_a_context_is_heard(ranker: Ranker) -> None:
+    batch, (vectors, features) = contexts(), candidates()
+    logits = ranker.score(batch, vectors, features)
+    with_query = replace(batch, missing=torch.ones_like(batch.missing))
+    changes = {
+        "task": replace(batch, task=(batch.task + 1) % 3),
+        "user": replace(batch, user=(batch.user + 1) % 5),
+        "country": replace(batch, country=(batch.country + 1) % 3),
+        "profile": replace(batch, profile=batch.profile + 1),
+        "source": replace(batch, source=batch.source + 1),
+    }
+    for name, changed in changes.items():
+        assert not torch.allclose(ranker.score(changed, vectors, features), logits), name
+    heard = ranker.score(with_query, vectors, features)
+    assert not torch.allclose(ranker.score(replace(with_query, query=batch.query + 1), vectors, features), heard)
+    assert not torch.allclose(ranker.score(replace(with_query, history=batch.history + 1), vectors, features), heard)
+
+
+# ---- shapes -------------------------------------------------------------------------------------------------
+
+
+def test_wrong_shapes_are_refused_in_words(ranker: Ranker) -> None:
+    batch, (vectors, features) = contexts(), candidates()
+    with pytest.raises(ValueError, match=r"expected candidates \[B, C, 8\] and features \[B, C, 6\], got"):
+        ranker.score(batch, vectors[:, :, :-1], features)
+    with pytest.raises(ValueError, match="expected candidates"):
+        ranker.score(batch, vectors, features[:, :, :-1])
+    with pytest.raises(ValueError, match="expected candidates"):
+        ranker.score(batch, vectors[:, :-1], features)
+    with pytest.raises(ValueError, match="expected 4 contexts"):
+        ranker.score(batch, vectors[:4], features[:4])
+
+
+@torch.inference_mode()
+def test_no_candidates_and_one(ranker: Ranker) -> None:
+    batch, (vectors, features) = contexts(), candidates()
+    assert ranker.score(batch, vectors[:, :0], features[:, :0]).shape == (B, 0)
+    assert ranker.score(only(batch, 0), vectors[:1, :1], features[:1, :1]).shape == (1, 1)
+
+
+@torch.inference_mode()
+def test_extreme_features_give_finite_logits(ranker: Ranker) -> None:
+    batch, (vectors, features) = contexts(), candidates()
+    assert torch.isfinite(ranker.score(batch, vectors, features * 1e6)).all()
+
+
+# ---- learning -----------------------------------------------------------------------------------------------
+
+
+def test_every_parameter_of_the_score_gets_a_gradient(ranker: Ranker) -> None:
+    torch.manual_seed(0)
+    learner = Ranker(replace(CONFIG, learned_dropout=0.0, dropout=0.0), SIZES)
+    learner.load_state_dict(ranker.state_dict())
+    batch, (vectors, features) = contexts(), candidates()
+    encoded, _ = learner.encode(batch)
+    near = learner.retrieval_logits(batch, encoded, vectors, features[:, :, 0])
+    (learner.score(batch, vectors, features).sum() + near.sum()).backward()
+    silent = [n for n, p in learner.named_parameters() if p.grad is None and not n.startswith("entity_tower")]
+    assert silent == []
+    assert all(torch.isfinite(p.grad).all() for p in learner.parameters() if p.grad is not None)
+
+
+@torch.inference_mode()
+def test_dropout_is_for_training_alone(ranker: Ranker) -> None:
+    batch, (vectors, features) = contexts(), candidates()
+    close(ranker.score(batch, vectors, features), ranker.score(batch, vectors, features))
+
+
+# ---- retrieval ----------------------------------------------------------------------------------------------
+
+
+@torch.inference_mode()
+def test_what_is_retrieved_is_what_was_learned(ranker: Ranker) -> None:
+    """The dot product of the index equals the logit of the retrieval loss."""
+    g = torch.Generator().manual_seed(3)
+    batch, (vectors, _) = contexts(), candidates()
+    z, inverse, liked = torch.randn(C, 5, generator=g), torch.rand(C, generator=g) + 1, torch.randn(B, 5, generator=g)
+    encoded, _ = ranker.encode(batch)
+    affinity = liked @ z.T * inverse
+    learned = ranker.retrieval_logits(batch, encoded, vectors[:1].expand(B, C, D), affinity)
+    index = retrieval_entity(vectors[0], z, inverse)
+    assert index.shape == (C, D + 5)
+    close(ranker.retrieval_query(batch, encoded, liked) @ index.T, learned)
+
+
+# ---- layers -------------------------------------------------------------------------------------------------
+
+
+@torch.inference_mode()
+def test_attention_over_equal_events_reads_them_and_over_none_reads_zeros() -> None:
+    attention = HistoryAttention(D, 6, H)
+    event = torch.randn(1, 1, D).expand(1, H, D)
+    asked = torch.randn(1, C, D)
+    read = attention(asked, event, torch.ones(1, H, dtype=torch.bool))
+    close(read, event[:, :1].expand(1, C, D))
+    assert not attention(asked, event, torch.zeros(1, H, dtype=torch.bool)).any()
+
+
+def test_residual_mlp_shapes() -> None:
+    layer = ResidualMLP(5, 8, 3, 0.0)
+    assert layer(torch.zeros(2, 4, 5)).shape == (2, 4, 3)
+
+
+# ---- contexts as tensors ------------------------------------------------------------------------------------
+
+
+def encoded_contexts(artefact: Artefact) -> list[EncodedContext]:
+    catalogue = artefact.catalogue
+    histories = [tuple(HistoryEvent(f"e{i}", float(i % 3 > 0), SEARCH, i) for i in range(n)) for n in (0, 1, 4, 30)]
+    raw = [Context(HOMEPAGE, "u1", history=history) for history in histories]
+    raw += [Context(SEARCH, query="heat"), Context(MORE_LIKE_THIS, source_entity_id="e5", country="US")]
+    return [catalogue.encode(catalogue.fill(context)) for context in raw]
+
+
+@torch.inference_mode()
+def test_contexts_collated_with_padding_score_as_each_alone(artefact: Artefact) -> None:
+    scorer, records = artefact.scorer, artefact.catalogue.records.take(np.arange(20))
+    width, length = scorer.config.width, scorer.config.history_length
+    encoded = encoded_contexts(artefact)
+    single = [serving_batch(context, width, length, torch.device("cpu")) for context in encoded]
+    longest = max(batch.present.shape[1] for batch in single)
+    assert longest == length
+
+    def padded(name: str) -> Tensor:
+        rows = [getattr(batch, name)[0] for batch in single]
+        return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
+
+    together = collate(
+        encoded, torch.cat([b.source for b in single]), padded("history"), padded("kinds"), padded("present")
+    )
+    features = torch.stack([torch.from_numpy(scorer.matcher(c.query, c.source, c.profile, records)) for c in encoded])
+    vectors = torch.from_numpy(records.vector)[None].expand(len(encoded), -1, -1)
+    logits = scorer.ranker.score(together, vectors, features)
+    for row, context in enumerate(encoded):
+        np.testing.assert_allclose(scorer.logits(context, records), logits[row].numpy(), atol=1e-5)
+
+
+def test_missing_flags_say_what_is_there_and_what_was_imputed(artefact: Artefact) -> None:
+    def flags(context: Context) -> dict[str, float]:
+        filled = artefact.catalogue.fill(context)
+        return dict(zip(MISSING, artefact.catalogue.encode(filled).missing, strict=True))
+
+    assert not any(flags(Context(SEARCH)).values())
+    typed = flags(Context(SEARCH, "u1", "heat", "US", "e1", (HistoryEvent("e2"),)))
+    assert [name for name, flag in typed.items() if flag] == ["query", "source", "user", "country", "history"]
+    imputed = flags(Context(HOMEPAGE, history=(HistoryEvent("e2"),)))
+    assert [name for name, flag in imputed.items() if flag] == [
+        "query", "query_imputed", "source", "source_imputed", "history",
+    ]  # fmt: skip
+    assert not any(flags(Context(SEARCH, "a stranger", None, "XX", "unknown", (HistoryEvent("unknown"),))).values())
+
+
+def test_at_most_the_newest_events_are_read(artefact: Artefact) -> None:
+    length = artefact.scorer.config.history_length
+    events = tuple(HistoryEvent(f"e{i}", 1.0, HOMEPAGE, i) for i in range(40))
+    encoded = artefact.catalogue.encode(artefact.catalogue.fill(Context(HOMEPAGE, history=events)))
+    batch = serving_batch(encoded, artefact.scorer.config.width, length, torch.device("cpu"))
+    assert batch.present.shape == (1, length)
+    newest = artefact.catalogue.records.take(artefact.catalogue.rows_of(["e39", "e38"])).vector
+    assert np.array_equal(batch.history[0, :2].numpy(), newest)

@@ -1,0 +1,149 @@
+"""Dense and lexical search over a catalogue: exact, in order, without what is excluded."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from model.config import NetworkConfig
+from model.data.encoding import EntityEncoder
+from model.data.matching import MatchFeatures
+from model.retrieval.dense import DenseIndex, best_rows
+from model.retrieval.lexical import LexicalIndex
+
+NAMES = ["Toy Story", "Toy Soldiers", "Toy Story 2", "Heat", "The Heat", "Story of Kale", "Amélie", "七人の侍", "?!"]
+ABOUT = ["cowboy doll", "boys", "cowboy doll again", "cops", "cops too", "a love story", "paris", "seven", "nothing"]
+
+
+@cache
+def parts() -> tuple[MatchFeatures, LexicalIndex]:
+    entities = [
+        {"entity_id": str(i), "display_name": name, "about": about}
+        for i, (name, about) in enumerate(zip(NAMES, ABOUT, strict=True))
+    ]
+    config = NetworkConfig(text_width=4, text_buckets=2**12)
+    encoder, arrays = EntityEncoder.fit(entities, {"about": "text"}, config, seed=0)
+    return MatchFeatures(encoder), LexicalIndex(arrays.tokens, encoder.vocabulary, len(entities))
+
+
+def found(query: str | None, k: int = 20, exclude: tuple[int, ...] = ()) -> list[str]:
+    matcher, index = parts()
+    return [NAMES[row] for row in index.search(matcher.encode_query(query), k, exclude)]
+
+
+# ---- lexical ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "?!"])
+def test_a_name_finds_its_entity_first(name: str) -> None:
+    assert found(name)[0] == name
+
+
+@pytest.mark.parametrize(
+    ("query", "first"),
+    [
+        ("toy sol", "Toy Soldiers"),
+        ("amel", "Amélie"),
+        ("七人", "七人の侍"),
+        ("hea", "Heat"),
+        ("toy story", "Toy Story"),
+    ],
+)
+def test_the_last_word_is_a_prefix(query: str, first: str) -> None:
+    assert found(query)[0] == first
+
+
+@pytest.mark.parametrize(("query", "first"), [("soldeirs", "Toy Soldiers"), ("amellie", "Amélie")])
+def test_a_typo_is_found_by_its_trigrams(query: str, first: str) -> None:
+    assert found(query)[0] == first
+
+
+def test_words_of_other_fields_are_found_and_names_come_first() -> None:
+    assert set(found("cowboy")) >= {"Toy Story", "Toy Story 2"}
+    assert found("story")[:3] != found("doll")[:3]
+    assert found("story").index("Story of Kale") < 3
+
+
+def test_only_what_matches_is_returned() -> None:
+    assert "Heat" not in found("soldiers")
+    assert found("xyzxyz") == []
+
+
+@pytest.mark.parametrize("query", [None, "", "  ", "?!", "🎬"])
+def test_an_empty_query_finds_nothing(query: str | None) -> None:
+    assert found(query) == []
+
+
+@pytest.mark.parametrize("k", [0, 1, 2, 100])
+def test_at_most_k(k: int) -> None:
+    assert len(found("toy story", k)) == min(k, len(found("toy story")))
+    assert found("toy story", k) == found("toy story")[:k]
+
+
+def test_what_is_excluded_is_not_found() -> None:
+    assert "Toy Story" not in found("toy story", exclude=(0,))
+    assert found("toy story", exclude=tuple(range(len(NAMES)))) == []
+
+
+@settings(deadline=None)
+@given(st.text(max_size=30))
+def test_any_query_gives_distinct_rows(query: str) -> None:
+    rows = found(query)
+    assert len(set(rows)) == len(rows)
+
+
+def test_the_same_query_finds_the_same_again() -> None:
+    assert found("toy") == found("toy")
+    assert found("heat") == found("heat")
+    assert found("toy") == found("toy")
+
+
+# ---- dense --------------------------------------------------------------------------------------------------
+
+
+@settings(deadline=None)
+@given(st.integers(1, 30), st.integers(0, 35), st.integers(0, 5), st.data())
+def test_dense_search_is_exact(count: int, k: int, seed: int, data: st.DataObject) -> None:
+    rng = np.random.default_rng(seed)
+    matrix = rng.integers(-2, 3, (count, 4)).astype(np.float32)  # many ties
+    query = rng.integers(-2, 3, 4).astype(np.float32)
+    exclude = data.draw(st.sets(st.integers(0, count - 1), max_size=count))
+    scores = matrix @ query
+    wanted = [row for row in np.lexsort((np.arange(count), -scores)) if row not in exclude][:k]
+    rows = DenseIndex(matrix).search(query, k, exclude)
+    assert scores[rows].tolist() == scores[wanted].tolist()
+    assert len(set(rows.tolist())) == len(rows)
+    assert not set(rows.tolist()) & exclude
+
+
+def test_ties_come_in_row_order() -> None:
+    assert best_rows(np.zeros(6, np.float32), 6).tolist() == [0, 1, 2, 3, 4, 5]
+
+
+def test_ties_at_the_cut_come_in_row_order() -> None:
+    scores = np.array([0, 1, 0, 1, 0, 1, 0, 1, 0, 1] * 20, np.float32)
+    assert best_rows(scores, 5).tolist() == [1, 3, 5, 7, 9]
+
+
+def test_scores_that_are_no_numbers_are_left_out() -> None:
+    scores = np.array([np.nan, 1.0, -np.inf, 2.0, np.inf], np.float32)
+    rows = best_rows(scores, 5).tolist()
+    assert rows[:2] in ([3, 1], [4, 3])
+    assert 0 not in rows
+    assert 2 not in rows
+    assert best_rows(np.array([np.nan, 1.0, 2.0, 3.0], np.float32), 2).tolist() == [3, 2]
+
+
+def test_the_index_is_not_changed_by_a_search() -> None:
+    index = DenseIndex(np.eye(3, dtype=np.float32))
+    query = np.array([3, 2, 1], np.float32)
+    assert index.search(query, 3, {0}).tolist() == [1, 2]
+    assert index.search(query, 3).tolist() == [0, 1, 2]
+
+
+def test_an_empty_index() -> None:
+    assert DenseIndex(np.zeros((0, 4), np.float32)).search(np.zeros(4, np.float32), 5).tolist() == []
