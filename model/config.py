@@ -56,7 +56,7 @@ class TrainingConfig:
     country_dropout: float = 0.2
     name_query_dropout: float = 0.3  # imputed queries and sources replaced by null
     folds: int = 5
-    evaluations: int = 6
+    evaluations: int = 4
     validation_rankings: int = 480  # at most, per task and evaluation
 
 

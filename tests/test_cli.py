@@ -7,9 +7,13 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from app.cli import main
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = [
@@ -37,31 +41,63 @@ folds = 2
 """
 
 
-def unirank(*arguments: str | Path, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """The command line in a process of its own."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "COLUMNS": "120", "NO_COLOR": "1"}
-    command = [sys.executable, "-W", "error::UserWarning:model", "-m", "app.cli", *map(str, arguments)]
-    return subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, timeout=80, check=False)
+@dataclass(frozen=True)
+class Done:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
 
 
-def refused(*arguments: str | Path, says: str) -> None:
-    """Exit code 2, nothing but one line, and no traceback."""
-    done = unirank(*arguments)
-    assert done.returncode == 2, done.stderr
-    assert says in done.stderr
-    assert "Traceback" not in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+Unirank = Callable[..., Done]
+
+
+@pytest.fixture
+def unirank(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Unirank:
+    """The entry point with the given arguments, in this process."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("COLUMNS", "120")
+
+    def call(*arguments: str | Path) -> Done:
+        monkeypatch.setattr(sys, "argv", ["unirank", *map(str, arguments)])
+        code: object = 0
+        capsys.readouterr()
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code or 0
+        captured = capsys.readouterr()
+        assert isinstance(code, int)
+        return Done(code, captured.out, captured.err)
+
+    return call
+
+
+def refused(done: Done, says: str) -> None:
+    """Exit code 2 and one line on standard error."""
+    assert done.code == 2
+    assert says in done.err
+    assert len(done.err.strip().splitlines()) == 1, done.err
+
+
+def process(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Python in a process of its own, with the project on its path."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        [sys.executable, *arguments], env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
 
 
 # ---- help ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-def test_every_command_has_help(command: list[str]) -> None:
+def test_every_command_has_help(unirank: Unirank, command: list[str]) -> None:
     done = unirank(*command, "--help")
-    assert done.returncode == 0, done.stderr
-    assert "Usage" in done.stdout
-    assert done.stderr == ""
+    assert done.code == 0
+    assert "Usage" in done.out
+    assert done.err == ""
 
 
 def test_help_comes_at_once() -> None:
@@ -69,95 +105,114 @@ def test_help_comes_at_once() -> None:
     taken = []
     for _ in range(2):
         start = time.perf_counter()
-        unirank("--help")
+        done = process("-m", "app.cli", "--help")
         taken.append(time.perf_counter() - start)
+        assert done.returncode == 0, done.stderr
     assert min(taken) < 1.5
 
 
 def test_the_command_line_imports_nothing_heavy() -> None:
-    code = "import sys, app.cli; print(sorted({'torch', 'polars', 'numpy', 'fastapi', 'redis'} & set(sys.modules)))"
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    heavy = {"torch", "polars", "numpy", "fastapi", "redis", "pydantic"}
+    done = process("-c", f"import sys, app.cli; print(sorted({heavy} & set(sys.modules)))")
+    assert done.stdout.strip() == "[]", done.stderr
 
 
 # ---- bad use ------------------------------------------------------------------------------------------------
 
 
-def test_known_errors_are_one_line_and_exit_code_two(tmp_path: Path) -> None:
-    nowhere = tmp_path / "nowhere"
-    refused("train", nowhere, "--out", tmp_path / "model", says="expected a dataset folder, found nothing")
-    refused("evaluate", nowhere, nowhere, says="nowhere")
-    refused("data", "simulate", tmp_path / "world", "--entities", "3", says="expected 32 entities or more")
+def test_an_error_in_a_process_of_its_own_is_one_line_and_exit_code_two(tmp_path: Path) -> None:
+    done = process("-m", "app.cli", "data", "simulate", str(tmp_path / "world"), "--entities", "3")
+    refused(Done(done.returncode, done.stdout, done.stderr), "expected 32 entities or more")
 
 
-def test_bad_options_are_one_line_and_exit_code_two(tmp_path: Path, world_path: Path) -> None:
-    model, config = tmp_path / "model", tmp_path / "config.toml"
-    refused("train", world_path, "--out", model, "--parts", "some", says="--parts: expected 'train' or 'all'")
-    config.write_text("[training]\nstepps = 3\n")
-    refused("train", world_path, "--out", model, "--config", config, says="training.stepps: no such setting")
-    config.write_text("[training\n")
-    refused("train", world_path, "--out", model, "--config", config, says="config.toml")
-    refused("train", world_path, "--out", model, "--config", tmp_path / "none.toml", says="none.toml")
+def test_known_errors_are_one_line_and_exit_code_two(unirank: Unirank, tmp_path: Path, world_path: Path) -> None:
+    nowhere, model = tmp_path / "nowhere", tmp_path / "model"
+    refused(unirank("train", nowhere, "--out", model), "expected a dataset folder, found nothing")
+    refused(unirank("evaluate", nowhere, nowhere), "nowhere: expected a dataset folder, found nothing")
+    refused(unirank("evaluate", nowhere, world_path), "is not a model")
+    refused(unirank("data", "validate", nowhere), "nowhere")
+    refused(unirank("data", "import", model, "--entities", nowhere, "--events", nowhere, "--map", "x"), "--map")
     assert not model.exists()
 
 
-def test_a_foreign_folder_is_refused_before_any_work(tmp_path: Path, world_path: Path) -> None:
+def test_bad_options_are_one_line_and_exit_code_two(unirank: Unirank, tmp_path: Path, world_path: Path) -> None:
+    model, config = tmp_path / "model", tmp_path / "config.toml"
+    refused(unirank("train", world_path, "--out", model, "--parts", "some"), "--parts: expected 'train' or 'all'")
+    done = unirank("train", world_path, "--out", model, "--tasks", "horoscope")
+    assert done.code == 2
+    assert "no rows for parts ['train'] and tasks ['horoscope']" in done.err.splitlines()[-1]
+    config.write_text("[training]\nstepps = 3\n")
+    refused(unirank("train", world_path, "--out", model, "--config", config), "training.stepps: no such setting")
+    config.write_text('[training]\nsteps = "many"\n')
+    refused(unirank("train", world_path, "--out", model, "--config", config), "training.steps: expected int")
+    config.write_text("[training\n")
+    refused(unirank("train", world_path, "--out", model, "--config", config), "config.toml")
+    refused(unirank("train", world_path, "--out", model, "--config", tmp_path / "none.toml"), "none.toml")
+    assert not model.exists()
+
+
+def test_a_foreign_folder_is_refused_before_any_work(unirank: Unirank, tmp_path: Path, world_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
-    refused("train", world_path, "--out", tmp_path, says="is not a model")
+    refused(unirank("train", world_path, "--out", tmp_path), "is not a model")
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
 
 
-def test_nothing_to_resume(tmp_path: Path, world_path: Path) -> None:
+def test_nothing_to_resume(unirank: Unirank, tmp_path: Path, world_path: Path) -> None:
     config = tmp_path / "config.toml"
     config.write_text(TINY)
     done = unirank("train", world_path, "--out", tmp_path / "model", "--config", config, "--resume")
-    assert done.returncode == 2
-    assert "no checkpoint to resume from" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert done.code == 2
+    assert "no checkpoint to resume from" in done.err.strip().splitlines()[-1]
 
 
-@pytest.mark.parametrize("arguments", [["train"], ["nonsense"], ["train", "--bogus"], ["evaluate", "model"]])
-def test_wrong_arguments_end_with_exit_code_two(arguments: list[str]) -> None:
+WRONG = [
+    ["train"],
+    ["nonsense"],
+    ["train", "--bogus"],
+    ["evaluate", "model"],
+    ["data", "simulate", "x", "--users", "?"],
+]
+
+
+@pytest.mark.parametrize("arguments", WRONG, ids=" ".join)
+def test_wrong_arguments_end_with_exit_code_two(unirank: Unirank, arguments: list[str]) -> None:
     done = unirank(*arguments)
-    assert done.returncode == 2
-    assert "Traceback" not in done.stderr
-    assert done.stderr.strip()
+    assert done.code == 2
+    assert done.err.strip()
 
 
-@pytest.mark.parametrize("arguments", [["train"], ["nonsense"], ["train", "--bogus"]])
-def test_wrong_arguments_are_one_line(arguments: list[str]) -> None:
+def test_wrong_arguments_are_one_line(unirank: Unirank) -> None:
     """API.md §3: exit 2 with one clear line on bad use."""
-    assert len(unirank(*arguments).stderr.strip().splitlines()) == 1
+    assert len(unirank("train", "--bogus").err.strip().splitlines()) == 1
 
 
 # ---- from nothing to a report -------------------------------------------------------------------------------
 
 
-def test_simulate_train_evaluate(tmp_path: Path) -> None:
+def test_simulate_train_evaluate(unirank: Unirank, tmp_path: Path) -> None:
     dataset, model, config, report = (tmp_path / n for n in ("world", "model", "config.toml", "report.json"))
     config.write_text(TINY)
     made = unirank("data", "simulate", dataset, "--entities", "80", "--users", "30", "--queries", "60", "--seed", "1")
-    assert made.returncode == 0, made.stderr
-    assert unirank("data", "validate", dataset).returncode == 0
+    assert made.code == 0, made.err
+    assert unirank("data", "validate", dataset).code == 0
 
     trained = unirank("train", dataset, "--out", model, "--config", config, "--tasks", "search,homepage", "--seed", "5")
-    assert trained.returncode == 0, trained.stderr
+    assert trained.code == 0, trained.err
     manifest = json.loads((model / "manifest.json").read_text())
-    assert manifest["version"] in trained.stdout
+    assert manifest["version"] in trained.out
     assert manifest["tasks"] == ["homepage", "search"]
     assert manifest["config"]["seed"] == 5  # the option wins over the file
     assert manifest["config"]["network"]["width"] == 16
     assert sorted(path.name for path in tmp_path.iterdir()) == ["config.toml", "model", "world"]
 
     done = unirank("evaluate", model, dataset, "--json", report)
-    assert done.returncode == 0, done.stderr
+    assert done.code == 0, done.err
     written = json.loads(report.read_text())
     assert written["model"] == {"version": manifest["version"]}
     assert written["dataset"] == {"name": "simulated"}
     assert set(written["tasks"]) == {"search", "homepage"}
     assert 0 <= written["tasks"]["search"]["ndcg@10"]["value"] <= 1
-    assert "ndcg@10" in done.stdout
+    assert "ndcg@10" in done.out
 
     again = unirank("evaluate", model, dataset, "--history", dataset)
-    assert again.returncode == 0, again.stderr
+    assert again.code == 0, again.err

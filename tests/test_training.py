@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from dataclasses import replace
@@ -175,10 +176,8 @@ def test_a_stop_while_a_checkpoint_is_written_leaves_the_older_one_whole(
     with monkeypatch.context() as patch:
         patch.setattr(Path, "rename", failing(rename))
         patch.setattr(Path, "replace", failing(replaced))
-        try:
+        with contextlib.suppress(Stopped):
             train(short, STEPS, tmp_path, resume=True, report=stopper(8))
-        except Stopped:
-            pass
     assert calls
     assert_same_run(train(short, STEPS, tmp_path, resume=True), whole_run)
 
