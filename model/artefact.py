@@ -6,7 +6,6 @@ Reading and writing the files is in `artefact_files.py`. Serving, evaluation and
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 
@@ -27,14 +26,6 @@ from model.retrieval.dense import DenseIndex
 from model.retrieval.lexical import LexicalIndex
 
 __all__ = ["Artefact", "ArtefactError"]
-
-
-@dataclass(frozen=True, slots=True)
-class Side:
-    """The ids beside the candidates whose records a context needs: its source and the events of its history."""
-
-    source: str | None
-    events: tuple[HistoryEvent, ...]
 
 
 class Artefact:
@@ -60,7 +51,11 @@ class Artefact:
     @classmethod
     def load(cls, path: Path, device: str = "cpu") -> Artefact:
         """Read and check a model folder. Raises `ArtefactError`, one line."""
-        return cls(artefact_files.read(path), device)
+        contents = artefact_files.read(path)
+        try:
+            return cls(contents, device)
+        except ValueError as error:
+            raise ArtefactError(f"{path}: {error}") from error
 
     @property
     def entity_count(self) -> int:
@@ -92,8 +87,8 @@ class Artefact:
 
     def side_entities(self, context: Context) -> list[str]:
         """Ids whose records `score` needs beside the candidates: the source and the history. `context` is filled."""
-        events = context.history[-self.scorer.config.profile_length :]
-        ids = [event.entity_id for event in events]
+        known = [event.entity_id for event in context.history if event.entity_id in self.catalogue.rows]
+        ids = known[-self.scorer.config.profile_length :]
         if context.source_entity_id is not None:
             ids.append(context.source_entity_id)
         return list(dict.fromkeys(ids))
@@ -119,8 +114,8 @@ class Artefact:
         return [self.catalogue.ids[row] for row in _in_turn(lexical, dense)[:limit]]
 
     def _encode(self, filled: Filled, side: Mapping[str, bytes]) -> EncodedContext:
-        events = filled.context.history[-self.scorer.config.profile_length :]
-        events = tuple(event for event in events if event.entity_id in side)
+        events = [event for event in filled.context.history if event.entity_id in side]
+        events = events[-self.scorer.config.profile_length :]
         history = self.layout.unpack([side[event.entity_id] for event in events]) if events else None
         source_id = filled.context.source_entity_id
         source = self.layout.unpack([side[source_id]]) if source_id is not None and source_id in side else None

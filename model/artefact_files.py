@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from model.config import Config, ConfigError
+from model.config import Config
 from model.data.context import HistoryEvent
 from model.data.encoding import EntityEncoder, NumberColumn
 from model.data.engagement import Engagement
@@ -82,8 +82,16 @@ class Contents:
 
 def refuse_foreign(out: Path) -> None:
     """Raise `ArtefactError` where `out` is a non-empty folder that is not a model: it must not be overwritten."""
-    if out.exists() and (not out.is_dir() or any(out.iterdir())) and not (out / MANIFEST).exists():
+    if out.exists() and (not out.is_dir() or any(out.iterdir())) and not _is_model(out):
         raise ArtefactError(f"{out} exists, is not empty and is not a model: choose another folder")
+
+
+def _is_model(folder: Path) -> bool:
+    try:
+        read_manifest(folder)
+    except ArtefactError:
+        return False
+    return True
 
 
 def layout_of(config: Config, encoder: EntityEncoder) -> RecordLayout:
@@ -168,9 +176,13 @@ def _history_table(histories: Mapping[str, Sequence[HistoryEvent]]) -> pl.DataFr
 
 def _sealed(folder: Path, manifest: Manifest, name: str) -> Manifest:
     files = {file: _sha256(folder / file) for file in FILES}
-    checksum = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
+    checksum = _checksum(files)
     values = {key: getattr(manifest, key) for key in Manifest.__slots__}
     return Manifest(**values | {"files": files, "checksum": checksum, "version": f"{name}-{checksum[:12]}"})
+
+
+def _checksum(files: Mapping[str, str]) -> str:
+    return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
 
 
 def _sha256(path: Path) -> str:
@@ -202,6 +214,8 @@ def _manifest_json(manifest: Manifest) -> dict[str, Any]:
 def read(path: Path) -> Contents:
     """Read a model folder and check every file against the manifest. Raises `ArtefactError`."""
     manifest = read_manifest(path)
+    if manifest.checksum != _checksum(manifest.files):
+        raise ArtefactError(f"{path}/{MANIFEST}: the checksum is not the one of the files")
     for name, expected in manifest.files.items():
         if not (path / name).is_file():
             raise ArtefactError(f"{path}: {name} is missing")
@@ -223,15 +237,21 @@ def read_manifest(path: Path) -> Manifest:
         raise ArtefactError(f"{path}/{MANIFEST}: {error}") from error
     try:
         return _manifest(table)
-    except (KeyError, TypeError, ConfigError) as error:
+    except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
         raise ArtefactError(f"{path}/{MANIFEST}: {type(error).__name__}: {error}") from error
 
 
 def _manifest(table: Mapping[str, Any]) -> Manifest:
+    if not isinstance(table, dict):
+        raise TypeError("expected an object")
     if table.get("format") != FORMAT:
         raise KeyError(f"format {table.get('format')!r}: this release reads format {FORMAT}")
     if set(table["files"]) != set(FILES):
         raise KeyError(f"files: expected {', '.join(FILES)}")
+    _expect(
+        table,
+        {"tasks": list, "columns": dict, "imputation": dict, "calibration": dict, "metrics": dict, "numbers": list},
+    )
     return Manifest(
         version=table["version"],
         checksum=table["checksum"],
@@ -248,6 +268,12 @@ def _manifest(table: Mapping[str, Any]) -> Manifest:
     )
 
 
+def _expect(table: Mapping[str, Any], kinds: Mapping[str, type]) -> None:
+    for name, kind in kinds.items():
+        if not isinstance(table[name], kind):
+            raise TypeError(f"{name}: expected a {kind.__name__}, got {table[name]!r}")
+
+
 def _contents(path: Path, manifest: Manifest) -> Contents:
     features = load_file(path / "features.safetensors")
     vocabulary = Vocabulary(_strings(features["vocabulary"]), features["idf"])
@@ -258,10 +284,13 @@ def _contents(path: Path, manifest: Manifest) -> Contents:
     engagement = Engagement(
         features["engagement"].astype(np.float32), features["engagement_inverse"], features["popularity"]
     )
+    entities = [_present(row) for row in pl.read_parquet(path / "entities.parquet").iter_rows(named=True)]
+    packed = _records(path)
+    if not len(entities) == len(packed) == len(engagement.popularity) == manifest.sizes.entities:
+        raise ArtefactError(f"{path}: the files hold different numbers of entities")
     return Contents(
-        manifest, _ranker(path, manifest), encoder,
-        [_present(row) for row in pl.read_parquet(path / "entities.parquet").iter_rows(named=True)],
-        engagement, _records(path), layout_of(manifest.config, encoder),
+        manifest, _ranker(path, manifest), encoder, entities,
+        engagement, packed, layout_of(manifest.config, encoder),
         _strings(features["users"]), _strings(features["countries"]),
         _histories(path), manifest.calibration, json.loads((path / "golden.json").read_text()),
     )  # fmt: skip

@@ -24,14 +24,21 @@ err = Console(stderr=True)
 
 def run(app: typer.Typer) -> None:
     """Run the command line; a known error becomes one line on standard error and exit code 2."""
+    import click
+
     try:
-        app()
+        sys.exit(app(standalone_mode=False) or 0)
+    except click.ClickException as error:
+        err.print(f"[bold red]error[/] {_one_line(error.format_message())}", highlight=False, soft_wrap=True)
+        sys.exit(2)
+    except click.Abort:
+        sys.exit(130)
     except (ValueError, OSError) as error:
         err.print(f"[bold red]error[/] {_one_line(error)}", highlight=False, soft_wrap=True)
         sys.exit(2)
 
 
-def _one_line(error: BaseException) -> str:
+def _one_line(error: object) -> str:
     from rich.markup import escape
 
     return escape(" ".join(str(error).split()))

@@ -18,7 +18,7 @@ from model.data.context import Context, HistoryEvent
 
 Ints = NDArray[np.int64]
 NO_TIME = -1
-KEY = ("task", "user_id", "source_entity_id", "query", "country")
+KEY = ("task", "user_id", "source_entity_id", "query")  # the raw context of a ranking against the catalogue
 
 
 @dataclass(slots=True)
@@ -75,18 +75,19 @@ def units(events: pl.DataFrame, slates_of: Iterable[str] | None = None) -> list[
     if slates_of is not None:
         slate = slate & pl.col("task").is_in(list(slates_of))
     marked = events.with_columns(slate=slate)
-    slates = marked.filter(pl.col("slate")).group_by(*("ranking_id", *KEY), maintain_order=True)
+    slates = marked.filter(pl.col("slate")).group_by("ranking_id", "task", maintain_order=True)
     loose = marked.filter(~pl.col("slate")).group_by(*KEY, maintain_order=True)
-    columns = [pl.col(name) for name in ("entity_id", "label", "timestamp", "slice")]
-    result = [_unit(row, True) for row in slates.agg(*columns).iter_rows(named=True)]
-    result += [_unit(row, False) for row in loose.agg(*columns).iter_rows(named=True)]
+    rows = [pl.col(name) for name in ("entity_id", "label", "timestamp", "slice")]
+    rest = [pl.col(name).first() for name in (*KEY, "country") if name != "task"]
+    result = [_unit(row, True) for row in slates.agg(*rows, *rest).iter_rows(named=True)]
+    result += [_unit(row, False) for row in loose.agg(*rows, pl.col("country").first()).iter_rows(named=True)]
     return result
 
 
 def _unit(row: Mapping[str, Any], slate: bool) -> Unit:
     times = [NO_TIME if time is None else time for time in row["timestamp"]]
     return Unit(
-        Context(**{name: row[name] for name in KEY}),
+        Context(**{name: row[name] for name in (*KEY, "country")}),
         tuple(row["entity_id"]),
         np.array(row["label"], np.float64),
         np.array(times, np.int64),

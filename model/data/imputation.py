@@ -79,6 +79,12 @@ def fill(context: Context, rules: Rules, display_name: DisplayName) -> Filled:
     return Filled(context, tuple(imputed))
 
 
+def can_fill(context: Context, rules: Rules) -> bool:
+    """Whether every field that the task requires is there."""
+    table = rules.get(context.task) or rules[FALLBACK]
+    return all(getattr(context, field) is not None or "required" not in table[field] for field in FIELDS)
+
+
 def _blank_means_missing(context: Context) -> Context:
     if context.query is not None and not context.query.strip():
         return replace(context, query=None)

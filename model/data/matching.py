@@ -32,6 +32,7 @@ class EncodedQuery:
     """A query as the match features need it. Empty words = no query."""
 
     words: tuple[str, ...]
+    last: int  # place of the word typed last, which counts as a prefix too
     weights: Floats  # [K] inverse document frequency
     text: Floats  # [Dt]
     grams: frozenset[str]
@@ -95,12 +96,13 @@ class MatchFeatures:
 
     def _encode_query(self, query: str | None) -> EncodedQuery:
         """Words, weights and text vector of a query; a null query is empty."""
-        distinct = tuple(dict.fromkeys(words(query or "")))[:MAX_QUERY_WORDS]
+        ordered = words(query or "")[-MAX_QUERY_WORDS:]
+        distinct = tuple(dict.fromkeys(ordered))
         weights = np.array([self.vocabulary.weight(word) for word in distinct], np.float32)
-        ordered = words(query or "")
         vectors = self.encoder.vectors
         text = vectors.vector(query_bag(ordered, vectors.table.shape[0]))
-        return EncodedQuery(distinct, weights, text, frozenset(trigrams(ordered)) if ordered else frozenset())
+        last = distinct.index(ordered[-1]) if ordered else -1
+        return EncodedQuery(distinct, last, weights, text, frozenset(trigrams(ordered)) if ordered else frozenset())
 
     def encode_history(self, history: Records, labels: Floats) -> Profile:
         """Sum the records of a history, oldest first, into a profile. labels [H]."""
@@ -144,7 +146,7 @@ class MatchFeatures:
             return np.zeros((len(candidates), width + 11), np.float32)
         exact, prefix, grams = self._hits(query, candidates.tokens)
         covered = exact.copy()
-        covered[:, -1] |= prefix
+        covered[:, query.last] |= prefix
         weights = query.weights / query.weights.sum()
         by_field = _coverage(covered, weights, width)  # [C, fields]
         exact_name = (exact & 1) @ weights
@@ -179,12 +181,15 @@ class MatchFeatures:
         exact[owner[words_only], slot[words_only] - 1] = mask[words_only]
         prefix = np.zeros(total, np.uint16)
         np.bitwise_or.at(prefix, owner[slot == _PREFIX_SLOT], mask[slot == _PREFIX_SLOT])
+        for place, word in enumerate(query.words):  # words of the query that are themselves continuations of the prefix
+            if word.startswith(query.words[query.last]):
+                prefix |= exact[:, place]
         grams = np.bincount(owner[slot == _TRIGRAM_SLOT], minlength=total)
         return exact, prefix, grams
 
     def _mark(self, query: EncodedQuery) -> list[tuple[int, int]]:
         """Write the slot of each query word, prefix and trigram into the scratch table; returns what to clear."""
-        touched = [self.vocabulary.prefix_range(query.words[-1])]
+        touched = [self.vocabulary.prefix_range(query.words[query.last])]
         self._slots[touched[0][0] : touched[0][1]] = _PREFIX_SLOT
         for gram in query.grams:
             self._mark_one(TRIGRAM + gram, _TRIGRAM_SLOT, touched)

@@ -14,15 +14,22 @@ _APOSTROPHE = re.compile(r"(?<=\w)['’‘`](?=\w)")
 
 
 def words(text: str) -> list[str]:
-    """Lower-cased words without accents or apostrophes.
+    """Lower-cased words without accents or apostrophes; any script.
 
     >>> words("Amélie's  World: Part 2")
     ['amelies', 'world', 'part', '2']
     """
-    if not text.isascii():
-        decomposed = unicodedata.normalize("NFKD", text)
-        text = "".join(c for c in decomposed if not unicodedata.combining(c))
-    return _WORD.findall(_APOSTROPHE.sub("", text.casefold()))
+    text = _APOSTROPHE.sub("", text.casefold())
+    if text.isascii():
+        return _WORD.findall(text)
+    decomposed = unicodedata.normalize("NFKD", text)
+    plain = "".join(c for c in decomposed if not "\u0300" <= c <= "\u036f")  # accents; vowel signs stay
+    return _words_of_any_script(unicodedata.normalize("NFC", plain))
+
+
+def _words_of_any_script(text: str) -> list[str]:
+    """Runs of letters, marks and digits: `\\w` alone would cut Indic words at their vowel signs."""
+    return "".join(c if c == "_" or unicodedata.category(c)[0] in "LMN" else " " for c in text).split()
 
 
 def normalise(text: str) -> str:
@@ -36,7 +43,8 @@ def tokens_of_name(name: str) -> str:
     >>> tokens_of_name("Toy Story 2")
     'toy story 2'
     """
-    return " ".join(_WORD.findall(name.lower()))
+    text = _APOSTROPHE.sub("", unicodedata.normalize("NFC", name.lower()))
+    return " ".join(_words_of_any_script(text))
 
 
 def trigrams(text_words: list[str]) -> set[str]:

@@ -65,6 +65,7 @@ class TextVectors:
             indices, torch.from_numpy(values), (len(bags), buckets), check_invariants=False
         ).coalesce()
         singular, vectors = truncated_svd(matrix, width, seed, iterations=2)
+        vectors = vectors * (singular > 1e-3 * singular.max())  # directions that the catalogue does not have
         damped = vectors / singular.clamp(min=1e-6).sqrt()  # evens out the first, all too general directions
         table = np.zeros((buckets, width), np.float16)
         table[:, : damped.shape[1]] = (damped.numpy() * idf[:, None] * 8.0).astype(np.float16)

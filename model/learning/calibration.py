@@ -36,11 +36,28 @@ def fit_platt(logits: ArrayLike, labels: ArrayLike, steps: int = 50) -> tuple[fl
     if not positives or not negatives:
         return IDENTITY
     target = np.where(y, (positives + 1) / (positives + 2), 1 / (negatives + 2))
-    design = np.stack([x, np.ones_like(x)], axis=1)
-    weights = np.array([1.0, np.log((positives + 1) / (negatives + 1)) - float(x.mean())])
+    mean, deviation = float(x.mean()), max(float(x.std()), 1e-9)
+    design = np.stack([(x - mean) / deviation, np.ones_like(x)], axis=1)
+    weights = np.array([0.0, np.log((positives + 1) / (negatives + 1))])
     for _ in range(steps):
-        p = 1 / (1 + np.exp(-np.clip(design @ weights, -60, 60)))
-        curvature = design.T @ (design * (p * (1 - p) + 1e-9)[:, None]) + 1e-6 * np.eye(2)
-        move = np.linalg.solve(curvature, design.T @ (p - target))
-        weights -= np.clip(move, -2.0, 2.0)
-    return max(float(weights[0]), MIN_SLOPE), float(weights[1])
+        weights = _newton_step(design, target, weights)
+    slope = max(float(weights[0]) / deviation, MIN_SLOPE)
+    return slope, float(weights[1]) - slope * mean
+
+
+def _newton_step(design: Floats, target: Floats, weights: Floats) -> Floats:
+    """One step of Newton's method, halved until the loss does not grow."""
+    p = 1 / (1 + np.exp(-np.clip(design @ weights, -60, 60)))
+    curvature = design.T @ (design * (p * (1 - p) + 1e-9)[:, None]) + 1e-9 * len(design) * np.eye(2)
+    move = np.linalg.solve(curvature, design.T @ (p - target))
+    before = _loss(design, target, weights)
+    for _ in range(30):
+        if _loss(design, target, weights - move) <= before:
+            return np.asarray(weights - move)
+        move = move / 2
+    return weights
+
+
+def _loss(design: Floats, target: Floats, weights: Floats) -> float:
+    logits = design @ weights
+    return float((np.logaddexp(0.0, logits) - target * logits).mean())

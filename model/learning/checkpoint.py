@@ -1,4 +1,4 @@
-"""The state of a training run on disk, so that it can go on: tensors as safetensors, positions as JSON."""
+"""The state of a training run on disk, so that it can go on: one safetensors file, the position in its header."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-TENSORS, POSITION = "training.safetensors", "training.json"
+TENSORS = "training.safetensors"
 
 
 class CheckpointError(ValueError):
@@ -35,14 +35,13 @@ def save(
     optimiser: dict[str, Any],
     position: dict[str, Any],
 ) -> None:
-    """Write to new files, then rename, so that a stop in between leaves the older checkpoint whole."""
+    """Write to a new file, then rename, so that a stop in between leaves the older checkpoint whole."""
     folder.mkdir(parents=True, exist_ok=True)
     moments = {f"optimiser.{k}.{name}": v for k, state in optimiser["state"].items() for name, v in state.items()}
     tensors = {f"network.{k}": v for k, v in network.items()} | {f"best.{k}": v for k, v in best.items()} | moments
-    save_file({name: value.contiguous() for name, value in tensors.items()}, folder / f"{TENSORS}.new")
-    (folder / f"{POSITION}.new").write_text(json.dumps(position))
+    header = {"position": json.dumps(position)}
+    save_file({name: value.contiguous() for name, value in tensors.items()}, folder / f"{TENSORS}.new", header)
     (folder / f"{TENSORS}.new").rename(folder / TENSORS)
-    (folder / f"{POSITION}.new").rename(folder / POSITION)
 
 
 def load(folder: Path, optimiser: dict[str, Any]) -> Saved:
@@ -52,8 +51,9 @@ def load(folder: Path, optimiser: dict[str, Any]) -> Saved:
     """
     try:
         tensors = load_file(folder / TENSORS)
-        position = json.loads((folder / POSITION).read_text())
-    except (OSError, SafetensorError, ValueError) as error:
+        with safe_open(folder / TENSORS, framework="pt") as file:
+            position = json.loads(file.metadata()["position"])
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{folder}: no checkpoint to resume from ({error})") from error
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in _below(tensors, "optimiser.").items():

@@ -191,6 +191,6 @@ def _catalogue_report(ranked: Ranked, popularity: NDArray[np.float64]) -> dict[s
     if ranked.tops:
         report["coverage"] = _pooled(ranked.tops, lambda tops: metrics.coverage(tops, len(popularity)))
         novelties = [value for top in ranked.tops if (value := metrics.novelty(top, popularity)) is not None]
-        value, low, high = metrics.bootstrap_interval(novelties)
-        report["novelty"] = {"value": value, "low": low, "high": high}
+        interval = metrics.bootstrap_interval(novelties) if novelties else None
+        report["novelty"] = interval and dict(zip(("value", "low", "high"), interval, strict=True))
     return report

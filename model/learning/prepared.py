@@ -14,7 +14,7 @@ from model.data.dataset import Dataset
 from model.data.encoding import EntityArrays, EntityEncoder
 from model.data.engagement import Engagement
 from model.data.events import Timeline, Unit, timelines, units
-from model.data.imputation import DEFAULT_RULES, Rules
+from model.data.imputation import DEFAULT_RULES, Rules, can_fill
 from model.data.matching import MatchFeatures
 from model.data.records import Records, assemble
 from model.learning.sampling import Sampler
@@ -43,7 +43,10 @@ class Prepared:
     histories: dict[str, Timeline]
     units: list[Unit]
     rules: Rules
-    contexts: ContextEncoder
+
+    def contexts(self) -> ContextEncoder:
+        """A context encoder of its own for each caller: match features hold scratch tables, one thread each."""
+        return ContextEncoder(MatchFeatures(self.encoder), self.tasks, self.users, self.countries)
 
     def records(self, fold: int, vector: np.ndarray | None = None) -> Records:
         """Records with the outcomes of one table; without vectors they are zeros (the tower is under training)."""
@@ -62,7 +65,7 @@ class Prepared:
             users=len(self.users),
             countries=len(self.countries),
             entities=len(self.ids),
-            features=len(self.contexts.matcher.names),
+            features=len(MatchFeatures(self.encoder).names),
             numbers=2 * len(self.encoder.numbers),
         )
         return Ranker(self.config.network, sizes)
@@ -96,14 +99,19 @@ def prepare(
     ids = [str(entity["entity_id"]) for entity in dataset.entities]
     rows = {entity_id: row for row, entity_id in enumerate(ids)}
     encoder, arrays = EntityEncoder.fit(dataset.entities, dataset.columns, config.network, config.seed, say)
-    task_names = sorted(events["task"].unique().to_list())
+    every = rankable(units(events), DEFAULT_RULES)
+    task_names = sorted({unit.context.task for unit in every})
     users, countries = _distinct(events, "user_id"), _distinct(events, "country")
-    matcher = MatchFeatures(encoder)
     return Prepared(
         config, dataset, tuple(parts), task_names, ids, rows, _names(dataset), encoder, arrays,
-        _outcomes(events, rows, config, say), users, countries, timelines(events), units(events),
-        DEFAULT_RULES, ContextEncoder(matcher, task_names, users, countries),
+        _outcomes(events, rows, config, say), users, countries, timelines(events), every,
+        DEFAULT_RULES,
     )  # fmt: skip
+
+
+def rankable(every: Sequence[Unit], rules: Rules) -> list[Unit]:
+    """The units whose context can be filled: a more-like-this row without a source ranks nothing."""
+    return [unit for unit in every if can_fill(unit.context, rules)]
 
 
 def _names(dataset: Dataset) -> dict[str, str]:

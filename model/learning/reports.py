@@ -12,9 +12,11 @@ from model.data.dataset import Dataset
 from model.data.events import timelines, units
 from model.learning.calibration import Calibration
 from model.learning.evaluation import evaluate
+from model.learning.prepared import rankable
 from model.learning.training import NetworkSubject
 from model.network.catalogue import CatalogueRanker
 
+SAME_ROW = ["ranking_id", "task", "user_id", "entity_id", "timestamp"]
 Report = Callable[[int, int, str], None]
 
 
@@ -48,7 +50,7 @@ def evaluate_artefact(
     if test.is_empty():
         raise ValueError(f"dataset '{dataset.name}' has no test rows for the tasks {', '.join(artefact.tasks)}")
     catalogue = artefact.including(dataset.entities)
-    under_test = [unit for unit in units(test) if (unit.labels > 0).any() or (unit.labels <= 0).any()]
+    under_test = rankable(units(test), artefact.catalogue.rules)
     done = 0
 
     def step() -> None:
@@ -70,7 +72,7 @@ def _split(dataset: Dataset, history: Dataset | None) -> tuple[pl.DataFrame, pl.
     else:
         is_test = pl.col("part").fill_null("train") == "test"
         test, others = events.filter(is_test), events.filter(~is_test)
-    return test, others if history is None else history.events
+    return test, others if history is None else history.events.join(test, on=SAME_ROW, how="anti", nulls_equal=True)
 
 
 def _popularity(past: pl.DataFrame, catalogue: CatalogueRanker) -> np.ndarray:

@@ -90,6 +90,8 @@ class Sampler:
         sizes = {task: sum(float((u.labels > 0).sum()) for u in group) for task, group in self._units.items()}
         powers = {task: size**self.config.task_exponent for task, size in sizes.items()}
         total = sum(powers.values())
+        if not total:
+            raise ValueError("there is no positive label in the rows under training")
         return {task: max(2, round(self.config.contexts_per_step * p / total)) for task, p in powers.items()}
 
     def draw(self, task: str, rng: np.random.Generator) -> list[Example]:
@@ -168,7 +170,7 @@ class Sampler:
 
     def _others(self, timeline: Timeline, unit: Unit, chosen: Ints) -> list[HistoryEvent]:
         """Without times, history is whatever the user did beside the rows under training."""
-        under_training = {unit.entity_ids[i] for i in chosen}
+        under_training = set(unit.entity_ids) if unit.slate else {unit.entity_ids[i] for i in chosen}
         return [event for event in timeline.events if event.entity_id not in under_training]
 
     def _forget(self, filled: Filled, rng: np.random.Generator) -> Filled:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from model.learning.batches import BatchMaker, TrainingBatch, context_batch
 from model.learning.calibration import Calibration, fit_platt
 from model.learning.evaluation import Ranked, rank_catalogue, rank_slates
 from model.learning.losses import binary_loss, softmax_loss
-from model.learning.prepared import Prepared, part_rows
+from model.learning.prepared import Prepared, part_rows, rankable
 from model.learning.sampling import Sampler
 from model.network.catalogue import CatalogueRanker
 from model.network.ranker import Ranker
@@ -61,7 +62,7 @@ class NetworkSubject:
 
 def subject_of(ranker: Ranker, prepared: Prepared) -> NetworkSubject:
     """A network over the catalogue that it trains on, with vectors as they are now."""
-    scorer = Scorer(ranker, prepared.contexts)
+    scorer = Scorer(ranker, prepared.contexts())
     vectors = scorer.vectors(prepared.arrays, range(len(prepared.ids)))
     records = prepared.records(-1, vectors)
     return NetworkSubject(CatalogueRanker(scorer, prepared.ids, prepared.names, records, prepared.rules))
@@ -178,18 +179,22 @@ class _Run:
     def save(self, folder: Path) -> None:
         """Write the whole state of the run."""
         position = {
-            "step": self.step, "steps": self.steps, "best_step": self.best_step, "best_value": self.best_value,
+            "run": self._identity(), "step": self.step, "best_step": self.best_step, "best_value": self.best_value,
             "losses": self.history.losses, "validations": self.history.validations,
         }  # fmt: skip
         checkpoint.save(folder, self.ranker.state_dict(), self.best, self.optimiser.state_dict(), position)
 
+    def _identity(self) -> dict[str, Any]:
+        """What must be equal for a checkpoint to be of this run."""
+        p = self.prepared
+        sizes = {"entities": len(p.ids), "units": len(p.units), "parts": list(p.parts), "tasks": p.tasks}
+        return {"steps": self.steps, "config": p.config.to_json(), "dataset": p.dataset.name, **sizes}
+
     def load(self, folder: Path) -> None:
         """Go on from a saved state. Raises `CheckpointError` where it belongs to another run."""
         saved = checkpoint.load(folder, self.optimiser.state_dict())
-        if saved.position["steps"] != self.steps:
-            raise checkpoint.CheckpointError(
-                f"{folder}: the checkpoint is of a run of {saved.position['steps']} steps, this one has {self.steps}"
-            )
+        if saved.position.get("run") != self._identity():
+            raise checkpoint.CheckpointError(f"{folder}: the checkpoint is of another run (data, settings or steps)")
         self.ranker.load_state_dict(saved.network)
         self.best = saved.best
         self.optimiser.load_state_dict(saved.optimiser)
@@ -198,15 +203,15 @@ class _Run:
         self.history.losses = [tuple(entry) for entry in saved.position["losses"]]
         self.history.validations = [tuple(entry) for entry in saved.position["validations"]]
         self.schedule.last_epoch = self.step
-        for group, rate in zip(self.optimiser.param_groups, self.schedule.get_lr(), strict=True):
-            group["lr"] = rate
+        for group, base in zip(self.optimiser.param_groups, self.schedule.base_lrs, strict=True):
+            group["lr"] = base * self.schedule.lr_lambdas[0](self.step)
 
 
 def batch_maker(prepared: Prepared) -> BatchMaker:
     """The maker of batches over the outcome tables of a prepared dataset."""
     tables = [prepared.records(fold) for fold in range(len(prepared.tables))]
     numbers = 2 * len(prepared.encoder.numbers)
-    return BatchMaker(prepared.arrays, tables, prepared.contexts, prepared.rows, numbers, prepared.config)
+    return BatchMaker(prepared.arrays, tables, prepared.contexts(), prepared.rows, numbers, prepared.config)
 
 
 def set_feature_scale(ranker: Ranker, sampler: Sampler, maker: BatchMaker, seed: int) -> None:
@@ -249,7 +254,7 @@ class Validation:
         held = part_rows(events, ("validation",)) if "validation" not in prepared.parts else events.clear()
         held = held.filter(held["task"].is_in(prepared.tasks))
         self.histories = timelines(part_rows(events, prepared.parts))
-        self.every = units(held)
+        self.every = rankable(units(held), prepared.rules)
         self.units = self._sample(self.every)
 
     def _sample(self, every: list[Unit]) -> list[Unit]:

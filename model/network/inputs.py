@@ -120,8 +120,8 @@ def serving_batch(context: EncodedContext, width: int, length: int, device: torc
     kinds = torch.zeros(1, max(count, 1), dtype=torch.long)
     present = torch.zeros(1, max(count, 1), dtype=torch.bool)
     if context.history is not None:
-        newest = np.ascontiguousarray(context.history.vector[-count:][::-1])
+        newest = context.history.vector[-count:][::-1].copy()
         history[0] = torch.from_numpy(newest)
-        kinds[0] = torch.from_numpy(np.ascontiguousarray(context.kinds[-count:][::-1]))
+        kinds[0] = torch.from_numpy(context.kinds[-count:][::-1].copy())
         present[0] = True
     return collate([context], source.to(device), history.to(device), kinds.to(device), present.to(device))

@@ -26,9 +26,10 @@ def best_rows(scores: Floats, k: int, exclude: Collection[int] = ()) -> Ints:
     """Rows of the k highest finite scores, best first. scores [N]; excluded rows are set to -inf."""
     if exclude:
         scores[np.fromiter(exclude, np.int64, len(exclude))] = -np.inf
+    scores = np.where(np.isfinite(scores), scores, -np.inf)
     k = min(k, len(scores))
     if not k:
         return np.zeros(0, np.int64)
-    top = np.argpartition(-scores, k - 1)[:k]
-    top = top[np.lexsort((top, -scores[top]))]
-    return top[np.isfinite(scores[top])]
+    threshold = np.partition(scores, len(scores) - k)[len(scores) - k]
+    rows = np.flatnonzero((scores >= threshold) & np.isfinite(scores))  # in row order, so ties at the cut are too
+    return rows[np.argsort(-scores[rows], kind="stable")][:k]

@@ -42,7 +42,7 @@ class LexicalIndex:
             if number is not None:
                 self._add(scores, number, number + 1, float(weight))
         if query.words:
-            self._add_prefix(scores, query.words[-1], float(query.weights[-1]))
+            self._add_prefix(scores, query.words[query.last], float(query.weights[query.last]))
         for gram in query.grams:
             number = self.vocabulary.id(TRIGRAM + gram)
             if number is not None:
