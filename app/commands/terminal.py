@@ -18,30 +18,29 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+# typer brings its own copy of click or uses click itself, by version; this is the root of its usage errors
+USAGE: type[Exception] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+
 out = Console()
 err = Console(stderr=True)
 
 
 def run(app: typer.Typer) -> None:
     """Run the command line; a known error becomes one line on standard error and exit code 2."""
-    import click
-
     try:
         sys.exit(app(standalone_mode=False) or 0)
-    except click.ClickException as error:
-        err.print(f"[bold red]error[/] {_one_line(error.format_message())}", highlight=False, soft_wrap=True)
-        sys.exit(2)
-    except click.Abort:
+    except typer.Abort:
         sys.exit(130)
-    except (ValueError, OSError) as error:
+    except (USAGE, ValueError, OSError) as error:
         err.print(f"[bold red]error[/] {_one_line(error)}", highlight=False, soft_wrap=True)
         sys.exit(2)
 
 
-def _one_line(error: object) -> str:
+def _one_line(error: Exception) -> str:
     from rich.markup import escape
 
-    return escape(" ".join(str(error).split()))
+    text = error.format_message() if isinstance(error, USAGE) and hasattr(error, "format_message") else str(error)
+    return escape(" ".join(text.split()))
 
 
 @contextmanager

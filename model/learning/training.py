@@ -193,8 +193,14 @@ class _Run:
     def load(self, folder: Path) -> None:
         """Go on from a saved state. Raises `CheckpointError` where it belongs to another run."""
         saved = checkpoint.load(folder, self.optimiser.state_dict())
-        if saved.position.get("run") != self._identity():
-            raise checkpoint.CheckpointError(f"{folder}: the checkpoint is of another run (data, settings or steps)")
+        there, here = saved.position.get("run", {}), self._identity()
+        if there.get("steps") != here["steps"]:
+            raise checkpoint.CheckpointError(
+                f"{folder}: the checkpoint is of a run of {there.get('steps')} steps, this one has {here['steps']}"
+            )
+        if there != here:
+            other = ", ".join(name for name in here if there.get(name) != here[name])
+            raise checkpoint.CheckpointError(f"{folder}: the checkpoint is of another run: {other} differ")
         self.ranker.load_state_dict(saved.network)
         self.best = saved.best
         self.optimiser.load_state_dict(saved.optimiser)
