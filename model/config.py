@@ -32,7 +32,7 @@ class NetworkConfig:
     history_length: int = 50  # H: events that attention reads
     profile_length: int = 200  # events that the co-engagement profile reads
     dropout: float = 0.1
-    learned_dropout: float = 0.5  # candidates whose learned side (ids, vectors) a step drops; 1 = match features only
+    learned_dropout: float = 0.8  # candidates whose learned side (ids, vectors) a step drops; 1 = match features only
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class TrainingConfig:
     bce_weight: float = 0.3
     retrieval_weight: float = 0.3
     task_exponent: float = 0.5  # tasks are sampled with p ~ n^exponent
-    id_dropout: float = 0.3
+    id_dropout: float = 0.8
     cold_dropout: float = 0.1  # entities that a step treats as never engaged
     user_dropout: float = 0.6
     history_dropout: float = 0.1

@@ -50,7 +50,7 @@ def test_there_are_blocks_to_run() -> None:
 
 
 def test_settings_table_is_the_code_s() -> None:
-    """`python -m tests.write_settings` is not needed: copy the table from the failure."""
+    """The settings table is the one that the code writes."""
     match = re.search(r"<!-- settings -->\n(.*?)<!-- /settings -->", README, re.DOTALL)
     assert match is not None
     assert match.group(1).strip() == settings_table().strip()
