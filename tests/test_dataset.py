@@ -8,18 +8,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from model.data.dataset import (
-    EVENT_SCHEMA,
-    Dataset,
-    DatasetError,
-    FileFormatError,
-    MissingFileError,
-    Rejected,
-    TooManyRejectedError,
-    conform,
-    infer_columns,
-    write_dataset,
-)
+from model.data.dataset import Dataset, infer_columns, write_dataset
+from model.data.dataset_errors import DatasetError, FileFormatError, MissingFileError, Rejected, TooManyRejectedError
+from model.data.event_table import EVENT_SCHEMA, conform
 
 ENTITIES: list[dict[str, object]] = [
     {"entity_id": "a", "display_name": "Alpha", "about": "first", "kinds": ["x", "y"], "price": 3},

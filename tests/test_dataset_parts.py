@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from model.data.dataset import conform
+from model.data.event_table import conform
 from model.data.parts import (
     TEST,
     TRAIN,

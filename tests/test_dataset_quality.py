@@ -8,7 +8,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from model.data.dataset import Dataset, conform, write_dataset
+from model.data.dataset import Dataset, write_dataset
+from model.data.event_table import conform
 from model.data.quality import (
     describe,
     jensen_shannon_bits,

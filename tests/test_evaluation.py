@@ -14,7 +14,8 @@ import pytest
 
 from model.artefact import Artefact
 from model.data.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH, Context
-from model.data.dataset import Dataset, conform
+from model.data.dataset import Dataset
+from model.data.event_table import conform
 from model.data.events import timelines, units
 from model.learning.calibration import Calibration
 from model.learning.evaluation import evaluate

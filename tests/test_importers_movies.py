@@ -10,7 +10,8 @@ import polars as pl
 import pytest
 
 from model.data.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH
-from model.data.dataset import Dataset, DatasetError, FileFormatError, MissingFileError
+from model.data.dataset import Dataset
+from model.data.dataset_errors import DatasetError, FileFormatError, MissingFileError
 from model.data.importers.movielens import genre_name, genre_names
 from model.data.importers.movies import FILM_COLUMNS, import_movies
 from model.data.importers.titles import franchise_of, parse_title

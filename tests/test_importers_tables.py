@@ -9,7 +9,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from model.data.dataset import Dataset, DatasetError, FileFormatError, MissingFileError, TooManyRejectedError
+from model.data.dataset import Dataset
+from model.data.dataset_errors import DatasetError, FileFormatError, MissingFileError, TooManyRejectedError
 from model.data.importers.tables import attribute, import_tables, renamed, time_scale, to_milliseconds
 
 ITEMS = "item,title,tags,price,code\n1,Lamp,red|big,9.5,007\n2,Chair,blue|small,20,x1\n3,Rug,,,x2\n"

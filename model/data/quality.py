@@ -14,7 +14,9 @@ from pathlib import Path
 import polars as pl
 
 from model.data.context import MORE_LIKE_THIS
-from model.data.dataset import IGNORE, MAX_REJECTED, PARTS, Dataset, DatasetError, Rejected
+from model.data.dataset import IGNORE, Dataset
+from model.data.dataset_errors import MAX_REJECTED, DatasetError, Rejected
+from model.data.event_table import PARTS
 from model.data.parts import TEST, TRAIN
 
 CONTEXT_FIELDS = ("user_id", "query", "country", "source_entity_id", "timestamp", "position")

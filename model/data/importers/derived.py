@@ -16,7 +16,7 @@ from typing import Protocol
 import polars as pl
 
 from model.data.context import HOMEPAGE, MORE_LIKE_THIS
-from model.data.dataset import PARTS, conform
+from model.data.event_table import PARTS, conform
 from model.data.importers.titles import article_free, franchise_of
 from model.data.parts import TRAIN, fraction
 

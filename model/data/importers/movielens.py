@@ -8,7 +8,8 @@ from pathlib import Path
 import polars as pl
 
 from model.data.context import HOMEPAGE, SEARCH
-from model.data.dataset import FileFormatError, MissingFileError, conform
+from model.data.dataset_errors import FileFormatError, MissingFileError
+from model.data.event_table import conform
 from model.data.importers.titles import Title, parse_title
 
 LIKED = 4.0  # stars from which a rating is a positive engagement

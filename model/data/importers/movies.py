@@ -16,19 +16,9 @@ import msgspec
 import polars as pl
 
 from model.data.context import SEARCH
-from model.data.dataset import (
-    CATEGORIES,
-    NUMBER,
-    TEXT,
-    UNREADABLE,
-    DatasetError,
-    FileFormatError,
-    MissingFileError,
-    Rejected,
-    check_events,
-    conform,
-    write_dataset,
-)
+from model.data.dataset import CATEGORIES, NUMBER, TEXT, write_dataset
+from model.data.dataset_errors import UNREADABLE, DatasetError, FileFormatError, MissingFileError, Rejected
+from model.data.event_table import check_events, conform
 from model.data.importers.derived import (
     Content,
     co_like_events,

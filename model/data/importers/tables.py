@@ -22,24 +22,18 @@ import msgspec
 import polars as pl
 
 from model.data.context import HOMEPAGE
-from model.data.dataset import (
-    EVENT_SCHEMA,
-    EXTRA_PREFIXES,
+from model.data.dataset import check_entities, infer_columns, write_dataset, write_rejected
+from model.data.dataset_errors import (
     MAX_REJECTED,
     UNREADABLE,
     DatasetError,
     FileFormatError,
     MissingFileError,
     Rejected,
-    check_entities,
-    check_events,
-    conform,
     hold_limit,
-    infer_columns,
     shown,
-    write_dataset,
-    write_rejected,
 )
+from model.data.event_table import EVENT_SCHEMA, EXTRA_PREFIXES, check_events, conform
 from model.data.parts import UNSEEN_SHARE, assign_parts
 
 LIST_MARK = "|"
