@@ -141,7 +141,7 @@ class _Run:
         total = torch.stack([loss * len(b.contexts) for loss, b in zip(losses, batches, strict=True)]).sum()
         loss = total / sum(len(batch.contexts) for batch in batches)
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(self.ranker.parameters(), 1.0)
         self.optimiser.step()
         self.schedule.step()
