@@ -112,7 +112,7 @@ def write(out: Path, contents: Contents, name: str) -> Manifest:
     building.mkdir()
     _write_files(building, contents)
     manifest = _sealed(building, contents.manifest, name)
-    (building / MANIFEST).write_text(json.dumps(_manifest_json(manifest), indent=1, sort_keys=True))
+    (building / MANIFEST).write_text(json.dumps(_manifest_json(manifest), indent=1))
     if out.exists():
         shutil.rmtree(out)
     building.rename(out)
