@@ -16,7 +16,7 @@ from model.data.encoding import EntityArrays
 from model.data.records import Records
 from model.learning.sampling import Example
 from model.network.inputs import ContextEncoder, EncodedContext, collate
-from model.network.ranker import ContextBatch, EntityBatch, Ranker
+from model.network.ranker import ContextBatch, EntityBatch
 from model.network.scorer import entity_batch, retrieval_profile
 
 Ints = NDArray[np.int64]
@@ -126,7 +126,7 @@ def without_outcomes(records: Records, cold: NDArray[np.bool_]) -> Records:
     )
 
 
-def context_batch(batch: TrainingBatch, vectors: Tensor, ranker: Ranker) -> ContextBatch:
+def context_batch(batch: TrainingBatch, vectors: Tensor) -> ContextBatch:
     """The context side with live entity vectors [U, D], so that the towers learn from sources and histories too."""
     has_source = (batch.source >= 0)[:, None]
     present = batch.history >= 0

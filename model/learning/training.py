@@ -150,7 +150,7 @@ class _Run:
     def _loss(self, batch: TrainingBatch, task: str) -> Tensor:
         config = self.config.training
         vectors = self.ranker.entity_vectors(batch.entities)
-        context = context_batch(batch, vectors, self.ranker)
+        context = context_batch(batch, vectors)
         encoded, events = self.ranker.encode(context)
         candidates = vectors[batch.candidates]
         logits = self.ranker.score_encoded(context, encoded, events, candidates, batch.features)
