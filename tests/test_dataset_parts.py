@@ -12,9 +12,9 @@ from model.data.parts import (
     VALIDATION,
     assign_parts,
     fraction,
-    is_unseen,
     source_part,
     text_part,
+    unseen_part,
 )
 from model.data.text import normalise
 
@@ -29,12 +29,17 @@ def query_in(part: str, start: int = 0) -> str:
     return next(f"query {index}" for index in range(start, 10_000) if text_part(f"query {index}") == part)
 
 
+def entity_of(part: str) -> str:
+    return next(f"e{index}" for index in range(1000) if unseen_part(f"e{index}", 0.05) == part)
+
+
 def test_hash_shares_are_as_documented_and_salts_are_independent() -> None:
     texts = [f"tmdb-{index}" for index in range(20_000)]
     assert abs(sum(text_part(text) == TEST for text in texts) / 20_000 - 0.10) < 0.01
     assert abs(sum(text_part(text) == VALIDATION for text in texts) / 20_000 - 0.08) < 0.01
     assert abs(sum(source_part(text) == VALIDATION for text in texts) / 20_000 - 0.10) < 0.01
-    unseen = [text for text in texts if is_unseen(text)]
+    assert abs(sum(unseen_part(text) == VALIDATION for text in texts) / 20_000 - 0.05) < 0.01
+    unseen = [text for text in texts if unseen_part(text) == TEST]
     assert abs(len(unseen) / 20_000 - 0.05) < 0.01
     assert abs(sum(source_part(text) == TEST for text in unseen) / len(unseen) - 0.10) < 0.04
 
@@ -93,8 +98,7 @@ def test_a_users_search_takes_the_later_of_time_and_text() -> None:
 
 
 def test_a_search_for_an_unseen_entity_leaves_training() -> None:
-    unseen = next(f"e{index}" for index in range(1000) if is_unseen(f"e{index}", 0.05))
-    seen = next(f"e{index}" for index in range(1000) if not is_unseen(f"e{index}", 0.05))
+    unseen, seen = entity_of(TEST), entity_of(TRAIN)
     first, second = query_in(TRAIN), query_in(TRAIN, start=5_000)
     search = {"task": "search", "query": first}
     rows = [
@@ -110,6 +114,20 @@ def test_a_search_for_an_unseen_entity_leaves_training() -> None:
     assert assign_parts(events(rows))["part"].to_list() == [TRAIN] * 5
 
 
+def test_a_search_for_an_entity_unseen_by_training_is_validation_at_least() -> None:
+    held, unseen, text = entity_of(VALIDATION), entity_of(TEST), query_in(TRAIN)
+    rows = [
+        {"task": "search", "query": text, "ranking_id": "a", "entity_id": held},
+        {"task": "search", "query": query_in(TEST), "ranking_id": "b", "entity_id": held},
+        {"task": "search", "query": query_in(VALIDATION), "ranking_id": "c", "entity_id": held},
+        {"task": "search", "query": query_in(TRAIN, 5_000), "ranking_id": "d", "entity_id": held},
+        {"task": "search", "query": query_in(TRAIN, 5_000), "ranking_id": "d", "entity_id": unseen},
+    ]
+    assigned = assign_parts(events(rows), unseen_share=0.05)
+    assert assigned["part"].to_list() == [VALIDATION, TEST, VALIDATION, TEST, TEST]
+    assert assigned["slice"].to_list() == [UNSEEN_SLICE, None, *[UNSEEN_SLICE] * 3]
+
+
 def test_no_text_without_user_and_no_unseen_entity_is_on_both_sides() -> None:
     rows = [
         {"task": "search", "query": f"film {i % 300}", "entity_id": f"e{i % 97}", "label": float(i % 3 > 0)}
@@ -118,8 +136,9 @@ def test_no_text_without_user_and_no_unseen_entity_is_on_both_sides() -> None:
     assigned = assign_parts(events(rows), unseen_share=0.05)
     texts = assigned.with_columns(pl.col("query").map_elements(normalise, return_dtype=pl.String))
     assert set(texts.group_by("query").agg(pl.col("part").n_unique())["part"]) == {1}
-    relevant = assigned.filter((pl.col("part") != TEST) & (pl.col("label") > 0))["entity_id"]
-    assert not [entity for entity in relevant if is_unseen(entity)]
+    relevant = {part: assigned.filter(pl.col("label") > 0, part=part)["entity_id"] for part in (TRAIN, VALIDATION)}
+    assert {unseen_part(entity) for entity in relevant[TRAIN]} == {TRAIN}
+    assert {unseen_part(entity) for entity in relevant[VALIDATION]} == {TRAIN, VALIDATION}
     assert assigned.filter(pl.col("slice") == UNSEEN_SLICE).height > 0
 
 

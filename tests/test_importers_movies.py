@@ -15,7 +15,7 @@ from model.data.dataset_errors import DatasetError, FileFormatError, MissingFile
 from model.data.importers.movielens import genre_name, genre_names
 from model.data.importers.movies import FILM_COLUMNS, import_movies
 from model.data.importers.titles import franchise_of, parse_title
-from model.data.parts import TEST, UNSEEN_SLICE, is_unseen, source_part
+from model.data.parts import TRAIN, UNSEEN_SLICE, source_part, unseen_part
 
 
 def movielens(path: Path) -> Path:
@@ -118,9 +118,9 @@ def test_judgments_are_slates_without_user_time_or_order(imported: Path) -> None
     assert first["query"].to_list() == ['film "3'] * 2
     assert first["label"].to_list() == [1.0, 0.0]
     assert judged["timestamp"].null_count() == judged["position"].null_count() == judged.height
-    expected = {TEST} if is_unseen("tmdb-862") else {"train", "validation", "test"}
-    assert set(judged["part"]) <= expected
-    assert (judged["slice"] == UNSEEN_SLICE).sum() == (judged.height if is_unseen("tmdb-862") else 0)
+    assert unseen_part("tmdb-862") == TRAIN
+    assert set(judged["part"]) <= {"train", "validation", "test"}
+    assert (judged["slice"] == UNSEEN_SLICE).sum() == 0
 
 
 def test_ratings_are_homepage_and_tags_are_searches_of_users(imported: Path) -> None:

@@ -8,7 +8,8 @@ the order train < validation < test:
 3. neither, but a source entity: by hash of the source, 10 % test, 10 % validation; else of the ranking id.
 4. where asked for (`unseen_share`): that share of entities, by hash, is *unseen* by search. A search in which
    one of them is relevant is test, with slice `unseen_film`; so is every other ranking with the text of a
-   query without a user that was moved so (without the slice).
+   query without a user that was moved so (without the slice). As many again are unseen by training alone:
+   their searches are validation at least, so that a model is chosen and calibrated on rows like those of test.
 A text can be in two parts in one case only: a user typed it again later (1 says test, 2 says training), or
 searched an unseen entity with it. Nothing here reads a label except rule 4.
 """
@@ -59,9 +60,9 @@ def source_part(entity_id: str) -> str:
     return part_by_hash("source", entity_id, *SOURCE_SHARES)
 
 
-def is_unseen(entity_id: str, share: float = UNSEEN_SHARE) -> bool:
-    """Whether search training must never have this entity as relevant."""
-    return fraction("unseen", entity_id) < share
+def unseen_part(entity_id: str, share: float = UNSEEN_SHARE) -> str:
+    """The earliest part that a search may be in which has this entity as relevant."""
+    return part_by_hash("unseen", entity_id, share, share)
 
 
 def assign_parts(events: pl.DataFrame, unseen_share: float = 0.0) -> pl.DataFrame:
@@ -73,7 +74,12 @@ def assign_parts(events: pl.DataFrame, unseen_share: float = 0.0) -> pl.DataFram
     parts = rankings.select(
         "ranking_id",
         pl.max_horizontal(_time_rank(), *_hash_ranks(rankings)).alias("rank"),
-        pl.when(pl.col("unseen")).then(pl.lit(UNSEEN_SLICE)).alias("new_slice"),
+        "unseen",
+    )
+    parts = parts.with_columns(
+        pl.when((pl.col("unseen") > 0) & (pl.col("unseen") == pl.col("rank")))
+        .then(pl.lit(UNSEEN_SLICE))
+        .alias("new_slice")
     )
     named = pl.col("rank").replace_strict(list(_RANK.values()), list(_RANK), return_dtype=pl.String)
     given = pl.col("part").is_not_null()
@@ -81,18 +87,19 @@ def assign_parts(events: pl.DataFrame, unseen_share: float = 0.0) -> pl.DataFram
     return joined.with_columns(
         pl.when(given).then("slice").otherwise(pl.coalesce("slice", "new_slice")).alias("slice"),
         pl.coalesce("part", named).alias("part"),
-    ).drop("rank", "new_slice")
+    ).drop("rank", "unseen", "new_slice")
 
 
 def _rankings(events: pl.DataFrame, unseen_share: float) -> pl.DataFrame:
-    """One row a ranking in order of appearance: its context, and whether an unseen entity is relevant."""
+    """One row a ranking in order of appearance: its context, and the rank that its relevant entities ask for."""
     ids = events["entity_id"].unique().to_list() if unseen_share > 0 else []
-    unseen = [entity_id for entity_id in ids if is_unseen(entity_id, unseen_share)]
-    found = (pl.col("label") > 0) & (pl.col("task") == SEARCH) & pl.col("entity_id").is_in(unseen)
+    ranks = {entity_id: _RANK[unseen_part(entity_id, unseen_share)] for entity_id in ids}
+    relevant = (pl.col("label") > 0) & (pl.col("task") == SEARCH)
+    asked = pl.col("entity_id").replace_strict(ranks, default=0, return_dtype=pl.Int32)
     return events.group_by("ranking_id", maintain_order=True).agg(
         pl.col("user_id", "query", "source_entity_id").drop_nulls().first(),
         pl.col("timestamp").min(),
-        found.any().alias("unseen"),
+        pl.when(relevant).then(asked).otherwise(0).max().alias("unseen"),
     )
 
 
@@ -110,20 +117,23 @@ def _hash_ranks(rankings: pl.DataFrame) -> list[pl.Series]:
     """Rules 2 to 4 as one column of 0, 1 or 2."""
     texts = [normalise(query) if query else "" for query in rankings["query"]]
     anonymous = rankings["user_id"].is_null()
-    moved = _texts_of(texts, rankings["unseen"] & anonymous)
+    moved = _texts_of(texts, rankings["unseen"] * anonymous)
     ranks = []
     timed = (~anonymous & rankings["timestamp"].is_not_null()).to_list()
     columns = zip(texts, rankings["source_entity_id"], rankings["ranking_id"], rankings["unseen"], timed, strict=True)
     for text, source, ranking, unseen, has_time in columns:
-        if unseen or text in moved:
-            ranks.append(_RANK[TEST])
-        else:
-            ranks.append(_RANK[_part_of_key(text, source, ranking, has_time)])
+        by_key = _RANK[_part_of_key(text, source, ranking, has_time)]
+        ranks.append(max(by_key, unseen, moved.get(text, 0)))
     return [pl.Series("hash_rank", ranks, dtype=pl.Int32)]
 
 
-def _texts_of(texts: Iterable[str], chosen: pl.Series) -> set[str]:
-    return {text for text, taken in zip(texts, chosen, strict=True) if taken and text}
+def _texts_of(texts: Iterable[str], ranks: Iterable[int]) -> dict[str, int]:
+    """The highest rank that each text was moved to; texts that stay are left out."""
+    moved: dict[str, int] = {}
+    for text, rank in zip(texts, ranks, strict=True):
+        if text and rank:
+            moved[text] = max(rank, moved.get(text, 0))
+    return moved
 
 
 def _part_of_key(text: str, source: str | None, ranking: str, has_time: bool) -> str:
