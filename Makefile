@@ -46,5 +46,5 @@ $(BIN)/python:
 
 .venv/.dev: $(PINS) | $(BIN)/python
 	@echo "installing the service, the demo's films and the tools of development into .venv (about a minute)"
-	@$(INSTALL) -e '.[demo,dev]'
+	@$(INSTALL) -e '.[demo,dev,studies]'
 	@touch .venv/.demo $@

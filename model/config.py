@@ -31,6 +31,7 @@ class NetworkConfig:
     scorer_hidden: int = 128
     history_length: int = 50  # H: events that attention reads
     profile_length: int = 200  # events that the co-engagement profile reads
+    feature_bins: int = 8  # a match feature enters the first layer in this many quantile bins, too
     dropout: float = 0.1
     learned_dropout: float = 0.8  # candidates whose learned side (ids, vectors) a step drops; 1 = match features only
 
@@ -46,6 +47,7 @@ class TrainingConfig:
     slate: int = 32  # at most, judged candidates a context
     learning_rate: float = 3e-3
     weight_decay: float = 1e-2
+    average: float = 0.995  # decay of the running mean of the weights, which is what is kept; 0 = the last weights
     bce_weight: float = 0.3
     retrieval_weight: float = 0.3
     task_exponent: float = 0.5  # tasks are sampled with p ~ n^exponent

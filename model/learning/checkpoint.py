@@ -22,23 +22,25 @@ class CheckpointError(ValueError):
 class Saved:
     """What `load` gives back; `optimiser` has the form of `Optimizer.state_dict()`."""
 
-    network: dict[str, Tensor]
-    best: dict[str, Tensor]
+    networks: dict[str, dict[str, Tensor]]
     optimiser: dict[str, Any]
     position: dict[str, Any]
 
 
 def save(
     folder: Path,
-    network: dict[str, Tensor],
-    best: dict[str, Tensor],
+    networks: dict[str, dict[str, Tensor]],
     optimiser: dict[str, Any],
     position: dict[str, Any],
 ) -> None:
-    """Write to a new file, then rename, so that a stop in between leaves the older checkpoint whole."""
+    """`networks`: states of one network by name, such as now, mean and best.
+
+    Writes to a new file, then renames it, so that a stop in between leaves the older checkpoint whole.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     moments = {f"optimiser.{k}.{name}": v for k, state in optimiser["state"].items() for name, v in state.items()}
-    tensors = {f"network.{k}": v for k, v in network.items()} | {f"best.{k}": v for k, v in best.items()} | moments
+    weights = {f"network.{name}.{k}": v for name, state in networks.items() for k, v in state.items()}
+    tensors = weights | moments
     header = {"position": json.dumps(position)}
     save_file({name: value.contiguous() for name, value in tensors.items()}, folder / f"{TENSORS}.new", header)
     (folder / f"{TENSORS}.new").rename(folder / TENSORS)
@@ -60,7 +62,9 @@ def load(folder: Path, optimiser: dict[str, Any]) -> Saved:
         number, key = name.split(".", 1)
         state.setdefault(int(number), {})[key] = value
     moments = {"state": state, "param_groups": optimiser["param_groups"]}
-    return Saved(_below(tensors, "network."), _below(tensors, "best."), moments, position)
+    weights = _below(tensors, "network.")
+    names = sorted({key.split(".", 1)[0] for key in weights})
+    return Saved({name: _below(weights, f"{name}.") for name in names}, moments, position)
 
 
 def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

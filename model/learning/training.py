@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -105,6 +106,7 @@ class _Run:
         self.optimiser, self.schedule = _optimiser(self.ranker, self.config.training, steps)
         self.validation = Validation(prepared)
         self.judged = {u.context.task for u in prepared.units if (u.labels <= 0).any()}
+        self.averaged = copy.deepcopy(self.ranker).requires_grad_(False)
         self.step, self.best_value, self.best_step = 0, -np.inf, 0
         self.best = _state(self.ranker)
         self.history = History()
@@ -145,7 +147,15 @@ class _Run:
         torch.nn.utils.clip_grad_norm_(self.ranker.parameters(), 1.0)
         self.optimiser.step()
         self.schedule.step()
+        self._average()
         return float(loss.detach())
+
+    def _average(self) -> None:
+        """Move the running mean of the weights; early steps count less than the decay would have it."""
+        decay = min(self.config.training.average, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            for mean, weight in zip(self.averaged.parameters(), self.ranker.parameters(), strict=True):
+                mean.lerp_(weight, 1 - decay)
 
     def _loss(self, batch: TrainingBatch, task: str) -> Tensor:
         config = self.config.training
@@ -163,12 +173,12 @@ class _Run:
         )
 
     def _validate(self) -> None:
-        value, values = self.validation.value(self.ranker)
+        value, values = self.validation.value(self.averaged)
         value = value if values else float(self.step)  # nothing to choose by: the last state is the best
         self.history.validations.append((self.step, value, values))
         self.report(self.step, self.steps, "validation " + "  ".join(f"{k} {v:.4f}" for k, v in values.items()))
         if value > self.best_value:
-            self.best_value, self.best_step, self.best = value, self.step, _state(self.ranker)
+            self.best_value, self.best_step, self.best = value, self.step, _state(self.averaged)
 
     def finish(self) -> Trained:
         """The best network, calibrated on validation rows."""
@@ -182,7 +192,8 @@ class _Run:
             "run": self._identity(), "step": self.step, "best_step": self.best_step, "best_value": self.best_value,
             "losses": self.history.losses, "validations": self.history.validations,
         }  # fmt: skip
-        checkpoint.save(folder, self.ranker.state_dict(), self.best, self.optimiser.state_dict(), position)
+        networks = {"now": self.ranker.state_dict(), "mean": self.averaged.state_dict(), "best": self.best}
+        checkpoint.save(folder, networks, self.optimiser.state_dict(), position)
 
     def _identity(self) -> dict[str, Any]:
         """What must be equal for a checkpoint to be of this run."""
@@ -201,8 +212,9 @@ class _Run:
         if there != here:
             other = ", ".join(name for name in here if there.get(name) != here[name])
             raise checkpoint.CheckpointError(f"{folder}: the checkpoint is of another run: {other} differ")
-        self.ranker.load_state_dict(saved.network)
-        self.best = saved.best
+        self.ranker.load_state_dict(saved.networks["now"])
+        self.averaged.load_state_dict(saved.networks["mean"])
+        self.best = saved.networks["best"]
         self.optimiser.load_state_dict(saved.optimiser)
         self.step, self.best_step = saved.position["step"], saved.position["best_step"]
         self.best_value = saved.position["best_value"]
@@ -221,16 +233,13 @@ def batch_maker(prepared: Prepared) -> BatchMaker:
 
 
 def set_feature_scale(ranker: Ranker, sampler: Sampler, maker: BatchMaker, seed: int) -> None:
-    """Mean and deviation of each match feature over a few steps, tasks counted alike."""
+    """Scale and bins of each match feature over a few steps, tasks counted alike."""
     rng = np.random.default_rng([seed, 2**31])
     groups = []
     for task in sampler.tasks:
         drawn = [maker.make(sampler.draw(task, rng), rng) for _ in range(4)]
-        groups.append(torch.cat([batch.features[batch.mask] for batch in drawn])[:20_000])
-    mean = torch.stack([group.mean(0) for group in groups]).mean(0)
-    square = torch.stack([(group**2).mean(0) for group in groups]).mean(0)
-    ranker.feature_mean.copy_(mean)
-    ranker.feature_deviation.copy_((square - mean**2).clamp(min=1e-6).sqrt().clamp(min=1e-2))
+        groups.append(torch.cat([batch.features[batch.mask] for batch in drawn])[:20_000].numpy())
+    ranker.features.fit(groups)
 
 
 def _optimiser(

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
+
+Floats = NDArray[np.float32]
 
 
 class ResidualMLP(nn.Module):
@@ -46,3 +50,58 @@ class HistoryAttention(nn.Module):
         weights = weights.masked_fill(~present[:, None, :], -1e4)
         read = torch.softmax(weights, dim=-1) @ events
         return read * present.any(dim=1)[:, None, None]
+
+
+class FeatureEncoding(nn.Module):
+    """Match features as a network reads them: standardised, and in quantile bins filled from the left.
+
+    Bins let a first layer bend at places where the data lies, as trees do: piecewise linear encoding (Gorishniy,
+    Rubachev, Babenko, NeurIPS 2022). The scale is fitted once, before training, and travels with the weights.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+    low: Tensor
+    inverse: Tensor
+
+    def __init__(self, features: int, bins: int) -> None:
+        super().__init__()
+        self.bins = bins
+        self.register_buffer("mean", torch.zeros(features))
+        self.register_buffer("deviation", torch.ones(features))
+        self.register_buffer("low", torch.zeros(features, bins))  # left edge of each bin
+        self.register_buffer("inverse", torch.zeros(features, bins))  # 1 / width; 0 = no such bin
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """[..., F] → standard scores [..., F], whose long tails keep their order, and bins [..., F · bins]."""
+        scores = torch.asinh((features - self.mean) / self.deviation)
+        filled = ((features[..., None] - self.low) * self.inverse).clamp(0, 1)
+        return scores, filled.flatten(-2)
+
+    def fit(self, groups: list[Floats]) -> None:
+        """Set the scale from samples [M, F] of each task, tasks counted alike."""
+        mean = np.stack([group.mean(0) for group in groups]).mean(0)
+        square = np.stack([(group.astype(np.float64) ** 2).mean(0) for group in groups]).mean(0)
+        self.mean.copy_(torch.from_numpy(mean))
+        self.deviation.copy_(torch.from_numpy(np.sqrt(np.maximum(square - mean**2, 1e-4))))
+        for column in range(len(mean)):
+            edges = bin_edges([group[:, column] for group in groups], self.bins)
+            self.low[column, : len(edges) - 1] = torch.from_numpy(edges[:-1])
+            self.inverse[column, : len(edges) - 1] = torch.from_numpy(1 / np.diff(edges))
+
+
+def bin_edges(groups: list[Floats], bins: int) -> Floats:
+    """At most `bins` + 1 edges, rising: quantiles of all values but the commonest, which is an edge of its own.
+
+    >>> bin_edges([np.array([0, 0, 0, 0, 1, 2, 3, 4], np.float32)], 4).tolist()
+    [0.0, 1.0, 2.0, 3.0, 4.0]
+    """
+    size = min(len(group) for group in groups)
+    values = np.concatenate([group[np.linspace(0, len(group) - 1, size).astype(int)] for group in groups])
+    distinct, counts = np.unique(values, return_counts=True)
+    commonest = distinct[counts.argmax()]
+    rest = values[values != commonest]
+    edges = np.append(np.quantile(rest, np.linspace(0, 1, bins)) if len(rest) else [], commonest)
+    kept: Floats = np.unique(edges.astype(np.float32))
+    apart = np.append(True, np.diff(kept) > 1e-6 * max(float(np.ptp(kept)), 1e-6))
+    return np.asarray(kept[apart])

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from model.config import NetworkConfig
-from model.network.layers import HistoryAttention, ResidualMLP
+from model.network.layers import FeatureEncoding, HistoryAttention, ResidualMLP
 
 MISSING = ("query", "query_imputed", "source", "source_imputed", "user", "country", "history")
 
@@ -121,9 +121,6 @@ class ContextTower(nn.Module):
 class Ranker(nn.Module):
     """(context, entity) → one logit; and the same two towers as a dot product for retrieval."""
 
-    feature_mean: Tensor
-    feature_deviation: Tensor
-
     def __init__(self, config: NetworkConfig, sizes: Sizes) -> None:
         super().__init__()
         self.config = config
@@ -132,8 +129,10 @@ class Ranker(nn.Module):
         self.context_tower = ContextTower(config, sizes)
         self.attention = HistoryAttention(config.width, 2 * sizes.tasks, config.history_length)
         hidden = config.scorer_hidden
-        self.from_features = nn.Linear(sizes.features + 3, hidden)
-        self.task_features = nn.Parameter(torch.zeros(sizes.tasks, sizes.features + 3, hidden))  # what a task adds
+        self.features = FeatureEncoding(sizes.features, config.feature_bins)
+        evidence = sizes.features * (1 + config.feature_bins) + 3
+        self.from_evidence = nn.Linear(evidence, hidden)
+        self.task_evidence = nn.Parameter(torch.zeros(sizes.tasks, evidence, hidden))  # what a task adds
         self.from_entity = nn.Linear(config.width, hidden, bias=False)
         self.from_context = nn.Linear(config.width, hidden, bias=False)
         self.from_history = nn.Linear(config.width, hidden, bias=False)
@@ -146,8 +145,6 @@ class Ranker(nn.Module):
         self.straight = nn.Embedding(sizes.tasks, sizes.features)  # a linear model of the features, per task
         self.temperature = nn.Parameter(torch.zeros(sizes.tasks))
         self.engagement_scale = nn.Parameter(torch.zeros(sizes.tasks))
-        self.register_buffer("feature_mean", torch.zeros(sizes.features))
-        self.register_buffer("feature_deviation", torch.ones(sizes.features))
         for gate in (self.task_gate, self.second_gate, self.straight, self.task_bias):
             nn.init.zeros_(gate.weight)
 
@@ -181,18 +178,18 @@ class Ranker(nn.Module):
             ],
             dim=-1,
         )
-        scaled = torch.asinh((features - self.feature_mean) / self.feature_deviation)  # long tails keep their order
-        evidence = torch.cat([scaled, self._dropped(dots)], dim=-1)  # [B, C, F + 3]
+        scores, bins = self.features(features)
+        evidence = torch.cat([scores, bins, self._dropped(dots)], dim=-1)  # [B, C, F · (1 + bins) + 3]
         hidden = (
-            self.from_features(evidence)
-            + evidence @ self.task_features[context.task]
+            self.from_evidence(evidence)
+            + evidence @ self.task_evidence[context.task]
             + self._dropped(self.from_entity(candidates))
             + self._dropped(self.from_history(read))
             + (self.from_context(encoded) + self.task_bias(context.task))[:, None]
         )
         hidden = functional.gelu(self.norm(hidden)) * self._gate(self.task_gate, context.task)
         hidden = functional.gelu(self.second(hidden)) * self._gate(self.second_gate, context.task)
-        straight = (scaled * self.straight(context.task)[:, None]).sum(-1)
+        straight = (scores * self.straight(context.task)[:, None]).sum(-1)
         logits: Tensor = self.out(hidden).squeeze(-1) + straight
         return logits
 
