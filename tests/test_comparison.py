@@ -1,0 +1,58 @@
+"""The statistics of a comparison, on values whose answer is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from model.studies.comparison import holm, paired, seed_mean
+
+
+def test_a_clear_gain_is_found_and_the_interval_holds_it() -> None:
+    rng = np.random.default_rng(0)
+    theirs = rng.random(400)
+    ours = theirs + 0.05 + rng.normal(0, 0.1, 400)
+    found = paired(ours, theirs, [f"q{i}" for i in range(400)])
+    assert found.low < 0.05 < found.high
+    assert found.low > 0
+    assert found.p < 0.01
+    assert found.relative == pytest.approx(found.value / theirs.mean())
+    assert found.relative_low < found.relative < found.relative_high
+
+
+def test_noise_is_no_difference() -> None:
+    rng = np.random.default_rng(1)
+    found = paired(rng.random(300), rng.random(300), [f"q{i}" for i in range(300)])
+    assert found.low < 0 < found.high
+    assert found.p > 0.05
+
+
+def test_rankings_of_one_user_are_not_counted_as_many() -> None:
+    rng = np.random.default_rng(2)
+    ours, theirs = rng.random(40), rng.random(40)
+    users = [f"u{i}" for i in range(40)]
+    single = paired(ours, theirs, users)
+    tenfold = paired(np.tile(ours, 10), np.tile(theirs, 10), users * 10)
+    assert tenfold.groups == single.groups == 40
+    assert tenfold.high - tenfold.low == pytest.approx(single.high - single.low, rel=1e-6)
+    apart = paired(np.tile(ours, 10), np.tile(theirs, 10), [f"q{i}" for i in range(400)])
+    assert apart.high - apart.low < 0.6 * (single.high - single.low)
+
+
+def test_rankings_without_a_value_are_left_out_of_both() -> None:
+    ours, theirs = np.array([1.0, np.nan, 0.5, 0.5]), np.array([0.5, 0.9, np.nan, 0.5])
+    assert paired(ours, theirs, list("abcd")).value == pytest.approx(0.25)
+    with pytest.raises(ValueError, match="both sides"):
+        paired(np.array([np.nan]), np.array([1.0]), ["a"])
+
+
+def test_seeds_are_averaged_by_ranking() -> None:
+    means = seed_mean([np.array([1.0, np.nan, np.nan]), np.array([0.0, 0.5, np.nan])])
+    assert means[:2].tolist() == [0.5, 0.5]
+    assert np.isnan(means[2])
+
+
+def test_holm_by_hand() -> None:
+    adjusted = holm({"a": 0.01, "b": 0.04, "c": 0.03, "d": 0.005})
+    assert adjusted == pytest.approx({"d": 0.02, "a": 0.03, "c": 0.06, "b": 0.06})
+    assert holm({"a": 0.9, "b": 0.8})["b"] == 1.0
