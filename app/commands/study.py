@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from app.commands import terminal
-from app.commands.learning import show_task
+from app.commands.learning import one_thread
+
+if TYPE_CHECKING:
+    from model.studies.cells import Cell
 
 app = typer.Typer(help="Comparisons on the same rows.", no_args_is_help=True)
 
@@ -20,19 +23,71 @@ def studies() -> None:
 
 
 @app.command()
-def baselines(
+def specialists(
     dataset: Annotated[Path, typer.Argument(help="A dataset folder.")],
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the report here as well.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for cells and reports; default: studies/NAME OF THE DATASET.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds of our network, joint and alone.")] = 5,
+    config: Annotated[Path | None, typer.Option(help="TOML file with settings of the network.")] = None,
+    only: Annotated[str, typer.Option(help="Models to run now, by comma; the report takes all finished cells.")] = "",
 ) -> None:
-    """Popularity and ItemKNN (tuned on validation) on the test rows, by the protocol of `unirank evaluate`."""
+    """Every specialist, tuned on validation, against one network on the test rows. Goes on where it was stopped."""
+    one_thread()
+    from model.config import Config
     from model.data.dataset import Dataset
-    from model.studies.baselines import run
+    from model.studies.cells import CellStore, fingerprint
+    from model.studies.specialists import World, study_cells
+    from model.studies.specialists_report import report
 
-    with terminal.spinner("baselines") as say:
-        report = run(Dataset.load(dataset), say)
-    if json_file is not None:
-        json_file.write_text(json.dumps(report, indent=1))
-    for name in ("popularity", "item_knn"):
-        for task, metrics in report[name].items():
-            show_task(f"{name}: {task}", metrics)
-    terminal.out.print(f"ItemKNN as chosen on validation: {report['item_knn_settings']}", highlight=False)
+    with terminal.spinner("reading") as say:
+        loaded = Dataset.load(dataset)
+        world = World(loaded, Config.from_toml(config) if config else Config(), say)
+        cells = study_cells(world, seeds)
+    folder = out or Path("studies") / loaded.name
+    store = CellStore(folder / "cells", fingerprint(dataset))
+    wanted = {name.strip() for name in only.split(",") if name.strip()}
+    _check_names(wanted, cells)
+    chosen = [cell for cell in cells if not wanted or cell.name in wanted]
+    todo = sum(store.find(cell) is None for cell in chosen)
+    minutes = store.missing_seconds(chosen) / 60
+    terminal.out.print(f"{len(chosen)} cells, {todo} to run, about {minutes:.0f} minutes on one core", highlight=False)
+    for number, cell in enumerate(chosen):
+        if store.find(cell) is None:
+            with terminal.spinner(f"{number + 1}/{len(chosen)} {cell.name}") as say:
+                world.say = say
+                seconds = store.get(cell)["seconds"]
+            terminal.out.print(f"{cell.name}: {seconds:.0f} s", highlight=False)
+    finished = [found for cell in cells if (found := store.find(cell)) is not None]
+    about = {"dataset": {"name": loaded.name, "entities": len(loaded.entities), "events": loaded.events.height}}
+    written = report(finished, world.protocols["test"], about)
+    (folder / "report.json").write_text(json.dumps(written, indent=1))
+    show_study(written)
+    terminal.out.print(f"report in {folder / 'report.json'}", highlight=False)
+
+
+def _check_names(wanted: set[str], cells: list[Cell]) -> None:
+    known = sorted({cell.name for cell in cells})
+    if unknown := sorted(wanted - set(known)):
+        raise ValueError(f"--only: no model {', '.join(unknown)}; there are {', '.join(known)}")
+
+
+def show_study(report: dict[str, Any]) -> None:
+    """Two tables: each model's means, and the differences of ours to the others."""
+    from rich.table import Table
+
+    means = Table("protocol", "metric", "model", "value", "95 % interval", "seeds", title="all test rankings")
+    for row in report["table"]:
+        if row["slice"] in ("all", "unseen_film"):
+            label = row["protocol"] if row["slice"] == "all" else f"{row['protocol']}, unseen"
+            interval = f"{row['low']:.4f} – {row['high']:.4f}"
+            means.add_row(label, row["metric"], row["model"], f"{row['value']:.4f}", interval, str(row["seeds"]))
+    terminal.out.print(means)
+    gaps = Table("protocol", "metric", "against", "difference", "95 % interval", "relative", "p (Holm)", title="ours")
+    for row in report["differences"]:
+        label = row["protocol"] if row["slice"] == "all" else f"{row['protocol']}, unseen"
+        interval = f"{row['low']:+.4f} – {row['high']:+.4f}"
+        p = f"{row['p_holm']:.4f}" if "p_holm" in row else ""
+        rival = f"[bold]{row['rival']}[/]" if row["main"] else row["rival"]
+        gaps.add_row(label, row["metric"], rival, f"{row['value']:+.4f}", interval, f"{row['relative']:+.1%}", p)
+    terminal.out.print(gaps)

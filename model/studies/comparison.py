@@ -49,7 +49,8 @@ def paired(ours: Floats, theirs: Floats, groups: Sequence[str], draws: int = DRA
         raise ValueError("paired expects at least one ranking with a value on both sides")
     _, places = np.unique(np.array(groups, dtype=object)[both].astype(str), return_inverse=True)
     count = int(places.max()) + 1
-    sums = np.stack([np.bincount(places, weights, count) for weights in (ours[both], theirs[both], np.ones(both.sum()))])
+    columns = (ours[both], theirs[both], np.ones(int(both.sum())))
+    sums: Floats = np.stack([np.bincount(places, weights, count) for weights in columns]).astype(np.float64)
     drawn = _drawn_means(sums, draws, seed)  # [draws, 2]
     gap, ratio = drawn[:, 0] - drawn[:, 1], drawn[:, 0] / np.maximum(drawn[:, 1], 1e-12) - 1
     mine, other = float(ours[both].mean()), float(theirs[both].mean())

@@ -1,0 +1,80 @@
+"""The cells of a study: one trained and measured model each, kept on disk by a hash of all that shapes it.
+
+A study that was stopped goes on with the cells that are missing. What a cell holds is plain JSON.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+PROTOCOL = 1  # raise it when the same settings would give other answers
+Result = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A model by name, with everything that its answers depend on; `run` gives the answers."""
+
+    name: str
+    settings: Mapping[str, Any]
+    expected_seconds: float
+    run: Callable[[], Result]
+
+    def key(self, dataset: str) -> str:
+        """A hash of name, settings and dataset."""
+        identity = {"protocol": PROTOCOL, "dataset": dataset, "name": self.name, "settings": self.settings}
+        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+
+
+class CellStore:
+    """A folder of finished cells."""
+
+    def __init__(self, folder: Path, dataset: str) -> None:
+        self.folder = folder
+        self.dataset = dataset
+
+    def find(self, cell: Cell) -> Result | None:
+        """The answers of a finished cell, else None."""
+        try:
+            result: Result = json.loads(self._path(cell).read_text("utf-8"))
+        except (OSError, ValueError):
+            return None
+        return result
+
+    def get(self, cell: Cell) -> Result:
+        """The answers of a cell, from disk or by running it now."""
+        found = self.find(cell)
+        if found is not None:
+            return found
+        started = time.perf_counter()
+        result = {"name": cell.name, "settings": dict(cell.settings), **cell.run()}
+        result["seconds"] = round(time.perf_counter() - started, 1)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self._path(cell)
+        path.with_suffix(".new").write_text(json.dumps(result), "utf-8")
+        path.with_suffix(".new").rename(path)
+        return result
+
+    def missing_seconds(self, cells: Sequence[Cell]) -> float:
+        """How long the unfinished cells will take, about."""
+        return sum(cell.expected_seconds for cell in cells if self.find(cell) is None)
+
+    def _path(self, cell: Cell) -> Path:
+        return self.folder / f"{cell.name.replace(' ', '-')}-{cell.key(self.dataset)}.json"
+
+
+def fingerprint(folder: Path) -> str:
+    """A hash of the files of a dataset folder."""
+    digest = hashlib.sha256()
+    for file in sorted(folder.iterdir()):
+        if file.is_file() and file.name != "rejected.jsonl":
+            digest.update(file.name.encode())
+            with file.open("rb") as stream:
+                digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,117 @@
+"""The rankings that every model of a study is asked for, and how its answers are kept: a value a ranking.
+
+A protocol is a task, a set of units and whether they are slates or the whole catalogue. All models see the same
+units in the same order, so that answers can be compared ranking by ranking.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from model.data.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH
+from model.data.dataset import Dataset
+from model.data.events import Timeline, Unit, timelines, units
+from model.data.imputation import DEFAULT_RULES
+from model.data.text import stable_hash, words
+from model.learning.evaluation import Ranked, Subject, rank_catalogue, rank_slates
+from model.learning.prepared import part_rows, rankable
+from model.studies.proxies import proxies
+
+Step = Callable[[str], None]
+CATALOGUE_SEARCHES = 400  # judged queries that are also ranked against the whole catalogue, chosen by hash
+HEAD, TORSO = 0.1, 0.5  # shares of the entities, from the most popular
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """One way of asking. `metric` is the one that decides."""
+
+    name: str
+    task: str
+    units: Sequence[Unit]
+    slates: bool
+    metric: str
+
+
+def protocols(dataset: Dataset, part: str) -> list[Protocol]:
+    """All protocols of one part that have rankings."""
+    rows = rankable(units(part_rows(dataset.events, (part,))), DEFAULT_RULES)
+    popularity = _popularity_ranks(dataset)
+    rows = [replace(unit, slices=unit.slices | _slices(unit, popularity)) for unit in rows if (unit.labels > 0).any()]
+    judged = [unit for unit in rows if unit.context.task == SEARCH and unit.slate]
+    tagged = [unit for unit in rows if unit.context.task == SEARCH and not unit.slate]
+    every = [
+        Protocol("slates", SEARCH, judged, True, "ndcg@10"),
+        Protocol("catalogue", SEARCH, _first_by_hash(judged), False, "recall@30"),
+        Protocol("tags", SEARCH, tagged, False, "recall@30"),
+        Protocol("homepage", HOMEPAGE, [unit for unit in rows if unit.context.task == HOMEPAGE], False, "ndcg@10"),
+        Protocol("derived", MORE_LIKE_THIS, [u for u in rows if u.context.task == MORE_LIKE_THIS], False, "ndcg@10"),
+        *(Protocol(name, MORE_LIKE_THIS, found, True, "auc") for name, found in proxies(dataset, part).items()),
+    ]
+    return [protocol for protocol in every if protocol.units]
+
+
+def _first_by_hash(judged: Sequence[Unit]) -> list[Unit]:
+    """Some judged queries; whatever is not judged relevant counts as not relevant."""
+    chosen = sorted(judged, key=lambda unit: stable_hash(f"catalogue {unit.context.query}"))[:CATALOGUE_SEARCHES]
+    return [replace(unit, slate=False) for unit in chosen]
+
+
+def histories_before(dataset: Dataset, part: str) -> Mapping[str, Timeline]:
+    """What is known of users when a part is ranked: the parts before it."""
+    past = {"validation": ("train",), "test": ("train", "validation")}[part]
+    return timelines(part_rows(dataset.events, past))
+
+
+def ask(
+    subject: Subject, protocol: Protocol, histories: Mapping[str, Timeline], step: Callable[[], None] = lambda: None
+) -> Ranked:
+    """One model's answers."""
+    rank = rank_slates if protocol.slates else rank_catalogue
+    return rank(subject, protocol.units, histories, step)
+
+
+def answers(ranked: Ranked) -> dict[str, Any]:
+    """Answers as plain JSON: values, groups and slices of each ranking."""
+    values = {name: [None if v != v else round(float(v), 6) for v in column] for name, column in ranked.values.items()}
+    return {"values": values, "groups": ranked.groups, "slices": [sorted(group) for group in ranked.slices]}
+
+
+def main_value(ranked: Ranked, protocol: Protocol) -> float:
+    """Mean of the metric that decides."""
+    return float(np.nanmean(np.array(ranked.values[protocol.metric], np.float64)))
+
+
+# ── slices ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _popularity_ranks(dataset: Dataset) -> dict[str, float]:
+    """Share of the engaged entities that are more popular in training; 2 = nobody engaged."""
+    positive = dataset.events.filter(pl.col("label") > 0, part="train")
+    counts = positive.group_by("entity_id").len().sort("len", "entity_id", descending=[True, False])
+    ranked = {entity: place / len(counts) for place, entity in enumerate(counts["entity_id"])}
+    return {str(entity["entity_id"]): ranked.get(str(entity["entity_id"]), 2.0) for entity in dataset.entities}
+
+
+def _slices(unit: Unit, popularity: Mapping[str, float]) -> frozenset[str]:
+    relevant = [popularity[e] for e, label in zip(unit.entity_ids, unit.labels, strict=True) if label > 0]
+    return frozenset({_popularity_slice(float(np.median(relevant))), *_query_slice(unit.context.query)})
+
+
+def _popularity_slice(rank: float) -> str:
+    """Where the median relevant entity stands in training."""
+    if rank > 1:
+        return "cold"
+    return "head" if rank < HEAD else "torso" if rank < TORSO else "tail"
+
+
+def _query_slice(query: str | None) -> list[str]:
+    if query is None:
+        return []
+    count = len(words(query))
+    return ["1 word" if count <= 1 else "2 to 3 words" if count <= 3 else "4 words or more"]

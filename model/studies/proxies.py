@@ -1,0 +1,131 @@
+"""What stands in for judgments of likeness: pairs that no model has trained on, against matched other entities.
+
+Three kinds: films liked by the same users in the test part, films under the same tag of the test part, films of
+one franchise or director. Each positive meets negatives of like popularity and the same decade, so that neither
+answers in place of likeness. A model is asked for the AUC of each source.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import combinations
+
+import numpy as np
+import polars as pl
+
+from model.data.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH, Context
+from model.data.dataset import Dataset
+from model.data.encoding import text_values
+from model.data.events import NO_TIME, Unit
+from model.data.importers.titles import franchise_of
+from model.data.parts import source_part
+from model.data.text import normalise, stable_hash
+
+Pairs = Mapping[str, Collection[str]]  # source → those like it
+LEAST_SHARED_FANS = 2
+MOST_POSITIVES = 6  # of one source
+NEGATIVES = 4  # for each positive
+NEAREST = 40  # negatives are drawn among this many of nearest popularity
+MOST_SOURCES = 400
+LARGEST_GROUP = 30  # more entities under one name are a genre
+
+
+def proxies(dataset: Dataset, part: str) -> dict[str, list[Unit]]:
+    """Units of each proxy over one part: a source, its positives (label 1) and their negatives (label 0)."""
+    positives = {
+        "co_likes": _co_likes(dataset.events, part),
+        "shared_tags": _shared_tags(dataset.events, part),
+        "family": _family(dataset.entities, part),
+    }
+    alike: dict[str, set[str]] = defaultdict(set)
+    for pairs in positives.values():
+        for source, targets in pairs.items():
+            alike[source] |= set(targets)
+    matcher = _Matcher(dataset)
+    return {name: _units(pairs, alike, matcher) for name, pairs in positives.items()}
+
+
+def _co_likes(events: pl.DataFrame, part: str) -> Pairs:
+    """Pairs that at least two users liked within the part."""
+    liked = events.filter((pl.col("task") == HOMEPAGE) & (pl.col("label") > 0), part=part)
+    shared: Counter[tuple[str, str]] = Counter()
+    for (group,) in liked.group_by("user_id", maintain_order=True).agg("entity_id").select("entity_id").iter_rows():
+        shared.update(combinations(sorted(set(group)), 2))
+    return _both_ways(pair for pair, fans in shared.items() if fans >= LEAST_SHARED_FANS)
+
+
+def _shared_tags(events: pl.DataFrame, part: str) -> Pairs:
+    """Entities that users found by the same words."""
+    found = events.filter((pl.col("task") == SEARCH) & (pl.col("label") > 0), part=part)
+    groups: dict[str, set[str]] = defaultdict(set)
+    for query, entity in found.filter(pl.col("user_id").is_not_null()).select("query", "entity_id").iter_rows():
+        groups[normalise(query or "")].add(entity)
+    return _both_ways(pair for group in groups.values() for pair in _pairs_of(group))
+
+
+def _family(entities: Sequence[Mapping[str, object]], part: str) -> Pairs:
+    """Entities of one franchise or director, where the source is of the part."""
+    groups: dict[str, set[str]] = defaultdict(set)
+    for entity in entities:
+        names = [f"director {name}" for name in text_values(entity.get("director"))]
+        franchise = franchise_of(str(entity["display_name"]))
+        for name in [*names, *([f"franchise {franchise}"] if franchise else [])]:
+            groups[name].add(str(entity["entity_id"]))
+    pairs = _both_ways(pair for group in groups.values() for pair in _pairs_of(group))
+    return {source: targets for source, targets in pairs.items() if source_part(source) == part}
+
+
+def _pairs_of(group: set[str]) -> Iterable[tuple[str, str]]:
+    return combinations(sorted(group), 2) if len(group) <= LARGEST_GROUP else ()
+
+
+def _both_ways(pairs: Iterable[tuple[str, str]]) -> Pairs:
+    found: dict[str, set[str]] = defaultdict(set)
+    for one, other in pairs:
+        found[one].add(other)
+        found[other].add(one)
+    return found
+
+
+class _Matcher:
+    """Finds entities of the same decade and nearest popularity."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        liked = dataset.events.filter((pl.col("label") > 0) & (pl.col("task") == HOMEPAGE), part="train")["entity_id"]
+        counts = Counter(liked.to_list())
+        self.popularity = {str(e["entity_id"]): counts[str(e["entity_id"])] for e in dataset.entities}
+        self.decade = {str(e["entity_id"]): _decade(e.get("year")) for e in dataset.entities}
+        self.groups: dict[int | None, list[str]] = defaultdict(list)
+        for entity in sorted(self.popularity, key=lambda entity: (self.popularity[entity], stable_hash(entity))):
+            self.groups[self.decade[entity]].append(entity)
+        self.places = {entity: place for group in self.groups.values() for place, entity in enumerate(group)}
+
+    def near(self, entity: str) -> list[str]:
+        """At most `NEAREST` others of the decade, from both sides in popularity."""
+        group, place = self.groups[self.decade[entity]], self.places[entity]
+        start = max(0, min(place - NEAREST // 2, len(group) - NEAREST - 1))
+        return [other for other in group[start : start + NEAREST + 1] if other != entity]
+
+
+def _decade(year: object) -> int | None:
+    return int(year) // 10 if isinstance(year, (int, float)) and year == year else None
+
+
+def _units(pairs: Pairs, alike: Mapping[str, set[str]], matcher: _Matcher) -> list[Unit]:
+    """Sources and positives that the catalogue knows, chosen by hash so that a rerun chooses alike."""
+    units = []
+    known = [source for source in pairs if source in matcher.places]
+    for source in sorted(known, key=lambda entity: (stable_hash(f"proxy {entity}"), entity))[:MOST_SOURCES]:
+        rng = np.random.default_rng(stable_hash(source))
+        targets = sorted(target for target in pairs[source] if target in matcher.places)
+        chosen = [targets[i] for i in sorted(rng.permutation(len(targets))[:MOST_POSITIVES])]
+        others: list[str] = []
+        for target in chosen:
+            near = [n for n in matcher.near(target) if n != source and n not in alike[source] and n not in others]
+            others += [near[i] for i in rng.permutation(len(near))[:NEGATIVES]]
+        if chosen and others:
+            labels = np.array([1.0] * len(chosen) + [0.0] * len(others))
+            context = Context(task=MORE_LIKE_THIS, source_entity_id=source)
+            units.append(Unit(context, (*chosen, *others), labels, np.full(len(labels), NO_TIME), True))
+    return units

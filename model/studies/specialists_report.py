@@ -1,0 +1,146 @@
+"""From the cells of a study to its claims: means with intervals, and differences between models, as plain JSON."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.learning.metrics import bootstrap_interval
+from model.studies.cells import Result
+from model.studies.comparison import holm, paired, seed_mean
+from model.studies.protocols import Protocol
+
+Floats = NDArray[np.float64]
+Row = dict[str, Any]
+JOINT, ALONE = "joint", "{} alone"
+SHOWN = {"slates": ("ndcg@10",), "catalogue": ("recall@30",), "tags": ("recall@30", "ndcg@10")}
+CATALOGUE_METRICS, PROXY_METRICS = ("ndcg@10", "recall@30"), ("auc",)
+
+
+def metrics_of(protocol: Protocol) -> tuple[str, ...]:
+    """The metrics that a report shows of a protocol."""
+    return SHOWN.get(protocol.name, PROXY_METRICS if protocol.metric == "auc" else CATALOGUE_METRICS)
+
+
+class Answers:
+    """Per-ranking values of each model under each protocol, seeds averaged."""
+
+    def __init__(self, results: Iterable[Result]) -> None:
+        self.by_model: dict[str, list[Result]] = defaultdict(list)
+        for result in results:
+            self.by_model[result["name"]].append(result)
+
+    def models(self, protocol: str) -> list[str]:
+        """Models that were asked."""
+        return [name for name, runs in self.by_model.items() if protocol in runs[0]["protocols"]]
+
+    def values(self, model: str, protocol: str, metric: str) -> Floats:
+        """[R], the mean over seeds."""
+        runs = [run["protocols"][protocol]["values"][metric] for run in self.by_model[model]]
+        return seed_mean([np.array([np.nan if v is None else v for v in run], np.float64) for run in runs])
+
+    def groups(self, model: str, protocol: str) -> list[str]:
+        """User or ranking of each value. [R]"""
+        found: list[str] = self.by_model[model][0]["protocols"][protocol]["groups"]
+        return found
+
+    def slices(self, model: str, protocol: str) -> list[list[str]]:
+        """Slices of each value. [R]"""
+        found: list[list[str]] = self.by_model[model][0]["protocols"][protocol]["slices"]
+        return found
+
+    def named(self) -> dict[str, str]:
+        """The specialist of each task that validation liked best, among those with the same deciding protocol."""
+        best: dict[str, tuple[float, str]] = {}
+        for name, (result, *_) in self.by_model.items():
+            if "chosen" in result and result["task"] and result["validation"] and not _is_ours(name):
+                value = float(next(iter(result["validation"].values())))
+                best[result["task"]] = max(best.get(result["task"], (-np.inf, "")), (value, name))
+        return {task: name for task, (_, name) in best.items()}
+
+
+def _is_ours(name: str) -> bool:
+    return name == JOINT or name.endswith(" alone") or name.startswith("without ")
+
+
+def report(results: Sequence[Result], protocols: Mapping[str, Protocol], about: Mapping[str, Any]) -> dict[str, Any]:
+    """The whole report of a study; `about` is copied into it."""
+    answers = Answers(results)
+    named = answers.named()
+    differences = [row for protocol in protocols.values() for row in _differences(answers, protocol, named)]
+    _correct(differences)
+    joint = answers.by_model.get(JOINT, [])
+    return {
+        "study": "specialists", **about, "named": named,
+        "chosen": {name: runs[0]["chosen"] for name, runs in answers.by_model.items() if runs[0].get("chosen")},
+        "seconds": round(sum(result["seconds"] for result in results), 1),
+        "table": [row for protocol in protocols.values() for row in _table(answers, protocol)],
+        "differences": differences,
+        "curves": {f"{run['name']} seed {run['seed']}": run["curves"] for run in results if "curves" in run},
+        "calibration": joint[0].get("calibration", {}) if joint else {},
+    }  # fmt: skip
+
+
+def _table(answers: Answers, protocol: Protocol) -> list[Row]:
+    """Means with 95 % intervals of each model, over all rankings and over each slice."""
+    rows = []
+    for model in answers.models(protocol.name):
+        groups = np.array(answers.groups(model, protocol.name), dtype=object)
+        slices = answers.slices(model, protocol.name)
+        names = sorted({name for group in slices for name in group})
+        masks = {"all": np.ones(len(groups), bool)} | {n: np.array([n in group for group in slices]) for n in names}
+        for metric in metrics_of(protocol):
+            values = answers.values(model, protocol.name, metric)
+            for name, mask in masks.items():
+                kept = mask & np.isfinite(values)
+                if kept.sum() >= 5:
+                    value, low, high = bootstrap_interval(values[kept], groups[kept].tolist())
+                    rows.append({
+                        "task": protocol.task, "protocol": protocol.name, "metric": metric, "slice": name,
+                        "model": model, "value": value, "low": low, "high": high, "rankings": int(kept.sum()),
+                        "seeds": len(answers.by_model[model]),
+                    })  # fmt: skip
+    return rows
+
+
+def _differences(answers: Answers, protocol: Protocol, named: Mapping[str, str]) -> list[Row]:
+    """Joint less each rival: the named specialist and the network alone first."""
+    models = answers.models(protocol.name)
+    if JOINT not in models:
+        return []
+    rows = []
+    for rival in models:
+        if rival == JOINT or rival.startswith("without "):
+            continue
+        main = rival == named.get(protocol.task) or rival == ALONE.format(protocol.task)
+        slices = ("all", "unseen_film") if protocol.name == "slates" else ("all",)
+        for metric in metrics_of(protocol):
+            rows += [_difference(answers, protocol, metric, JOINT, rival, name, main) for name in slices]
+    return [row for row in rows if row]
+
+
+def _difference(
+    answers: Answers, protocol: Protocol, metric: str, ours: str, rival: str, slice_name: str, main: bool
+) -> Row:
+    mine, theirs = (answers.values(model, protocol.name, metric) for model in (ours, rival))
+    slices = answers.slices(ours, protocol.name)
+    mask = np.array([slice_name == "all" or slice_name in group for group in slices])
+    if not (mask & np.isfinite(mine) & np.isfinite(theirs)).any():
+        return {}
+    groups = np.array(answers.groups(ours, protocol.name), dtype=object)[mask].tolist()
+    found = paired(mine[mask], theirs[mask], groups)
+    return {
+        "question": f"{ours} against {rival}", "task": protocol.task, "protocol": protocol.name, "metric": metric,
+        "slice": slice_name, "ours": ours, "rival": rival, "main": main, **found.to_json(),
+    }  # fmt: skip
+
+
+def _correct(rows: Sequence[Row]) -> None:
+    """Holm's correction over the questions asked beforehand: the main ones, on all rankings."""
+    main = {str(number): row["p"] for number, row in enumerate(rows) if row["main"] and row["slice"] == "all"}
+    for number, value in holm(main).items():
+        rows[int(number)]["p_holm"] = value
