@@ -163,7 +163,15 @@ def test_rare_words_weigh_more_and_unknown_ones_as_much_as_the_rarest() -> None:
     assert vocabulary.weight("heat") == pytest.approx(np.log1p(3))
     assert vocabulary.weight("the") == pytest.approx(np.log1p(1))  # once a document
     assert vocabulary.weight("never") == vocabulary.weight("toy") == vocabulary.unknown_idf
-    assert vocabulary.id("never") is None
+
+
+def test_unknown_words_share_hashed_ids_behind_the_known_ones() -> None:
+    vocabulary = Vocabulary.of([["heat", "\x01hea"]])
+    assert vocabulary.id("heat") == 1
+    assert len(vocabulary) <= vocabulary.id("never") < len(vocabulary.weights)
+    assert vocabulary.id("never") == Vocabulary.of([["heat", "toy"]]).id("never")
+    assert vocabulary.gram_id("hea") == 0
+    assert vocabulary.gram_id("nev") is None
 
 
 def test_an_empty_vocabulary() -> None:

@@ -124,7 +124,7 @@ class EntityEncoder:
         ]
 
     def encode(self, entities: Sequence[Entity]) -> EntityArrays:
-        """Encode N entities; attributes that training did not know are left out."""
+        """Encode N entities; columns and categories that training did not know are left out."""
         split = [_split_fields(entity, self.fields, self.columns) for entity in entities]
         bags = [_bag(document, self.vectors.table.shape[0]) for document in split]
         return self._arrays(entities, split, bags)
@@ -151,12 +151,12 @@ class EntityEncoder:
         for bit, field_words in enumerate(document):
             for word in field_words:
                 number = self.vocabulary.id(word)
-                if number is not None and (number in masks or len(masks) < MAX_TOKENS):
+                if number in masks or len(masks) < MAX_TOKENS:
                     masks[number] = masks.get(number, 0) | 1 << bit
         for gram in trigrams(document[0]):
-            number = self.vocabulary.id(TRIGRAM + gram)
-            if number is not None:
-                masks[number] = 1
+            known = self.vocabulary.gram_id(gram)
+            if known is not None:
+                masks[known] = 1
         return sorted(number << FIELD_BITS | mask for number, mask in masks.items())
 
     def _static(self, entity: Entity, document: list[list[str]], codes: list[int]) -> list[float]:
@@ -174,7 +174,7 @@ class EntityEncoder:
     def _norms(self, codes: list[int]) -> list[float]:
         packed = np.array(codes, np.int64)
         numbers, masks = packed >> FIELD_BITS, packed & (1 << FIELD_BITS) - 1
-        squares = self.vocabulary.idf[numbers] ** 2 * (numbers >= self.first_word)
+        squares = self.vocabulary.weights[numbers] ** 2 * (numbers >= self.first_word)
         return [float(np.sqrt(squares[masks >> bit & 1 == 1].sum())) for bit in range(len(self.fields))]
 
     @property

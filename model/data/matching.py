@@ -17,7 +17,7 @@ from model.data.encoding import EntityEncoder, query_bag
 from model.data.ragged import Ragged
 from model.data.records import Records
 from model.data.text import trigrams, words
-from model.data.vocabulary import FIELD_BITS, TRIGRAM
+from model.data.vocabulary import FIELD_BITS
 
 Floats = NDArray[np.float32]
 MAX_QUERY_WORDS = 24
@@ -55,9 +55,9 @@ class MatchFeatures:
         self.encoder = encoder
         self.vocabulary = encoder.vocabulary
         self.fields = encoder.fields
-        self._slots = np.zeros(len(self.vocabulary) + 1, np.uint8)
-        self._masks = np.zeros(len(self.vocabulary) + 1, np.uint16)
-        self._squares = np.append(self.vocabulary.idf**2, 0.0).astype(np.float32)
+        self._slots = np.zeros(len(self.vocabulary.weights), np.uint8)
+        self._masks = np.zeros(len(self.vocabulary.weights), np.uint16)
+        self._squares = self.vocabulary.weights**2
         self._squares[: encoder.first_word] = 0.0
         names = encoder.static_names
         self._name_idf = names.index("name_idf")
@@ -192,13 +192,12 @@ class MatchFeatures:
         touched = [self.vocabulary.prefix_range(query.words[query.last])]
         self._slots[touched[0][0] : touched[0][1]] = _PREFIX_SLOT
         for gram in query.grams:
-            self._mark_one(TRIGRAM + gram, _TRIGRAM_SLOT, touched)
+            self._mark_one(self.vocabulary.gram_id(gram), _TRIGRAM_SLOT, touched)
         for number, word in enumerate(query.words):
-            self._mark_one(word, number + 1, touched)
+            self._mark_one(self.vocabulary.id(word), number + 1, touched)
         return touched
 
-    def _mark_one(self, entry: str, slot: int, touched: list[tuple[int, int]]) -> None:
-        number = self.vocabulary.id(entry)
+    def _mark_one(self, number: int | None, slot: int, touched: list[tuple[int, int]]) -> None:
         if number is not None:
             self._slots[number] = slot
             touched.append((number, number + 1))

@@ -1,4 +1,8 @@
-"""The words of a catalogue in sorted order, so that a prefix is a range of ids; and how rare each word is."""
+"""The words of a catalogue in sorted order, so that a prefix is a range of ids; and how rare each word is.
+
+Words that the catalogue never used share hashed ids behind the others, so that an entity which came later is found
+by the new words of its name. As prefixes they are unknown.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,10 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
+from model.data.text import stable_hash
+
 FIELD_BITS = 10  # a token code = id << FIELD_BITS | bit mask of the fields that hold the word
+UNKNOWN = 2**16  # hashed ids of words that the catalogue never used
 TRIGRAM = "\x01"  # first character of the vocabulary entries that are character trigrams of display names
 
 
@@ -20,6 +27,7 @@ class Vocabulary:
         self.entries = entries
         self.idf = idf
         self.unknown_idf = float(idf.max()) if len(idf) else 1.0
+        self.weights = np.append(idf, np.full(UNKNOWN, self.unknown_idf, np.float32))  # by id, hashed ones included
         self._ids = {entry: number for number, entry in enumerate(entries)}
 
     @classmethod
@@ -37,14 +45,18 @@ class Vocabulary:
     def __len__(self) -> int:
         return len(self.entries)
 
-    def id(self, entry: str) -> int | None:
-        """Id of a word, or None where the catalogue never used it."""
-        return self._ids.get(entry)
+    def id(self, word: str) -> int:
+        """Id of a word; at and above `len(self)` where the catalogue never used it."""
+        number = self._ids.get(word)
+        return len(self.entries) + stable_hash(word) % UNKNOWN if number is None else number
 
-    def weight(self, entry: str) -> float:
+    def gram_id(self, gram: str) -> int | None:
+        """Id of a character trigram, or None where no name of the catalogue has it."""
+        return self._ids.get(TRIGRAM + gram)
+
+    def weight(self, word: str) -> float:
         """Inverse document frequency; an unknown word weighs as much as the rarest."""
-        number = self._ids.get(entry)
-        return self.unknown_idf if number is None else float(self.idf[number])
+        return float(self.weights[self.id(word)])
 
     def prefix_range(self, prefix: str) -> tuple[int, int]:
         """Half-open range of the ids whose word starts with `prefix`.

@@ -181,8 +181,7 @@ class Ranker(nn.Module):
         scores, bins = self.features(features)
         evidence = torch.cat([scores, bins, self._dropped(dots)], dim=-1)  # [B, C, F · (1 + bins) + 3]
         hidden = (
-            self.from_evidence(evidence)
-            + evidence @ self.task_evidence[context.task]
+            self._from_evidence(evidence, context.task)
             + self._dropped(self.from_entity(candidates))
             + self._dropped(self.from_history(read))
             + (self.from_context(encoded) + self.task_bias(context.task))[:, None]
@@ -192,6 +191,13 @@ class Ranker(nn.Module):
         straight = (scores * self.straight(context.task)[:, None]).sum(-1)
         logits: Tensor = self.out(hidden).squeeze(-1) + straight
         return logits
+
+    def _from_evidence(self, evidence: Tensor, task: Tensor) -> Tensor:
+        """The first layer, with what the task adds to it. Contexts of one task, as always so far, share one product."""
+        shared = self.from_evidence.weight.T
+        if bool((task == task[0]).all()):
+            return evidence @ (shared + self.task_evidence[task[0]]) + self.from_evidence.bias
+        return evidence @ (shared + self.task_evidence[task]) + self.from_evidence.bias
 
     def _gate(self, gate: nn.Embedding, task: Tensor) -> Tensor:
         return 2 * torch.sigmoid(gate(task))[:, None]

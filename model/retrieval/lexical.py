@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from model.data.matching import EncodedQuery
 from model.data.ragged import Ragged
-from model.data.vocabulary import FIELD_BITS, TRIGRAM, Vocabulary
+from model.data.vocabulary import FIELD_BITS, Vocabulary
 from model.retrieval.dense import best_rows
 
 Ints = NDArray[np.int64]
@@ -32,21 +32,20 @@ class LexicalIndex:
         self._rows = tokens.owners()[order].astype(np.int32)
         in_name = (tokens.values[order] & 1) == 1
         self._weights = np.where(in_name, NAME_WEIGHT, 1.0).astype(np.float32)
-        self._starts = np.searchsorted(numbers[order], np.arange(len(vocabulary) + 1))
+        self._starts = np.searchsorted(numbers[order], np.arange(len(vocabulary.weights) + 1))
 
     def search(self, query: EncodedQuery, k: int, exclude: Collection[int] = ()) -> Ints:
         """Rows of the k best matches, best first; only rows that match something. Empty for an empty query."""
         scores = np.zeros(self.entity_count, np.float32)
         for word, weight in zip(query.words, query.weights, strict=True):
             number = self.vocabulary.id(word)
-            if number is not None:
-                self._add(scores, number, number + 1, float(weight))
+            self._add(scores, number, number + 1, float(weight))
         if query.words:
             self._add_prefix(scores, query.words[query.last], float(query.weights[query.last]))
         for gram in query.grams:
-            number = self.vocabulary.id(TRIGRAM + gram)
-            if number is not None:
-                self._add(scores, number, number + 1, GRAM_WEIGHT)
+            known = self.vocabulary.gram_id(gram)
+            if known is not None:
+                self._add(scores, known, known + 1, GRAM_WEIGHT)
         scores[scores <= 0] = -np.inf
         return best_rows(scores, k, exclude)
 
