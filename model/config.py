@@ -23,6 +23,7 @@ class NetworkConfig:
     text_buckets: int = 2**16
     engagement_width: int = 96  # rank of the co-engagement space
     engagement_ridge: float = 300.0  # the ridge of EASE
+    engagement_passed: float = 0.4  # weight in it of what somebody met alone and did not like
     id_width: int = 32
     category_width: int = 24
     category_buckets: int = 2**13
@@ -43,6 +44,7 @@ class TrainingConfig:
     steps: int = 0
     contexts_per_step: int = 96
     negatives: int = 64  # random entities a context
+    hard_negatives: int = 12  # a judged slate also gets this many unjudged entities that share words with its query
     positives: int = 4  # at most, of a context that is not a judged slate
     slate: int = 32  # at most, judged candidates a context
     learning_rate: float = 3e-3

@@ -168,3 +168,32 @@ def test_truncated_svd_is_svd(rows: int, columns: int, rank: int, seed: int) -> 
     assert right.shape == (columns, kept)
     torch.testing.assert_close(values, torch.linalg.svdvals(dense)[:kept], rtol=1e-3, atol=1e-3)
     torch.testing.assert_close(right.T @ right, torch.eye(kept), rtol=1e-3, atol=1e-3)
+
+
+def test_what_was_met_and_not_liked_joins_co_engagement_by_its_weight_and_no_popularity() -> None:
+    users, entities = log_of()
+    weights = np.where(np.arange(len(users)) % 3 == 0, 0.4, 1.0)
+    table = fit(users, entities, ENTITIES, ENTITIES, 20.0, 0, weights)
+    matrix = matrix_of(users, entities)
+    matrix[users, entities] = weights
+    found = table.vectors @ table.vectors.T * table.inverse
+    np.fill_diagonal(found, 0)
+    np.testing.assert_allclose(found, ease(matrix, 20.0), atol=3e-3)
+    liked = np.bincount(entities[weights == 1], minlength=ENTITIES)
+    np.testing.assert_allclose(table.popularity, np.log1p(liked), rtol=1e-6)
+
+
+def test_a_pair_that_was_liked_and_passed_counts_as_liked() -> None:
+    pairs = np.array([0, 0, 1]), np.array([2, 2, 1])
+    table = fit(*pairs, 4, 2, 1.0, 0, np.array([0.4, 1.0, 1.0]))
+    liked = fit(pairs[0][1:], pairs[1][1:], 4, 2, 1.0, 0)
+    np.testing.assert_allclose(np.abs(table.vectors), np.abs(liked.vectors), atol=1e-3)
+
+
+def test_popularity_of_a_fold_is_scaled_by_its_share_of_likes() -> None:
+    users = [f"u{number}" for number in range(40)]
+    entities = np.arange(40) % 4
+    weights = np.tile([1.0, 0.4], 20)
+    whole = fit_folds(users, entities, 4, 2, 1.0, FOLDS, 0, weights=weights)
+    for table in whole[:-1]:
+        assert np.expm1(table.popularity).sum() == pytest.approx(20, rel=1e-4)

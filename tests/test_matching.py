@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from model.config import NetworkConfig
 from model.data.encoding import EntityEncoder
 from model.data.engagement import Engagement
-from model.data.matching import MatchFeatures, empty_profile
+from model.data.matching import STEM_SHARE, MatchFeatures, empty_profile, stem_of
 from model.data.records import Records, assemble
 from model.data.text import words
 
@@ -145,6 +145,29 @@ def test_the_name_lies_within_a_longer_query() -> None:
 def test_half_a_name_lies_in_the_query_by_weight() -> None:
     toy, soldiers = (matcher().vocabulary.weight(word) for word in ("toy", "soldiers"))
     assert features("soldiers")["name_in_query"][TOY_SOLDIERS] == pytest.approx(soldiers / (toy + soldiers))
+
+
+def test_a_word_of_the_same_stem_covers_half() -> None:
+    made = features("soldiering toy")
+    soldiering, toy = (matcher().vocabulary.weight(word) for word in ("soldiering", "toy"))
+    assert made["query_in_display_name"][TOY_SOLDIERS] == pytest.approx(
+        (STEM_SHARE * soldiering + toy) / (soldiering + toy)
+    )
+    assert made["rarest_unexplained"][TOY_SOLDIERS] == 0
+    assert made["rarest_unexplained"][TOY_STORY] == pytest.approx(1)  # the catalogue does not know "soldiering"
+    assert made["exact_in_name"][TOY_SOLDIERS] == made["exact_in_name"][TOY_STORY]
+    assert made["whole_query_in_name"].tolist() == [0] * 6
+    assert features("criminal")["query_in_genres"][HEAT] == 0  # "crimi" is no beginning of "crime"
+
+
+def test_a_word_beside_its_own_stem_counts_once() -> None:
+    assert features("story stories")["query_in_display_name"].max() <= 1
+    assert features("stories story")["query_in_display_name"][TOY_STORY] < 1  # "story" is taken by itself
+
+
+@pytest.mark.parametrize(("word", "stem"), [("comedies", "comed"), ("robots", "robo"), ("toys", None), ("1995a", None)])
+def test_stems(word: str, stem: str | None) -> None:
+    assert stem_of(word) == stem
 
 
 def test_a_year_is_a_word() -> None:

@@ -268,3 +268,37 @@ def test_every_task_has_a_share_of_a_step(prepared: Prepared) -> None:
     assert all(count >= 2 for count in sampler.shares.values())
     rng = np.random.default_rng(0)
     assert {task: len(sampler.draw(task, rng)) for task in sampler.tasks} == sampler.shares
+
+
+# ---- hard negatives -----------------------------------------------------------------------------------------
+
+
+def test_a_judged_slate_meets_entities_that_share_words_with_its_query() -> None:
+    """Never one of the slate, never as shown, and a share of its random ones stays random."""
+    labels = {"e0": 1.0, "e1": 0.0}
+    units = [unit(Context(SEARCH, query="heat"), labels, [5, 5], slate=True)]
+    asked: list[str] = []
+
+    def alike(query: str) -> np.ndarray:
+        asked.append(query)
+        return np.arange(8)
+
+    sampler = Sampler(units, {}, ROWS, NAMES, DEFAULT_RULES, replace(NOTHING_DROPPED, hard_negatives=4), alike)
+    without = sampler_of(units, hard_negatives=4)
+    met = np.bincount(np.concatenate([e.rows[~e.shown] for e in drawn(sampler, SEARCH, 10)]), minlength=len(IDS))
+    usual = np.bincount(np.concatenate([e.rows[~e.shown] for e in drawn(without, SEARCH, 10)]), minlength=len(IDS))
+    assert asked == ["heat"]  # once a query
+    assert met[:2].sum() == 0
+    assert met[2:8].mean() > 2 * usual[2:8].mean()
+    assert met[8:].min() > 0
+
+
+def test_other_tasks_and_catalogue_searches_take_random_negatives_only() -> None:
+    units = [unit(Context(SEARCH, query="heat"), {"e0": 1.0}, [5]), unit(Context(HOMEPAGE, "u1"), {"e0": 1.0}, [5])]
+
+    def alike(query: str) -> np.ndarray:
+        raise AssertionError(query)
+
+    sampler = Sampler(units, {}, ROWS, NAMES, DEFAULT_RULES, NOTHING_DROPPED, alike)
+    assert drawn(sampler, SEARCH, 3)
+    assert drawn(sampler, HOMEPAGE, 3)

@@ -1,10 +1,9 @@
-"""Training: repeatable, resumable, calibrated, and it learns. One thread a matcher."""
+"""Training: repeatable, resumable, calibrated, and it learns."""
 
 from __future__ import annotations
 
 import contextlib
-import threading
-import time
+import multiprocessing
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,8 +17,7 @@ from model.artefact_build import build
 from model.config import Config
 from model.data.dataset import Dataset
 from model.data.imputation import MissingFieldError
-from model.data.matching import MatchFeatures
-from model.learning import checkpoint
+from model.learning import checkpoint, training
 from model.learning.checkpoint import CheckpointError
 from model.learning.prepared import Prepared, prepare
 from model.learning.reports import evaluate_artefact
@@ -89,6 +87,20 @@ def test_what_happens_to_global_randomness_does_not_matter(short: Prepared, whol
         torch.rand(step)
 
     assert_same_run(train(short, STEPS, report=disturb), whole_run)
+
+
+def test_batches_made_by_a_process_ahead_give_the_same_run(
+    short: Prepared, whole_run: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "WORTH_A_PROCESS", 1)
+    before = {child.pid for child in multiprocessing.active_children()}
+    helpers: set[int | None] = set()
+    ahead = train(
+        short, STEPS, report=lambda *_: helpers.update(child.pid for child in multiprocessing.active_children())
+    )
+    assert_same_run(ahead, whole_run)
+    assert len(helpers - before) == 1
+    assert not {child.pid for child in multiprocessing.active_children()} - before
 
 
 def test_another_seed_gives_another_run(short: Prepared, whole_run: Trained) -> None:
@@ -180,29 +192,6 @@ def test_a_stop_while_a_checkpoint_is_written_leaves_the_older_one_whole(
             train(short, STEPS, tmp_path, resume=True, report=stopper(8))
     assert calls
     assert_same_run(train(short, STEPS, tmp_path, resume=True), whole_run)
-
-
-# ---- threads ------------------------------------------------------------------------------------------------
-
-
-def test_no_matcher_is_used_by_two_threads_at_a_time(short: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Batches are made one step ahead in a thread of their own, while the main thread validates."""
-    call, main, inside, clashes = MatchFeatures.__call__, threading.get_ident(), {}, []
-
-    def watched(self: MatchFeatures, *arguments: object) -> np.ndarray:
-        me = threading.get_ident()
-        users = inside.setdefault(id(self), [])
-        users.append(me)
-        time.sleep(0 if me == main else 0.01)  # batches take their time, as with larger data
-        result = call(self, *arguments)
-        if set(users) != {me}:
-            clashes.append(set(users))
-        users.remove(me)
-        return result
-
-    monkeypatch.setattr(MatchFeatures, "__call__", watched)
-    train(short, 3)
-    assert not clashes, f"{len(clashes)} times"
 
 
 # ---- what is learned ----------------------------------------------------------------------------------------

@@ -1,9 +1,9 @@
 """What people did, as features: popularity, and co-engagement in a space of low rank.
 
-The co-engagement space is EASE (Steck 2019) written as vectors. With the singular values s and right singular
-vectors V of the user × entity matrix of positive engagements, and ridge λ, put z_j = V_j · s / √(s² + λ); then the
-EASE weight of entity i for entity j is z_i·z_j / (1 − |z_j|²), exactly at full rank. So a history becomes one
-vector, a candidate one dot product, whatever the size of the catalogue.
+The co-engagement space is EASE (Steck 2019) written as vectors. Take the user × entity matrix of engagements, where
+a like is 1 and what was met and not liked is less, its singular values s and right singular vectors V, and a ridge λ,
+and put z_j = V_j · s / √(s² + λ); then the EASE weight of entity i for entity j is z_i·z_j / (1 − |z_j|²), exactly at
+full rank. So a history becomes one vector, a candidate one dot product, whatever the size of the catalogue.
 
 Outcomes are out of fold in training: table f < folds leaves out the users of fold f, table `folds` has everyone.
 """
@@ -22,6 +22,7 @@ from model.data.text import stable_hash
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
+Weights = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +48,24 @@ def fold_of(key: str, folds: int) -> int:
     return stable_hash(f"fold {key}") % folds
 
 
-def fit(users: Ints, entities: Ints, entity_count: int, rank: int, ridge: float, seed: int) -> Engagement:
-    """From the positive (user, entity) pairs. users, entities [M] → tables over `entity_count` entities."""
-    popularity = np.log1p(np.bincount(entities, minlength=entity_count)).astype(np.float32)
+def fit(
+    users: Ints, entities: Ints, entity_count: int, rank: int, ridge: float, seed: int, weights: Weights | None = None
+) -> Engagement:
+    """From (user, entity) pairs [M] → tables over `entity_count` entities.
+
+    Weight 1 = liked, as all are where weights are left out; pairs that weigh less are no popularity.
+    """
+    weights = np.ones(len(users)) if weights is None else weights
+    popularity = np.log1p(np.bincount(entities[weights >= 1], minlength=entity_count)).astype(np.float32)
     vectors = np.zeros((entity_count, rank), np.float32)
     if len(users):
         _, dense_users = np.unique(users, return_inverse=True)
-        pairs = np.unique(np.stack([dense_users, entities]), axis=1)
+        pairs, place = np.unique(np.stack([dense_users, entities]), axis=1, return_inverse=True)
+        strongest = np.zeros(pairs.shape[1], np.float32)
+        np.maximum.at(strongest, place.ravel(), weights)
         matrix = torch.sparse_coo_tensor(
             torch.from_numpy(pairs),
-            torch.ones(pairs.shape[1]),
+            torch.from_numpy(strongest),
             (int(pairs[0].max()) + 1, entity_count),
             check_invariants=False,
         ).coalesce()
@@ -77,19 +86,21 @@ def fit_folds(
     folds: int,
     seed: int,
     say: Callable[[str], None] = lambda _: None,
+    weights: Weights | None = None,
 ) -> list[Engagement]:
     """Tables 0…folds-1 without the users of that fold, and last the one of everybody.
 
     Popularity of a partial table is scaled up to the size of the whole.
     """
+    weights = np.ones(len(users)) if weights is None else weights
     names, codes = np.unique(np.array(users, dtype=object), return_inverse=True)
     fold = np.array([fold_of(str(name), folds) for name in names], np.int64)[codes]
     tables = []
     for left_out in range(folds + 1):
         say(f"co-engagement {left_out + 1} of {folds + 1}")
         kept = fold != left_out
-        table = fit(codes[kept], entities[kept], entity_count, rank, ridge, seed)
-        share = max(float(kept.mean()), 1e-6) if len(kept) else 1.0
+        table = fit(codes[kept], entities[kept], entity_count, rank, ridge, seed, weights[kept])
+        share = max(float(kept[weights >= 1].mean()), 1e-6) if (weights >= 1).any() else 1.0
         popularity = np.log1p(np.expm1(table.popularity) / share).astype(np.float32)
         tables.append(Engagement(table.vectors, table.inverse, popularity))
     return tables

@@ -20,10 +20,13 @@ from model.data.text import trigrams, words
 from model.data.vocabulary import FIELD_BITS
 
 Floats = NDArray[np.float32]
+Masks = NDArray[np.uint16]
 MAX_QUERY_WORDS = 24
 QUERIES_KEPT = 2**14  # encoded queries, about 1 KB each
 _PREFIX_SLOT = MAX_QUERY_WORDS + 1
 _TRIGRAM_SLOT = MAX_QUERY_WORDS + 2
+_STEM_SLOT = MAX_QUERY_WORDS + 3  # and up, one a word
+STEM_SHARE = 0.5  # a word of the same stem covers this much of the word asked for
 _FIELD_MASK = (1 << FIELD_BITS) - 1
 
 
@@ -144,30 +147,30 @@ class MatchFeatures:
         count, width = len(query.words), len(self.fields)
         if not count:
             return np.zeros((len(candidates), width + 11), np.float32)
-        exact, prefix, grams = self._hits(query, candidates.tokens)
+        exact, prefix, stem, grams = self._hits(query, candidates.tokens)
         covered = exact.copy()
         covered[:, query.last] |= prefix
         weights = query.weights / query.weights.sum()
         by_field = _coverage(covered, weights, width)  # [C, fields]
+        whole = by_field[:, 0] > 0.999
+        by_field += STEM_SHARE * _coverage(stem & ~covered, weights, width)
         exact_name = (exact & 1) @ weights
         found = covered != 0
         any_field = found @ weights
-        rarest = np.where(found, 0.0, query.weights).max(1) / self.vocabulary.unknown_idf
+        rarest = np.where(found | (stem != 0), 0.0, query.weights).max(1) / self.vocabulary.unknown_idf
         name_idf = candidates.static[:, self._name_idf]
         name_in_query = exact_name * query.weights.sum() / np.maximum(name_idf, 1e-6)
         in_query, in_name = len(query.grams), candidates.static[:, self._name_trigrams]
         single = [
             exact_name, any_field, (~found).sum(1), rarest, name_in_query,
-            by_field[:, 0] > 0.999, name_in_query > 0.999,
+            whole, name_in_query > 0.999,
             2 * grams / (in_query + in_name), grams / in_query, grams / np.maximum(in_name, 1),
             candidates.text @ query.text,
         ]  # fmt: skip
         return np.concatenate([by_field, np.stack(single, axis=1)], axis=1, dtype=np.float32)
 
-    def _hits(
-        self, query: EncodedQuery, tokens: Ragged
-    ) -> tuple[NDArray[np.uint16], NDArray[np.uint16], NDArray[np.int64]]:
-        """Field masks of each query word [C, K], of the last word as a prefix [C], shared name trigrams [C]."""
+    def _hits(self, query: EncodedQuery, tokens: Ragged) -> tuple[Masks, Masks, Masks, NDArray[np.int64]]:
+        """Field masks of each query word [C, K], of the last as a prefix [C], of stems [C, K]; shared trigrams [C]."""
         total, count = len(tokens), len(query.words)
         slots, touched = self._slots, self._mark(query)
         found = slots[tokens.values >> FIELD_BITS]
@@ -177,30 +180,39 @@ class MatchFeatures:
         owner = np.searchsorted(tokens.offsets, places, "right") - 1
         slot, mask = found[places], (tokens.values[places] & _FIELD_MASK).astype(np.uint16)
         exact = np.zeros((total, count), np.uint16)
-        words_only = slot <= count
+        words_only = slot <= MAX_QUERY_WORDS
         exact[owner[words_only], slot[words_only] - 1] = mask[words_only]
         prefix = np.zeros(total, np.uint16)
         np.bitwise_or.at(prefix, owner[slot == _PREFIX_SLOT], mask[slot == _PREFIX_SLOT])
+        stem = np.zeros((total, count), np.uint16)
+        stems = slot >= _STEM_SLOT
+        np.bitwise_or.at(stem, (owner[stems], slot[stems] - _STEM_SLOT), mask[stems])
         for place, word in enumerate(query.words):  # words of the query that are themselves continuations of the prefix
             if word.startswith(query.words[query.last]):
                 prefix |= exact[:, place]
         grams = np.bincount(owner[slot == _TRIGRAM_SLOT], minlength=total)
-        return exact, prefix, grams
+        return exact, prefix, stem, grams
 
     def _mark(self, query: EncodedQuery) -> list[tuple[int, int]]:
-        """Write the slot of each query word, prefix and trigram into the scratch table; returns what to clear."""
-        touched = [self.vocabulary.prefix_range(query.words[query.last])]
-        self._slots[touched[0][0] : touched[0][1]] = _PREFIX_SLOT
+        """Write the slot of each stem, prefix, trigram and word into the scratch table; returns what to clear."""
+        touched: list[tuple[int, int]] = []
+        for number, word in enumerate(query.words):
+            if (root := stem_of(word)) is not None:
+                self._mark_range(self.vocabulary.prefix_range(root), _STEM_SLOT + number, touched)
+        self._mark_range(self.vocabulary.prefix_range(query.words[query.last]), _PREFIX_SLOT, touched)
         for gram in query.grams:
             self._mark_one(self.vocabulary.gram_id(gram), _TRIGRAM_SLOT, touched)
         for number, word in enumerate(query.words):
             self._mark_one(self.vocabulary.id(word), number + 1, touched)
         return touched
 
+    def _mark_range(self, ids: tuple[int, int], slot: int, touched: list[tuple[int, int]]) -> None:
+        self._slots[ids[0] : ids[1]] = slot
+        touched.append(ids)
+
     def _mark_one(self, number: int | None, slot: int, touched: list[tuple[int, int]]) -> None:
         if number is not None:
-            self._slots[number] = slot
-            touched.append((number, number + 1))
+            self._mark_range((number, number + 1), slot, touched)
 
     def _source_features(self, source: Records | None, candidates: Records) -> NDArray[np.float32]:
         width = len(self.fields) + self._numbers + 3
@@ -243,7 +255,16 @@ class MatchFeatures:
         return np.tile(np.array([len(query.words), mean_idf, profile.size], np.float32), (count, 1))
 
 
-def _coverage(masks: NDArray[np.uint16], weights: Floats, width: int) -> NDArray[np.float32]:
+def stem_of(word: str) -> str | None:
+    """What words of the same stem begin with, roughly and in any language; None for words too short to tell.
+
+    >>> stem_of("comedies"), stem_of("robots"), stem_of("toys")
+    ('comed', 'robo', None)
+    """
+    return word[: max(4, len(word) - 3)] if len(word) > 4 and word.isalpha() else None
+
+
+def _coverage(masks: Masks, weights: Floats, width: int) -> NDArray[np.float32]:
     """Weighted share of the words that each field holds. masks [C, K], weights [K] → [C, width]"""
     return np.stack([(masks >> bit & 1) @ weights for bit in range(width)], axis=1, dtype=np.float32)
 

@@ -20,8 +20,10 @@ from model.data.records import Records, assemble
 from model.learning.sampling import Sampler
 from model.network.inputs import ContextEncoder
 from model.network.ranker import Ranker, Sizes
+from model.retrieval.lexical import LexicalIndex
 
 Say = Callable[[str], None]
+ALIKE = 100  # entities that hard negatives of a query are drawn from
 
 
 @dataclass(slots=True)
@@ -56,7 +58,12 @@ class Prepared:
 
     def sampler(self) -> Sampler:
         """Draws the examples."""
-        return Sampler(self.units, self.histories, self.rows, self.names, self.rules, self.config.training)
+        index = LexicalIndex(self.arrays.tokens, self.encoder.vocabulary, len(self.ids))
+        encode = MatchFeatures(self.encoder).encode_query
+        return Sampler(
+            self.units, self.histories, self.rows, self.names, self.rules, self.config.training,
+            lambda query: index.search(encode(query), ALIKE),
+        )  # fmt: skip
 
     def ranker(self) -> Ranker:
         """A new network of the right sizes."""
@@ -123,13 +130,17 @@ def _distinct(events: pl.DataFrame, column: str) -> list[str]:
 
 
 def _outcomes(events: pl.DataFrame, rows: Mapping[str, int], config: Config, say: Say) -> list[Engagement]:
-    """Outcome tables from the positive rows that carry a user."""
-    positive = events.filter(
-        (pl.col("label") > 0) & pl.col("user_id").is_not_null() & (pl.col("task") != "more_like_this")
+    """Outcome tables from the rows that carry a user: likes, and what was met alone and not liked, as a low rating is.
+
+    Both say what goes together. A row passed over among others on a page says more of the page, and is left out.
+    """
+    alone = pl.len().over("ranking_id", "task") == 1
+    met = events.filter(
+        (pl.col("task") != "more_like_this") & pl.col("user_id").is_not_null() & ((pl.col("label") > 0) | alone)
     )
-    entities = np.array([rows[entity] for entity in positive["entity_id"]], np.int64)
     network = config.network
     return engagement.fit_folds(
-        positive["user_id"].to_list(), entities, len(rows), network.engagement_width, network.engagement_ridge,
-        config.training.folds, config.seed, say,
+        met["user_id"].to_list(), np.array([rows[entity] for entity in met["entity_id"]], np.int64), len(rows),
+        network.engagement_width, network.engagement_ridge, config.training.folds, config.seed, say,
+        np.where(met["label"].to_numpy() > 0, 1.0, network.engagement_passed),
     )  # fmt: skip

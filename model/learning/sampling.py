@@ -5,8 +5,9 @@ Outcome features are out of fold here, fields are dropped at random, history is 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from model.data.imputation import Filled, Rules, fill
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
+Alike = Callable[[str], Ints]  # a query → rows of entities that share words with it
 POOL = 4  # one step draws this many times `negatives`, and its contexts share them: fewer entities to encode
 LATE = 0.5  # moments are drawn as u ** LATE along the positives, so later ones, with more history, come more often
 
@@ -68,12 +70,14 @@ class Sampler:
         names: Mapping[str, str],
         rules: Rules,
         config: TrainingConfig,
+        alike: Alike = lambda _: np.zeros(0, np.int64),
     ) -> None:
         self.histories = histories
         self.rows = rows
         self.names = names
         self.rules = rules
         self.config = config
+        self.alike = lru_cache(2**16)(alike)
         self.tasks = sorted({unit.context.task for unit in units})
         self._units = {task: [unit for unit in units if unit.context.task == task] for task in self.tasks}
         self._weights = {task: _weights(group) for task, group in self._units.items()}
@@ -108,7 +112,8 @@ class Sampler:
         shown = np.array([self.rows[unit.entity_ids[i]] for i in chosen], np.int64)
         event_rows = np.array([self.rows[event.entity_id] for event in context.history], np.int64)
         count = self.config.negatives // 4 if unit.slate else self.config.negatives
-        rows = self._outside(np.unique(rng.choice(pool, count)), unit, event_rows)
+        hard = self._hard(context, rng) if unit.slate else pool[:0]
+        rows = self._outside(np.unique(np.append(rng.choice(pool, count), hard)), unit, event_rows)
         log_q = self._negatives[unit.context.task].log_q(rows, count) * (not unit.slate)
         return Example(
             filled,
@@ -120,6 +125,11 @@ class Sampler:
             np.concatenate([np.zeros(len(shown), np.float32), log_q]),
             self._fold(unit.context.user_id),
         )
+
+    def _hard(self, context: Context, rng: np.random.Generator) -> Ints:
+        """Entities that share words with the query: what a search over the whole catalogue has to rank lower."""
+        alike = self.alike(context.query) if context.query else np.zeros(0, np.int64)
+        return rng.permutation(alike)[: self.config.hard_negatives]
 
     def _outside(self, rows: Ints, unit: Unit, event_rows: Ints) -> Ints:
         """Random rows less those that the unit, or on the homepage the history, knows."""

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from multiprocessing import get_all_start_methods
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from model.config import Config, TrainingConfig
 from model.data.context import Context
@@ -28,6 +29,7 @@ from model.network.ranker import Ranker
 from model.network.scorer import Scorer
 
 Report = Callable[[int, int, str], None]  # step, of steps, a line to show
+WORTH_A_PROCESS = 100  # steps; fewer are done before a process for their batches would have paid
 
 
 @dataclass(slots=True)
@@ -124,17 +126,14 @@ class _Run:
                     self.save(folder)
 
     def _prefetched(self) -> Iterator[list[TrainingBatch]]:
-        """Batches from one thread ahead of the learner. Each step has its own generator, so a resumed run agrees."""
-        with ThreadPoolExecutor(1) as pool:
-            ahead = pool.submit(self._batches, self.step) if self.step < self.steps else None
-            while ahead is not None:
-                batches, step = ahead.result(), self.step + 1
-                ahead = pool.submit(self._batches, step) if step < self.steps else None
-                yield batches
-
-    def _batches(self, step: int) -> list[TrainingBatch]:
-        rng = np.random.default_rng([self.config.seed, step])
-        return [self.maker.make(self.sampler.draw(task, rng), rng) for task in self.sampler.tasks]
+        """The batches of each step left, made by a process ahead of the learner: threads would share one core."""
+        apart = "fork" in get_all_start_methods() and self.steps - self.step >= WORTH_A_PROCESS
+        loader = DataLoader(
+            _Steps(self.sampler, self.maker, self.config.seed),
+            batch_size=None, sampler=range(self.step, self.steps), collate_fn=_as_is, num_workers=int(apart),
+            prefetch_factor=4 if apart else None, multiprocessing_context="fork" if apart else None,
+        )  # fmt: skip
+        return iter(loader)
 
     def _learn(self, batches: Sequence[TrainingBatch]) -> float:
         self.ranker.train()
@@ -225,6 +224,21 @@ class _Run:
             group["lr"] = base * self.schedule.lr_lambdas[0](self.step)
 
 
+class _Steps(torch.utils.data.Dataset[list[TrainingBatch]]):
+    """The batches of a step by its number. Each step has its own generator, so that a resumed run agrees."""
+
+    def __init__(self, sampler: Sampler, maker: BatchMaker, seed: int) -> None:
+        self.sampler, self.maker, self.seed = sampler, maker, seed
+
+    def __getitem__(self, step: int) -> list[TrainingBatch]:
+        rng = np.random.default_rng([self.seed, step])
+        return [self.maker.make(self.sampler.draw(task, rng), rng) for task in self.sampler.tasks]
+
+
+def _as_is(batches: list[TrainingBatch]) -> list[TrainingBatch]:
+    return batches
+
+
 def batch_maker(prepared: Prepared) -> BatchMaker:
     """The maker of batches over the outcome tables of a prepared dataset."""
     tables = [prepared.records(fold) for fold in range(len(prepared.tables))]
@@ -273,14 +287,14 @@ class Validation:
         self.units = self._sample(self.every)
 
     def _sample(self, every: list[Unit]) -> list[Unit]:
-        """At most `validation_rankings` slates a task; catalogue rankings cost more, so an eighth of that."""
+        """At most `validation_rankings` slates a task; catalogue rankings cost more, so a third of that."""
         most = self.prepared.config.training.validation_rankings
         rng = np.random.default_rng([self.prepared.config.seed, 2**31 + 1])
         chosen: list[Unit] = []
         for task in self.prepared.tasks:
             for slate in (True, False):
                 group = [u for u in every if u.context.task == task and u.slate == slate and (u.labels > 0).any()]
-                limit = most if slate else most // 8
+                limit = most if slate else most // 3
                 chosen += [group[i] for i in sorted(rng.permutation(len(group))[:limit])]
         return chosen
 
