@@ -120,7 +120,7 @@ def _add_catalogue(ranked: Ranked, unit: Unit, number: int, scores: Floats, labe
     kept = np.flatnonzero(allowed)
     values = {
         "ndcg@10": metrics.ndcg(scores[kept], labels[kept], 10),
-        "recall@30": metrics.recall(scores[kept], labels[kept], 30),
+        **{f"recall@{k}": metrics.recall(scores[kept], labels[kept], k) for k in (10, 30)},
     }
     ranked.add(unit, number, **values)
     ranked.tops.append(kept[metrics.top_k(scores[kept], 10)])

@@ -21,6 +21,7 @@ from model.data.text import stable_hash, words
 from model.learning.evaluation import Ranked, Subject, rank_catalogue, rank_slates
 from model.learning.prepared import part_rows, rankable
 from model.studies.proxies import proxies
+from model.studies.sentences import described
 
 Step = Callable[[str], None]
 CATALOGUE_SEARCHES = 400  # judged queries that are also ranked against the whole catalogue, chosen by hash
@@ -48,6 +49,7 @@ def protocols(dataset: Dataset, part: str) -> list[Protocol]:
     every = [
         Protocol("slates", SEARCH, judged, True, "ndcg@10"),
         Protocol("catalogue", SEARCH, _first_by_hash(judged), False, "recall@30"),
+        Protocol("sentences", SEARCH, described(dataset.entities), False, "recall@10"),
         Protocol("tags", SEARCH, tagged, False, "recall@30"),
         Protocol("homepage", HOMEPAGE, [unit for unit in rows if unit.context.task == HOMEPAGE], False, "ndcg@10"),
         Protocol("derived", MORE_LIKE_THIS, [u for u in rows if u.context.task == MORE_LIKE_THIS], False, "ndcg@10"),
