@@ -146,14 +146,14 @@ def test_shapes_and_log_q() -> None:
         assert (example.log_q[~example.shown] != 0).all()
 
 
-def test_a_slate_keeps_its_positives_and_has_no_log_q() -> None:
+def test_a_slate_keeps_its_positives() -> None:
     labels = {f"e{number}": float(number in (3, 17)) for number in range(20)}
     units = [unit(Context(SEARCH, None, "heat"), labels, [5] * 20, slate=True)]
     for example in drawn(sampler_of(units, slate=6), SEARCH, 3):
         shown = {IDS[row] for row in example.rows[example.shown]}
         assert {"e3", "e17"} <= shown
         assert len(shown) == 6
-        assert not example.log_q.any()
+        assert not example.log_q[example.shown].any()
 
 
 def test_labels_belong_to_their_entities() -> None:
@@ -302,3 +302,19 @@ def test_other_tasks_and_catalogue_searches_take_random_negatives_only() -> None
     sampler = Sampler(units, {}, ROWS, NAMES, DEFAULT_RULES, NOTHING_DROPPED, alike)
     assert drawn(sampler, SEARCH, 3)
     assert drawn(sampler, HOMEPAGE, 3)
+
+
+def test_hard_negatives_are_drawn_as_often_as_their_log_q_says() -> None:
+    """Over many draws each row comes as often as exp(log Q), as far as it can come once an example at most."""
+    units = [unit(Context(SEARCH, query="heat"), {"e0": 1.0, "e1": 0.0}, [5, 5], slate=True)]
+    config = replace(NOTHING_DROPPED, negatives=4, hard_negatives=3)  # one random row a slate
+    sampler = Sampler(units, {}, ROWS, NAMES, DEFAULT_RULES, config, lambda _: np.arange(10, 22))
+    examples = drawn(sampler, SEARCH, 200)
+    came, said = np.zeros(len(IDS)), np.zeros(len(IDS))
+    for example in examples:
+        rows = example.rows[~example.shown]
+        came[rows] += 1
+        said[rows] = np.exp(example.log_q[~example.shown])
+    np.testing.assert_allclose(came[10:22] / len(examples), said[10:22], atol=0.04)
+    assert said[10:22].min() > 3 / 12
+    np.testing.assert_allclose(came[22:] / len(examples), said[22:], atol=0.03)

@@ -35,7 +35,7 @@ class Example:
     rows: Ints  # [C]
     labels: Floats  # [C]
     shown: NDArray[np.bool_]  # [C]
-    log_q: Floats  # [C], 0 where shown and throughout a slate, which is not a sample of the catalogue
+    log_q: Floats  # [C], 0 where shown: random rows stand for the catalogue that they were drawn from
     fold: int  # table of outcomes to use
 
 
@@ -111,10 +111,9 @@ class Sampler:
         filled = self._forget(fill(context, self.rules, self.names.get), rng)
         shown = np.array([self.rows[unit.entity_ids[i]] for i in chosen], np.int64)
         event_rows = np.array([self.rows[event.entity_id] for event in context.history], np.int64)
-        count = self.config.negatives // 4 if unit.slate else self.config.negatives
-        hard = self._hard(context, rng) if unit.slate else pool[:0]
-        rows = self._outside(np.unique(np.append(rng.choice(pool, count), hard)), unit, event_rows)
-        log_q = self._negatives[unit.context.task].log_q(rows, count) * (not unit.slate)
+        drawn, log_q = self._drawn(unit, context, pool, rng)
+        outside = self._outside(drawn, unit, event_rows)
+        rows, log_q = drawn[outside], log_q[outside]
         return Example(
             filled,
             context.history,
@@ -126,18 +125,27 @@ class Sampler:
             self._fold(unit.context.user_id),
         )
 
-    def _hard(self, context: Context, rng: np.random.Generator) -> Ints:
-        """Entities that share words with the query: what a search over the whole catalogue has to rank lower."""
-        alike = self.alike(context.query) if context.query else np.zeros(0, np.int64)
-        return rng.permutation(alike)[: self.config.hard_negatives]
+    def _drawn(self, unit: Unit, context: Context, pool: Ints, rng: np.random.Generator) -> tuple[Ints, Floats]:
+        """Distinct rows beside those shown, and the log of how often each is drawn in the mean.
 
-    def _outside(self, rows: Ints, unit: Unit, event_rows: Ints) -> Ints:
-        """Random rows less those that the unit, or on the homepage the history, knows."""
+        A slate takes fewer at random, and some that share words with its query: a search over the whole catalogue
+        has to rank those lower.
+        """
+        count = self.config.negatives // 4 if unit.slate else self.config.negatives
+        alike = self.alike(context.query) if unit.slate and context.query else pool[:0]
+        hard = rng.permutation(alike)[: self.config.hard_negatives]
+        rows = np.unique(np.append(rng.choice(pool, count), hard))
+        expected = np.exp(self._negatives[unit.context.task].log_q(rows, count))
+        expected += np.isin(rows, alike) * (len(hard) / max(len(alike), 1))
+        return rows, np.log(expected).astype(np.float32)
+
+    def _outside(self, rows: Ints, unit: Unit, event_rows: Ints) -> NDArray[np.bool_]:
+        """Which rows neither the unit, nor on the homepage the history, knows."""
         known = np.array([self.rows[entity] for entity in unit.entity_ids], np.int64)
         self._marks[known] = True
         if unit.context.task == HOMEPAGE:
             self._marks[event_rows] = True
-        outside = rows[~self._marks[rows]]
+        outside: NDArray[np.bool_] = ~self._marks[rows]
         self._marks[known] = False
         self._marks[event_rows] = False
         return outside
