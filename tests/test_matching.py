@@ -51,7 +51,7 @@ def _made() -> tuple[MatchFeatures, Records]:
 
 
 def nobody() -> object:
-    return empty_profile(ENGAGEMENT_WIDTH, 4)
+    return empty_profile(ENGAGEMENT_WIDTH, 4, 1)
 
 
 def features(
@@ -322,6 +322,22 @@ def test_recent_events_weigh_more() -> None:
     assert newer["liked"].tolist() == pytest.approx(older["liked"].tolist())
     long_ago = features(liked=(TOY_STORY, HEAT, HEAT, HEAT))
     assert long_ago["liked_last"][TOY_SOLDIERS] == 0
+
+
+def test_numbers_of_the_history_are_compared_with_each_candidate() -> None:
+    made = features(liked=(TOY_SOLDIERS,), passed=(HEAT,))
+    year = catalogue().static[:, 0]
+    mean, most = (year[TOY_SOLDIERS] + year[HEAT]) / 2, year[HEAT]  # 1991 and 1995
+    np.testing.assert_allclose(made["history_mean_year"][SPACE], year[SPACE] - mean, rtol=1e-5)
+    np.testing.assert_allclose(made["history_most_year"][SPACE], year[SPACE] - most, rtol=1e-5)
+    assert made["history_most_year"][TOY_STORY] == 0
+    assert made["history_mean_year"][UP] == 0  # its year is unknown
+
+
+def test_a_history_without_numbers_compares_none() -> None:
+    made = features(liked=(UP,))
+    assert not made["history_mean_year"].any()
+    assert not made["history_most_year"].any()
 
 
 # ---- the entity alone, and independence ---------------------------------------------------------------------

@@ -49,6 +49,7 @@ class Profile:
     passed: Floats  # [Dz]
     text: Floats  # [2, Dt]: all liked, recent liked
     size: float  # ln(1 + liked)
+    numbers: Floats  # [2, n] mean and highest of each number of the entities met; NaN where none has it
 
 
 class MatchFeatures:
@@ -86,6 +87,8 @@ class MatchFeatures:
             "liked_cosine",
             "text_liked",
             "text_recent",
+            *(f"history_mean_{column.name}" for column in self.encoder.numbers),
+            *(f"history_most_{column.name}" for column in self.encoder.numbers),
         ]
         lengths = ["query_words", "query_idf", "history_size"]
         return [
@@ -121,7 +124,21 @@ class MatchFeatures:
             np.asarray(passed.sum(0), np.float32),
             texts.astype(np.float32),
             float(np.log1p(len(liked))),
+            self._history_numbers(history.static),
         )
+
+    def _history_numbers(self, static: Floats) -> Floats:
+        """Mean and highest of each number. static [H, S] → [2, n]"""
+        values, known = self._known_numbers(static)
+        count = known.sum(0)
+        mean = values.sum(0) / np.maximum(count, 1)
+        most = np.where(known, values, -np.inf).max(0, initial=-np.inf)
+        return np.where(count > 0, np.stack([mean, most]), np.nan).astype(np.float32)
+
+    def _known_numbers(self, static: Floats) -> tuple[Floats, NDArray[np.bool_]]:
+        """Standard scores, 0 where missing, and which are not. static [C, S] → [C, n] each"""
+        known = static[:, self._numbers : 2 * self._numbers] == 0
+        return static[:, : self._numbers], known
 
     # ---- features -------------------------------------------------------------------------------------------
 
@@ -134,6 +151,7 @@ class MatchFeatures:
                 self._query_features(query, candidates),
                 self._source_features(source, candidates),
                 _history_features(profile, candidates),
+                self._number_features(profile, candidates),
                 self._context_features(query, profile, len(candidates)),
                 candidates.static[:, : 2 * self._numbers + 3],
                 candidates.popularity[:, None],
@@ -250,6 +268,15 @@ class MatchFeatures:
         norms = candidates.static[:, self._norms] * source.static[0, self._norms]
         return np.asarray(sums / np.maximum(norms, 1e-6), np.float32)
 
+    def _number_features(self, profile: Profile, candidates: Records) -> NDArray[np.float32]:
+        """How far each number lies from the mean and from the highest of the history, 0 where unknown. [C, 2n]
+
+        What is newer than all that somebody met could mostly not be met.
+        """
+        values, known = self._known_numbers(candidates.static)
+        away = np.concatenate([values - profile.numbers[0], values - profile.numbers[1]], axis=1)
+        return np.where(np.tile(known, 2), np.nan_to_num(away), 0)
+
     def _context_features(self, query: EncodedQuery, profile: Profile, count: int) -> NDArray[np.float32]:
         mean_idf = float(query.weights.mean()) if len(query.words) else 0.0
         return np.tile(np.array([len(query.words), mean_idf, profile.size], np.float32), (count, 1))
@@ -285,7 +312,8 @@ def ease_scale(scores: Floats) -> Floats:
     return np.asarray(np.arcsinh(100 * scores), np.float32)
 
 
-def empty_profile(engagement_width: int, text_width: int) -> Profile:
+def empty_profile(engagement_width: int, text_width: int, numbers: int) -> Profile:
     """The profile of nobody."""
     zeros = np.zeros((3, engagement_width), np.float32)
-    return Profile(zeros, zeros[0], np.zeros((2, text_width), np.float32), 0.0)
+    unknown = np.full((2, numbers), np.nan, np.float32)
+    return Profile(zeros, zeros[0], np.zeros((2, text_width), np.float32), 0.0, unknown)

@@ -81,7 +81,8 @@ class ContextEncoder:
 
     def _profile(self, events: Sequence[HistoryEvent], history: Records | None, engagement_width: int) -> Profile:
         if history is None:
-            return empty_profile(engagement_width, self.matcher.encoder.vectors.width)
+            encoder = self.matcher.encoder
+            return empty_profile(engagement_width, encoder.vectors.width, len(encoder.numbers))
         return self.matcher.encode_history(history, np.array([event.label for event in events], np.float32))
 
 

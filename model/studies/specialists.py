@@ -6,6 +6,7 @@ the list as *joint* and, once a task, *alone*: the same network and steps, with 
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -23,6 +24,7 @@ from model.baselines.lambdamart import LambdaMART
 from model.baselines.popularity import Popularity
 from model.baselines.sasrec import SASRec
 from model.config import Config
+from model.data import matching
 from model.data.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH
 from model.data.dataset import Dataset
 from model.data.events import timelines
@@ -197,7 +199,7 @@ def _slates(world: World) -> tuple[Sequence[Any], Sequence[Any]]:
 
 
 LIKENESS = ("co_likes", "shared_tags", "family", "derived")
-SEARCHES = ("slates", "catalogue", "tags")
+SEARCHES = ("slates", "catalogue", "tags", "sentences")
 NEIGHBOURS = _grid(neighbours=(50, 200, 800), shrink=(0.0, 10.0, 50.0))
 RECENT = _grid(ridge=(150.0, 300.0, 500.0), recency=((0.9, 0.1), (0.9, 0.3), (0.97, 0.1)))
 CONFIDENCE = _grid(factors=(32, 64, 128), alpha=(1.0, 5.0, 20.0))
@@ -240,8 +242,10 @@ def specialist_cell(world: World, specialist: Specialist) -> Cell:
             "protocols": {name: answers(ranked) for name, ranked in found.items()},
         }  # fmt: skip
 
-    grid = [dict(settings) for settings in specialist.grid]
-    return Cell(specialist.name, {"grid": grid}, specialist.seconds, run)
+    settings = {"grid": [dict(settings) for settings in specialist.grid], "protocols": specialist.protocols}
+    if specialist.make is _trees_on_features:
+        settings["features"] = inspect.getsource(matching)  # other features are another specialist
+    return Cell(specialist.name, settings, specialist.seconds, run)
 
 
 def network_cell(world: World, task: str | None, seed: int, share: float = 1.0, name: str | None = None) -> Cell:
