@@ -37,6 +37,7 @@ def specialists(
     from model.config import Config
     from model.data.dataset import Dataset
     from model.studies.cells import CellStore, fingerprint
+    from model.studies.html_report import page
     from model.studies.specialists import World, study_cells
     from model.studies.specialists_report import report
 
@@ -61,9 +62,10 @@ def specialists(
     finished = [found for cell in cells if (found := store.find(cell)) is not None]
     about = {"dataset": {"name": loaded.name, "entities": len(loaded.entities), "events": loaded.events.height}}
     written = report(finished, world.protocols["test"], about)
-    (folder / "report.json").write_text(json.dumps(written, indent=1))
+    (folder / "report.json").write_text(json.dumps(written, indent=1), "utf-8")
+    (folder / "report.html").write_text(page(written), "utf-8")
     show_study(written)
-    terminal.out.print(f"report in {folder / 'report.json'}", highlight=False)
+    terminal.out.print(f"report in {folder / 'report.html'} and report.json", highlight=False)
 
 
 def _check_names(wanted: set[str], cells: list[Cell]) -> None:

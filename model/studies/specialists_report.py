@@ -17,7 +17,12 @@ from model.studies.protocols import Protocol
 Floats = NDArray[np.float64]
 Row = dict[str, Any]
 JOINT, ALONE = "joint", "{} alone"
-SHOWN = {"slates": ("ndcg@10",), "catalogue": ("recall@30",), "tags": ("recall@30", "ndcg@10")}
+SHOWN = {
+    "slates": ("ndcg@10",),
+    "catalogue": ("recall@30",),
+    "sentences": ("recall@10", "ndcg@10"),
+    "tags": ("recall@30", "ndcg@10"),
+}
 CATALOGUE_METRICS, PROXY_METRICS = ("ndcg@10", "recall@30"), ("auc",)
 
 

@@ -1,0 +1,162 @@
+"""The report of a study as one page that needs nothing beside it: no script, no font, no address. Draws no claims
+of its own: all figures are those of the JSON report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from typing import Any
+
+from model.studies.plots import reliability, slice_bars, training_curves
+
+Report = Mapping[str, Any]
+Row = Mapping[str, Any]
+OURS = "joint"
+WHAT = {
+    "slates": "Judged search: the results that people judged for a query, put in order.",
+    "catalogue": "The same queries over the whole catalogue: are the judged ones among the first thirty?",
+    "sentences": "Well-known films described in a sentence, over the whole catalogue.",
+    "tags": "Words that a user gave to an entity, as a search for it over the whole catalogue.",
+    "homepage": "What users liked later, over the whole catalogue less what they have met.",
+    "derived": "Pairs of like entities that were derived as labels for more-like-this, over the whole catalogue.",
+    "co_likes": "More-like-this: entities liked by the same users later, against others as popular and as old.",
+    "shared_tags": "More-like-this: entities found by the same words later, against others as popular and as old.",
+    "family": "More-like-this: one franchise or director, against others as popular and as old.",
+}
+CSS = """
+:root { color-scheme: light dark; --line: #8884; --strong: #0072b2; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 0 auto; padding: 1rem; }
+h1 { line-height: 1.2; } h2 { margin-top: 2.5rem; border-top: 1px solid var(--line); padding-top: 1rem; }
+table { border-collapse: collapse; font-size: .9rem; } .wide { overflow-x: auto; }
+th, td { text-align: left; padding: .25rem .6rem; border-bottom: 1px solid var(--line); white-space: nowrap; }
+td.number { text-align: right; font-variant-numeric: tabular-nums; } tr.ours td { font-weight: 600; }
+figure { margin: 1rem 0; } figcaption { font-size: .9rem; opacity: .8; } svg { max-width: 100%; height: auto; }
+.good { color: #009e73; } .bad { color: #d55e00; }
+"""
+
+
+def page(report: Report) -> str:
+    """The whole page."""
+    about = report["dataset"]
+    title = f"One network against the specialists: {about['name']}"
+    parts = [
+        f"<h1>{escape(title)}</h1>",
+        f"<p>{about['entities']:,} entities, {about['events']:,} events; all figures are of the test part. "
+        f"Every model was chosen on validation, and before any test figure was seen one specialist a task was named: "
+        f"{escape(', '.join(f'{name} ({task})' for task, name in report['named'].items()) or 'none')}. "
+        f"Intervals are 95 %, by bootstrap over users or queries; seeds are averaged first; p is two-sided and "
+        f"corrected by Holm's method over the questions asked beforehand.</p>",
+        *_claims(report),
+        *(part for protocol in _protocols(report) for part in _protocol(report, protocol)),
+        *_training(report.get("curves", {})),
+        *_calibration(report.get("calibration", {})),
+        *_settings(report),
+    ]
+    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{escape(title)}</title>'
+    body = _joined(parts)
+    return f'<!doctype html>\n<html lang="en"><head>{head}<style>{CSS}</style></head>\n<body>\n{body}</body></html>\n'
+
+
+def _claims(report: Report) -> list[str]:
+    """The questions asked beforehand, answered in words."""
+    asked = [row for row in report["differences"] if row["main"] and row["slice"] == "all"]
+    if not asked:
+        return ["<p>The joint network has not been run yet: this is the field it will stand in.</p>"]
+    return ["<h2>What was asked beforehand</h2>", "<ul>", *(f"<li>{_sentence(row)}</li>" for row in asked), "</ul>"]
+
+
+def _sentence(row: Row) -> str:
+    known = row["low"] > 0 or row["high"] < 0
+    verdict = ("better than", "worse than")[row["value"] < 0] if known else "not told apart from"
+    style = ("good", "bad")[row["value"] < 0] if known else ""
+    return (
+        f"{escape(row['protocol'])}: joint is <span class='{style}'>{verdict}</span> {escape(row['rival'])} in "
+        f"{escape(row['metric'])} by {row['value']:+.4f} ({row['low']:+.4f} to {row['high']:+.4f}; "
+        f"{row['relative']:+.1%}; p = {row.get('p_holm', row['p']):.4f})."
+    )
+
+
+def _protocols(report: Report) -> list[str]:
+    return list(dict.fromkeys(row["protocol"] for row in report["table"]))
+
+
+def _protocol(report: Report, protocol: str) -> list[str]:
+    rows = [row for row in report["table"] if row["protocol"] == protocol]
+    metrics = list(dict.fromkeys(row["metric"] for row in rows))
+    means = {(row["model"], row["metric"]): row for row in rows if row["slice"] == "all"}
+    models = sorted({model for model, _ in means}, key=lambda m: -means[m, metrics[0]]["value"])
+    first = means[models[0], metrics[0]]
+    return [
+        f"<h2>{escape(protocol)}</h2>",
+        f"<p>{escape(WHAT.get(protocol, ''))} {first['rankings']:,} rankings.</p>",
+        _table(
+            ["model", *(part for metric in metrics for part in (metric, "95 %")), "seeds"],
+            [(_cells(means, model, metrics), model == OURS) for model in models],
+        ),
+        *_bars(rows, metrics[0], _shown(report, protocol, models)),
+    ]
+
+
+def _cells(means: Mapping[tuple[str, str], Row], model: str, metrics: Sequence[str]) -> list[str]:
+    found = [means[model, metric] for metric in metrics]
+    numbers = [part for row in found for part in (f"{row['value']:.4f}", f"{row['low']:.4f} – {row['high']:.4f}")]
+    return [model, *numbers, str(found[0]["seeds"])]
+
+
+def _shown(report: Report, protocol: str, models: Sequence[str]) -> list[str]:
+    """Ours, the named specialist and the network alone, as far as they answered; else the two best."""
+    task = next(row["task"] for row in report["table"] if row["protocol"] == protocol)
+    wanted = [OURS, report["named"].get(task), f"{task} alone"]
+    return [model for model in wanted if model in models] or list(models[:2])
+
+
+def _bars(rows: Sequence[Row], metric: str, models: Sequence[str]) -> list[str]:
+    found = {(row["slice"], row["model"]): row for row in rows if row["metric"] == metric and row["model"] in models}
+    slices = ["all", *sorted({name for name, _ in found} - {"all"})]
+    if len(slices) == 1:
+        return []
+    caption = f"{metric} by slice, with 95 % intervals: longer is better; where intervals part, so do the models."
+    return [_figure(slice_bars(slices, models, found, metric), caption)]
+
+
+def _training(curves: Mapping[str, Any]) -> list[str]:
+    if not curves:
+        return []
+    drawn = [_figure(training_curves(found), f"{name}: loss, and NDCG@10 on validation, by step.")
+             for name, found in sorted(curves.items()) if name.endswith("seed 0")]  # fmt: skip
+    return ["<h2>Training</h2>", *drawn]
+
+
+def _calibration(found: Mapping[str, Any]) -> list[str]:
+    if not found:
+        return []
+    errors = ", ".join(f"{escape(task)} {entry['ece']:.3f}" for task, entry in sorted(found.items()))
+    drawing = reliability({task: entry["bins"] for task, entry in found.items()})
+    caption = "Stated against observed share of positives, in ten bins; on the dotted line what is stated comes true."
+    return ["<h2>Calibration</h2>", f"<p>Expected calibration error: {errors}.</p>", _figure(drawing, caption)]
+
+
+def _settings(report: Report) -> list[str]:
+    chosen = [([name, ", ".join(f"{k} {v}" for k, v in settings.items())], False)
+              for name, settings in report["chosen"].items()]  # fmt: skip
+    return ["<h2>Settings chosen on validation</h2>", _table(["model", "settings"], chosen)] if chosen else []
+
+
+def _table(head: Iterable[str], rows: Iterable[tuple[Sequence[str], bool]]) -> str:
+    """A table; the flag of a row says that it is ours."""
+    titles = "".join(f"<th>{escape(title)}</th>" for title in head)
+    lines = [f"<tr{' class=ours' if ours else ''}>{''.join(_cell(cell) for cell in row)}</tr>" for row, ours in rows]
+    return f'<div class="wide"><table><thead><tr>{titles}</tr></thead><tbody>\n{_joined(lines)}</tbody></table></div>'
+
+
+def _cell(text: str) -> str:
+    return f"<td{' class=number' if text[:1].isdigit() else ''}>{escape(text)}</td>"
+
+
+def _figure(drawing: str, caption: str) -> str:
+    return f"<figure>{drawing}<figcaption>{escape(caption)}</figcaption></figure>"
+
+
+def _joined(parts: Iterable[str]) -> str:
+    return "".join(f"{part}\n" for part in parts)

@@ -1,0 +1,121 @@
+"""The page of a study: all models and figures are in it, nothing outside it is asked for, names are only text."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from typing import Any
+
+import numpy as np
+import pytest
+
+from model.studies.html_report import page
+from model.studies.protocols import Protocol
+from model.studies.specialists_report import report
+
+RIVALS = ("ease", "<b>bold & co</b>")
+VOID = {"meta", "br", "img", "link", "path", "use", "rect", "circle"}
+
+
+class Page(HTMLParser):
+    """Text, attributes and open elements of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.words, self.attributes, self.tags, self.open = [], [], [], []  # type: ignore[var-annotated]
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += attrs
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += attrs
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+
+def cell(name: str, seed: int, better: float, **further: Any) -> dict[str, Any]:
+    """A finished cell of forty homepage rankings."""
+    rng = np.random.default_rng(7)
+    values = np.clip(rng.random(40) / 2 + better, 0, 1).round(3).tolist()
+    answers = {"values": {"ndcg@10": values, "recall@30": values}, "groups": [f"u{i}" for i in range(40)],
+               "slices": [["head"] if i % 2 else ["tail"] for i in range(40)]}  # fmt: skip
+    task = None if name == "joint" else "homepage"
+    about = {"name": name, "task": task, "seed": seed, "chosen": {}, "validation": {"ndcg@10": better}, "seconds": 2.0}
+    return {**about, "protocols": {"homepage": answers}, **further}
+
+
+def written(*cells: dict[str, Any]) -> dict[str, Any]:
+    protocols = {"homepage": Protocol("homepage", "homepage", (), False, "ndcg@10")}
+    about = {"dataset": {"name": "toys <i>", "entities": 5, "events": 1234}}
+    return report(cells, protocols, about)
+
+
+@pytest.fixture(scope="module")
+def whole() -> dict[str, Any]:
+    curves = {"losses": [(1, 3.0), (6, 2.5)], "validations": [(3, 0.2, {"homepage": 0.1}), (6, 0.3, {"homepage": 0.2})]}
+    bins = [{"predicted": 0.1, "observed": 0.2, "count": 9}, {"predicted": 0.8, "observed": 0.7, "count": 3}]
+    calibration = {"homepage": {"ece": 0.0123, "bins": bins}}
+    ours = [cell("joint", seed, 0.4, curves=curves, calibration=calibration) for seed in range(2)]
+    return written(*ours, *(cell(name, 0, 0.1, chosen={"ridge": 3}) for name in RIVALS))
+
+
+def test_all_models_and_their_figures_are_there(whole: dict[str, Any]) -> None:
+    text = " ".join(Page(page(whole)).words)
+    for name in ("joint", *RIVALS):
+        assert name in text
+    for row in whole["table"]:
+        if row["slice"] == "all":
+            assert f"{row['value']:.4f}" in text
+            assert f"{row['low']:.4f} – {row['high']:.4f}" in text
+    assert "homepage 0.012" in text
+    assert "ridge 3" in text
+    assert "1,234 events" in text
+
+
+def test_the_questions_asked_beforehand_are_answered_in_words(whole: dict[str, Any]) -> None:
+    text = " ".join("".join(Page(page(whole)).words).split())
+    (main,) = (row for row in whole["differences"] if row["main"] and row["metric"] == "ndcg@10")
+    assert f"joint is better than {main['rival']} in ndcg@10 by {main['value']:+.4f}" in text
+    worse = written(cell("joint", 0, 0.0), cell("ease", 0, 0.3))
+    assert "joint is worse than ease" in " ".join("".join(Page(page(worse)).words).split())
+    same = written(cell("joint", 0, 0.3), cell("ease", 0, 0.3))
+    assert "joint is not told apart from ease" in " ".join("".join(Page(page(same)).words).split())
+
+
+def test_every_element_is_closed_and_names_are_text(whole: dict[str, Any]) -> None:
+    found = Page(page(whole))
+    assert not found.open
+    assert not {"b", "i", "script", "link", "img", "iframe"} & set(found.tags)
+
+
+def test_nothing_outside_the_page_is_asked_for(whole: dict[str, Any]) -> None:
+    found = Page(page(whole))
+    for name, value in found.attributes:
+        if name in ("src", "href", "xlink:href", "data", "action"):
+            assert (value or "").startswith("#"), (name, value)
+    assert not re.search(r"url\((?!#)|@import", page(whole))
+
+
+def test_pictures_of_slices_training_and_calibration(whole: dict[str, Any]) -> None:
+    found = Page(page(whole))
+    assert found.tags.count("svg") == found.tags.count("figcaption") == 3
+    assert "tail" in " ".join(found.words)
+
+
+def test_cells_without_curves_and_a_study_without_ours() -> None:
+    found = Page(page(written(cell("ease", 0, 0.2))))
+    assert found.tags.count("svg") == 1
+    assert "has not been run yet" in " ".join(found.words)
+
+
+def test_the_same_report_gives_the_same_bytes(whole: dict[str, Any]) -> None:
+    assert page(whole) == page(whole)
