@@ -34,6 +34,8 @@ class NetworkConfig:
     profile_length: int = 200  # events that the co-engagement profile reads
     feature_bins: int = 8  # a match feature enters the first layer in this many quantile bins, too
     dropout: float = 0.1
+    task_input: bool = True  # False = the network is not told the task, an ablation
+    crossing: bool = True  # False = no dot products and no attention between context and candidate, an ablation
     learned_dropout: float = 0.8  # candidates whose learned side (ids, vectors) a step drops; 1 = match features only
 
 
@@ -105,7 +107,7 @@ def _section(default: Section, table: object, name: str) -> Section:
     for key, value in table.items():
         if key not in known:
             raise ConfigError(f"{name}.{key}: no such setting; there are {', '.join(known)}")
-        wanted = (int,) if known[key] == "int" else (int, float)
-        if isinstance(value, bool) or not isinstance(value, wanted):
+        wanted = {"int": (int,), "bool": (bool,)}.get(str(known[key]), (int, float))
+        if isinstance(value, bool) != (known[key] == "bool") or not isinstance(value, wanted):
             raise ConfigError(f"{name}.{key}: expected {known[key]}, got {value!r}")
     return replace(default, **table)

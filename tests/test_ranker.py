@@ -197,6 +197,36 @@ def test_wrong_shapes_are_refused_in_words(ranker: Ranker) -> None:
         ranker.score(batch, vectors[:4], features[:4])
 
 
+def twin(ranker: Ranker, **changes: bool) -> Ranker:
+    """The same weights under another configuration."""
+    made = Ranker(replace(CONFIG, **changes), SIZES)
+    made.load_state_dict(ranker.state_dict())
+    return made.eval()
+
+
+@torch.inference_mode()
+def test_without_task_input_all_tasks_score_alike(ranker: Ranker) -> None:
+    blind, (vectors, features) = twin(ranker, task_input=False), candidates()
+    first, second = (replace(contexts(), task=torch.full((B,), task)) for task in (0, 2))
+    close(blind.score(first, vectors, features), blind.score(second, vectors, features))
+    close(blind.score(first, vectors, features), ranker.score(first, vectors, features))
+    assert not torch.allclose(ranker.score(first, vectors, features), ranker.score(second, vectors, features))
+
+
+@torch.inference_mode()
+def test_without_crossing_what_a_context_adds_is_the_same_shift_before_the_gates(ranker: Ranker) -> None:
+    """Candidates are then told apart by themselves and their match features alone, as the first layer sees them."""
+    plain, (vectors, features) = twin(ranker, crossing=False), candidates()
+    seen: list[Tensor] = []
+    hook = plain.norm.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    same = vectors[:1].expand_as(vectors), features[:1].expand_as(features)
+    batch = replace(contexts(), task=torch.zeros(B, dtype=torch.long))
+    plain.score(batch, *same)
+    hook.remove()
+    gaps = seen[0] - seen[0][:, :1]
+    close(gaps, gaps[:1].expand_as(gaps))
+
+
 @torch.inference_mode()
 def test_no_candidates_and_one(ranker: Ranker) -> None:
     batch, (vectors, features) = contexts(), candidates()

@@ -16,9 +16,11 @@ from typer.testing import CliRunner
 
 from app.cli import app
 from model.config import Config
-from model.data.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH
+from model.data.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH, Context, HistoryEvent
 from model.data.dataset import Dataset
 from model.data.events import Unit
+from model.data.imputation import MissingFieldError, fill
+from model.studies.ablations import NO_RULES, changed, cuts, variant_cell, variants
 from model.studies.cells import Cell, CellStore, fingerprint
 from model.studies.protocols import histories_before, protocols
 from model.studies.proxies import proxies
@@ -189,6 +191,41 @@ def test_other_seeds_and_tasks_are_other_cells(small_study: World) -> None:
     keys = {network_cell(small_study, task, seed).key("d") for task in (None, SEARCH) for seed in (0, 1)}
     assert len(keys) == 4
     assert network_cell(small_study, None, 0).key("d") in keys
+
+
+def test_each_ablation_takes_one_thing_away(small_study: World) -> None:
+    dataset = small_study.dataset
+    every = {variant.name: variant for variant in variants(dataset)}
+    assert {"joint", "without task input", "without imputation", "without about", "without kinds"} <= set(every)
+    assert "about" not in changed(dataset, every["without about"]).columns
+    assert changed(dataset, every["joint"]) is dataset
+    keys = [variant_cell(small_study, variant, 0).key("d") for variant in every.values()]
+    assert len(set(keys)) == len(keys)
+
+
+def test_without_imputation_missing_fields_stay_null() -> None:
+    filled = fill(Context(task=MORE_LIKE_THIS, source_entity_id="a"), NO_RULES, {"a": "Toy Story"}.get)
+    assert filled.context.query is None
+    with pytest.raises(MissingFieldError):
+        fill(Context(task=MORE_LIKE_THIS), NO_RULES, {}.get)
+    assert fill(Context(task=HOMEPAGE, history=(HistoryEvent("a"),)), NO_RULES, {}.get).context.source_entity_id is None
+
+
+def test_a_cut_leaves_a_tenth_of_one_tasks_training_rankings(small_study: World) -> None:
+    events = small_study.dataset.events
+    joint, alone = cuts([SEARCH])
+    left = changed(small_study.dataset, joint).events
+    assert changed(small_study.dataset, alone).events.equals(left)
+    untouched = (pl.col("task") != SEARCH) | (pl.col("part") != "train")
+    assert left.filter(untouched).equals(events.filter(untouched))
+    share = left.filter(~untouched)["ranking_id"].n_unique() / events.filter(~untouched)["ranking_id"].n_unique()
+    assert 0.03 < share < 0.25
+
+
+def test_an_ablation_is_trained_and_asked_like_the_whole(small_study: World) -> None:
+    variant = next(v for v in variants(small_study.dataset) if v.name == "without the person")
+    result = variant_cell(small_study, variant, 0).run()
+    assert set(result["protocols"]) == set(small_study.protocols["test"])
 
 
 # ---- the command --------------------------------------------------------------------------------------------

@@ -55,7 +55,7 @@ def cell(name: str, seed: int, better: float, **further: Any) -> dict[str, Any]:
 
 def written(*cells: dict[str, Any]) -> dict[str, Any]:
     protocols = {"homepage": Protocol("homepage", "homepage", (), False, "ndcg@10")}
-    about = {"dataset": {"name": "toys <i>", "entities": 5, "events": 1234}}
+    about = {"study": "specialists", "dataset": {"name": "toys <i>", "entities": 5, "events": 1234}}
     return report(cells, protocols, about)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +14,11 @@ from app.commands.learning import one_thread
 
 if TYPE_CHECKING:
     from model.studies.cells import Cell
+    from model.studies.specialists import World
+
+OUT = Annotated[Path | None, typer.Option(help="Folder for cells and reports; default: studies/DATASET-STUDY.")]
+CONFIG = Annotated[Path | None, typer.Option(help="TOML file with settings of the network.")]
+ONLY = Annotated[str, typer.Option(help="Models to run now, by comma; the report takes all finished cells.")]
 
 app = typer.Typer(help="Comparisons on the same rows.", no_args_is_help=True)
 
@@ -25,27 +31,48 @@ def studies() -> None:
 @app.command()
 def specialists(
     dataset: Annotated[Path, typer.Argument(help="A dataset folder.")],
-    out: Annotated[
-        Path | None, typer.Option(help="Folder for cells and reports; default: studies/NAME OF THE DATASET.")
-    ] = None,
+    out: OUT = None,
     seeds: Annotated[int, typer.Option(min=1, help="Seeds of our network, joint and alone.")] = 5,
-    config: Annotated[Path | None, typer.Option(help="TOML file with settings of the network.")] = None,
-    only: Annotated[str, typer.Option(help="Models to run now, by comma; the report takes all finished cells.")] = "",
+    config: CONFIG = None,
+    only: ONLY = "",
 ) -> None:
     """Every specialist, tuned on validation, against one network on the test rows. Goes on where it was stopped."""
+    from model.studies.specialists import study_cells
+
+    _study("specialists", dataset, out, config, only, lambda world: study_cells(world, seeds))
+
+
+@app.command()
+def ablations(
+    dataset: Annotated[Path, typer.Argument(help="A dataset folder.")],
+    out: OUT = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds of each network.")] = 2,
+    config: CONFIG = None,
+    only: ONLY = "",
+) -> None:
+    """The network without each of its parts, and each task on a tenth of its events, at a third of the steps."""
+    from model.studies.ablations import ablation_cells
+
+    _study("ablations", dataset, out, config, only, lambda world: ablation_cells(world, seeds))
+
+
+def _study(
+    study: str, dataset: Path, out: Path | None, config: Path | None, only: str, cells_of: Callable[[World], list[Cell]]
+) -> None:
+    """Run the cells that are missing, and write the report of all that are there."""
     one_thread()
     from model.config import Config
     from model.data.dataset import Dataset
     from model.studies.cells import CellStore, fingerprint
     from model.studies.html_report import page
-    from model.studies.specialists import World, study_cells
+    from model.studies.specialists import World
     from model.studies.specialists_report import report
 
     with terminal.spinner("reading") as say:
         loaded = Dataset.load(dataset)
         world = World(loaded, Config.from_toml(config) if config else Config(), say)
-        cells = study_cells(world, seeds)
-    folder = out or Path("studies") / loaded.name
+        cells = cells_of(world)
+    folder = out or Path("studies") / f"{loaded.name}-{study}"
     store = CellStore(folder / "cells", fingerprint(dataset))
     wanted = {name.strip() for name in only.split(",") if name.strip()}
     _check_names(wanted, cells)
@@ -60,7 +87,10 @@ def specialists(
                 seconds = store.get(cell)["seconds"]
             terminal.out.print(f"{cell.name}: {seconds:.0f} s", highlight=False)
     finished = [found for cell in cells if (found := store.find(cell)) is not None]
-    about = {"dataset": {"name": loaded.name, "entities": len(loaded.entities), "events": loaded.events.height}}
+    about = {
+        "study": study,
+        "dataset": {"name": loaded.name, "entities": len(loaded.entities), "events": loaded.events.height},
+    }
     written = report(finished, world.protocols["test"], about)
     (folder / "report.json").write_text(json.dumps(written, indent=1), "utf-8")
     (folder / "report.html").write_text(page(written), "utf-8")

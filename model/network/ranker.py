@@ -6,7 +6,7 @@ Shapes: B contexts, C candidates, H history events, D width, F match features, T
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -155,6 +155,7 @@ class Ranker(nn.Module):
 
     def encode(self, context: ContextBatch) -> tuple[Tensor, Tensor]:
         """The context side, once a request: vector [B, D] and event vectors [B, H, D]."""
+        context = self._told(context)
         events = self.attention.events(context.history, context.kinds)
         return self.context_tower(context, events), events
 
@@ -168,6 +169,7 @@ class Ranker(nn.Module):
         self, context: ContextBatch, encoded: Tensor, events: Tensor, candidates: Tensor, features: Tensor
     ) -> Tensor:
         """The same with the context side at hand."""
+        context = self._told(context)
         read = self.attention(candidates, events, context.present)  # [B, C, D]
         scale = candidates.shape[-1] ** -0.5
         dots = torch.stack(
@@ -178,6 +180,8 @@ class Ranker(nn.Module):
             ],
             dim=-1,
         )
+        if not self.config.crossing:
+            read, dots = torch.zeros_like(read), torch.zeros_like(dots)
         scores, bins = self.features(features)
         evidence = torch.cat([scores, bins, self._dropped(dots)], dim=-1)  # [B, C, F · (1 + bins) + 3]
         hidden = (
@@ -199,6 +203,10 @@ class Ranker(nn.Module):
             return evidence @ (shared + self.task_evidence[task[0]]) + self.from_evidence.bias
         return evidence @ (shared + self.task_evidence[task]) + self.from_evidence.bias
 
+    def _told(self, context: ContextBatch) -> ContextBatch:
+        """The context as the network may see it."""
+        return context if self.config.task_input else replace(context, task=torch.zeros_like(context.task))
+
     def _gate(self, gate: nn.Embedding, task: Tensor) -> Tensor:
         return 2 * torch.sigmoid(gate(task))[:, None]
 
@@ -212,11 +220,13 @@ class Ranker(nn.Module):
 
     def retrieval_logits(self, context: ContextBatch, encoded: Tensor, candidates: Tensor, liked: Tensor) -> Tensor:
         """Dot products of the retrieval space; candidates [B, C, D], liked [B, C] = co-engagement → [B, C]."""
+        context = self._told(context)
         query = self.retrieval_query(context, encoded, liked[:, :1])[:, : candidates.shape[-1]]
         return (candidates * query[:, None]).sum(-1) + liked * self.engagement_scale[context.task][:, None]
 
     def retrieval_query(self, context: ContextBatch, encoded: Tensor, liked: Tensor) -> Tensor:
         """The context in the one embedding space: [B, D + Dz]; `liked` is its co-engagement profile [B, Dz]."""
+        context = self._told(context)
         scale = torch.exp(self.temperature[context.task])[:, None] * encoded.shape[1] ** -0.5
         return torch.cat([encoded * scale, liked * self.engagement_scale[context.task][:, None]], dim=1)
 

@@ -13,6 +13,7 @@ from model.studies.plots import reliability, slice_bars, training_curves
 Report = Mapping[str, Any]
 Row = Mapping[str, Any]
 OURS = "joint"
+TITLES = {"specialists": "One network against the specialists", "ablations": "What each part of the network is worth"}
 WHAT = {
     "slates": "Judged search: the results that people judged for a query, put in order.",
     "catalogue": "The same queries over the whole catalogue: are the judged ones among the first thirty?",
@@ -39,12 +40,12 @@ figure { margin: 1rem 0; } figcaption { font-size: .9rem; opacity: .8; } svg { m
 def page(report: Report) -> str:
     """The whole page."""
     about = report["dataset"]
-    title = f"One network against the specialists: {about['name']}"
+    title = f"{TITLES.get(report['study'], report['study'])}: {about['name']}"
     parts = [
         f"<h1>{escape(title)}</h1>",
         f"<p>{about['entities']:,} entities, {about['events']:,} events; all figures are of the test part. "
         f"Every model was chosen on validation, and before any test figure was seen one specialist a task was named: "
-        f"{escape(', '.join(f'{name} ({task})' for task, name in report['named'].items()) or 'none')}. "
+        f"{escape(', '.join(f'{name} ({task})' for task, name in report['named'].items()) or 'none here')}. "
         f"Intervals are 95 %, by bootstrap over users or queries; seeds are averaged first; p is two-sided and "
         f"corrected by Holm's method over the questions asked beforehand.</p>",
         *_claims(report),
@@ -71,8 +72,9 @@ def _sentence(row: Row) -> str:
     verdict = ("better than", "worse than")[row["value"] < 0] if known else "not told apart from"
     style = ("good", "bad")[row["value"] < 0] if known else ""
     return (
-        f"{escape(row['protocol'])}: joint is <span class='{style}'>{verdict}</span> {escape(row['rival'])} in "
-        f"{escape(row['metric'])} by {row['value']:+.4f} ({row['low']:+.4f} to {row['high']:+.4f}; "
+        f"{escape(row['protocol'])}: {escape(row['ours'])} is <span class='{style}'>{verdict}</span> "
+        f"{escape(row['rival'])} in {escape(row['metric'])} by {row['value']:+.4f} "
+        f"({row['low']:+.4f} to {row['high']:+.4f}; "
         f"{row['relative']:+.1%}; p = {row.get('p_holm', row['p']):.4f})."
     )
 

@@ -10,6 +10,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,7 @@ from model.studies.subjects import (
     FeatureTrees,
     LikesSubject,
     OwnEvents,
+    Without,
     WordFeatures,
     field_texts,
     slates_of,
@@ -49,6 +51,7 @@ from model.studies.subjects import (
 
 Settings = Mapping[str, Any]
 Say = Callable[[str], None]
+NOTHING: Settings = MappingProxyType({})
 JOINT = "joint"
 CALIBRATION_BINS = 10
 NETWORK_SECONDS, TREES_SECONDS, PLAIN_SECONDS = 600.0, 240.0, 90.0
@@ -261,15 +264,19 @@ def network_cell(world: World, task: str | None, seed: int, share: float = 1.0, 
             if step % 50 == 0:
                 world.say(f"{label} seed {seed}: step {step} of {of}")
 
-        return _network_result(world, prepared, train(prepared, steps, report=report), task, seed)
+        return network_result(world, prepared, train(prepared, steps, report=report), task, seed)
 
     label = name or (JOINT if task is None else f"{task} alone")
     settings = {"config": asdict(config), "task": task, "share": share}
     return Cell(label, settings, NETWORK_SECONDS * share, run)
 
 
-def _network_result(world: World, prepared: Prepared, trained: Trained, task: str | None, seed: int) -> Result:
+def network_result(
+    world: World, prepared: Prepared, trained: Trained, task: str | None, seed: int, nulls: Settings = NOTHING
+) -> Result:
+    """Answers of a trained network to the test protocols of its task, or of all; `nulls` are fields it is not given."""
     network: Subject = subject_of(trained.ranker, prepared)
+    network = Without(network, **nulls) if nulls else network
     subject = network if task is None else OwnEvents(network, task)
     found = _asked(world, subject, [p.name for p in world.protocols["test"].values() if task in (None, p.task)])
     best = next((values for step, _, values in trained.history.validations if step == trained.best_step), {})
@@ -324,9 +331,14 @@ def study_cells(world: World, seeds: int) -> list[Cell]:
     """All cells, those that take longest last."""
     tasks = sorted({protocol.task for protocol in world.protocols["test"].values()})
     others = [specialist_cell(world, s) for s in SPECIALISTS if s.task in tasks]
+    settle_steps(world)
+    networks = [network_cell(world, task, seed) for seed in range(seeds) for task in (None, *tasks)]
+    return others + networks
+
+
+def settle_steps(world: World) -> None:
+    """Where the configuration leaves the number of steps to the dataset, ask it once: all networks take as many."""
     config = world.config
     if not config.training.steps:
         steps = steps_for(config.training, prepare(world.dataset, config, say=world.say))
         world.config = replace(config, training=replace(config.training, steps=steps))
-    networks = [network_cell(world, task, seed) for seed in range(seeds) for task in (None, *tasks)]
-    return others + networks

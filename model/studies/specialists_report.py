@@ -17,6 +17,7 @@ from model.studies.protocols import Protocol
 Floats = NDArray[np.float64]
 Row = dict[str, Any]
 JOINT, ALONE = "joint", "{} alone"
+TENTH_JOINT, TENTH_ALONE = "joint on a tenth of {}", "{} alone on a tenth"  # of that task's training events
 SHOWN = {
     "slates": ("ndcg@10",),
     "catalogue": ("recall@30",),
@@ -69,7 +70,7 @@ class Answers:
 
 
 def _is_ours(name: str) -> bool:
-    return name == JOINT or name.endswith(" alone") or name.startswith("without ")
+    return name == JOINT or name.endswith(" alone") or name.startswith("without ") or "a tenth" in name
 
 
 def report(results: Sequence[Result], protocols: Mapping[str, Protocol], about: Mapping[str, Any]) -> dict[str, Any]:
@@ -80,7 +81,7 @@ def report(results: Sequence[Result], protocols: Mapping[str, Protocol], about: 
     _correct(differences)
     joint = answers.by_model.get(JOINT, [])
     return {
-        "study": "specialists", **about, "named": named,
+        **about, "named": named,
         "chosen": {name: runs[0]["chosen"] for name, runs in answers.by_model.items() if runs[0].get("chosen")},
         "seconds": round(sum(result["seconds"] for result in results), 1),
         "table": [row for protocol in protocols.values() for row in _table(answers, protocol)],
@@ -113,19 +114,24 @@ def _table(answers: Answers, protocol: Protocol) -> list[Row]:
 
 
 def _differences(answers: Answers, protocol: Protocol, named: Mapping[str, str]) -> list[Row]:
-    """Joint less each rival: the named specialist and the network alone first."""
-    models = answers.models(protocol.name)
-    if JOINT not in models:
-        return []
-    rows = []
-    for rival in models:
-        if rival == JOINT or rival.startswith("without "):
-            continue
-        main = rival == named.get(protocol.task) or rival == ALONE.format(protocol.task)
-        slices = ("all", "unseen_film") if protocol.name == "slates" else ("all",)
-        for metric in metrics_of(protocol):
-            rows += [_difference(answers, protocol, metric, JOINT, rival, name, main) for name in slices]
+    """Ours less each rival, over all rankings and over what training held out."""
+    slices = ("all", "unseen_film") if protocol.name == "slates" else ("all",)
+    rows = [
+        _difference(answers, protocol, metric, ours, rival, name, main)
+        for ours, rival, main in _questions(answers.models(protocol.name), protocol.task, named)
+        for metric in metrics_of(protocol)
+        for name in slices
+    ]
     return [row for row in rows if row]
+
+
+def _questions(models: Sequence[str], task: str, named: Mapping[str, str]) -> list[tuple[str, str, bool]]:
+    """(ours, rival, asked beforehand): joint against all on full data, and joint against alone on a tenth."""
+    beforehand = {named.get(task), ALONE.format(task), *(name for name in models if name.startswith("without "))}
+    others = [name for name in models if name != JOINT and "a tenth" not in name] if JOINT in models else []
+    questions = [(JOINT, rival, rival in beforehand) for rival in others]
+    joint, alone = TENTH_JOINT.format(task), TENTH_ALONE.format(task)
+    return [*questions, (joint, alone, True)] if {joint, alone} <= set(models) else questions
 
 
 def _difference(

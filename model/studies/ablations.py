@@ -1,0 +1,119 @@
+"""What each part of the network is worth: the same run with one part taken away, at a share of the steps.
+
+Also how a task fares on a tenth of its own events, trained jointly and alone: where sharing should help most.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import polars as pl
+
+from model.data.dataset import Dataset
+from model.data.imputation import DEFAULT_RULES, Rules, rules_to_json
+from model.data.text import stable_hash
+from model.learning.prepared import prepare
+from model.learning.training import train
+from model.studies.cells import Cell, Result
+from model.studies.specialists import NETWORK_SECONDS, World, network_result, settle_steps
+from model.studies.specialists_report import JOINT, TENTH_ALONE, TENTH_JOINT
+
+SHARE = 1 / 3  # of the steps: the order of ablations shows early, and two seeds of each are run
+SEEDS = 2
+CUT = 0.1
+NO_RULES: Rules = {
+    task: {name: tuple(rule for rule in rules if rule == "required" or rule.startswith("null_")) or ("null_query",)
+           for name, rules in fields.items()}
+    for task, fields in DEFAULT_RULES.items()
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One network of the study, by what is taken from it. `task` None = joint."""
+
+    name: str
+    network: Mapping[str, Any] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
+    rules: Rules = field(default_factory=lambda: DEFAULT_RULES)
+    without_column: str | None = None
+    nulls: Mapping[str, Any] = field(default_factory=dict)
+    task: str | None = None
+    cut_task: str | None = None
+
+
+def variants(dataset: Dataset) -> list[Variant]:
+    """The whole network, and one without each part: inputs, rules, crossing, person, each text."""
+    texts = [name for name, kind in dataset.columns.items() if kind in ("text", "categories")]
+    return [
+        Variant(JOINT),
+        Variant("without task input", network={"task_input": False}),
+        Variant("without imputation", rules=NO_RULES),
+        Variant("without crossing", network={"crossing": False}),
+        Variant(
+            "without the person",
+            training={"user_dropout": 1.0, "history_dropout": 1.0},
+            nulls={"user_id": None, "history": ()},
+        ),
+        *(Variant(f"without {name}", without_column=name) for name in texts),
+    ]
+
+
+def cuts(tasks: Sequence[str]) -> list[Variant]:
+    """Each task on a tenth of its training events: among the others, and alone."""
+    return [
+        variant
+        for task in tasks
+        for variant in (
+            Variant(TENTH_JOINT.format(task), cut_task=task),
+            Variant(TENTH_ALONE.format(task), cut_task=task, task=task),
+        )
+    ]
+
+
+def variant_cell(world: World, variant: Variant, seed: int, share: float = SHARE) -> Cell:
+    """Train and ask one variant."""
+    config = replace(
+        world.config,
+        network=replace(world.config.network, **variant.network),
+        training=replace(world.config.training, **variant.training),
+        seed=seed,
+    )
+    settings = {**asdict(variant), "rules": rules_to_json(variant.rules), "config": asdict(config), "share": share}
+
+    def run() -> Result:
+        dataset = changed(world.dataset, variant)
+        chosen = None if variant.task is None else [variant.task]
+        prepared = replace(prepare(dataset, config, chosen, say=world.say), rules=variant.rules)
+        steps = max(1, round(share * config.training.steps))
+
+        def report(step: int, of: int, note: str) -> None:
+            if step % 50 == 0:
+                world.say(f"{variant.name} seed {seed}: step {step} of {of}")
+
+        trained = train(prepared, steps, report=report)
+        return network_result(world, prepared, trained, variant.task, seed, variant.nulls)
+
+    return Cell(variant.name, settings, NETWORK_SECONDS * share, run)
+
+
+def changed(dataset: Dataset, variant: Variant) -> Dataset:
+    """The dataset without a column, or with a tenth of the training rankings of one task, chosen by hash."""
+    if variant.without_column is not None:
+        columns = {name: kind for name, kind in dataset.columns.items() if name != variant.without_column}
+        dataset = replace(dataset, columns=columns)
+    if variant.cut_task is not None:
+        kept = [stable_hash(f"cut {ranking}") < CUT * 2**32 for ranking in dataset.events["ranking_id"]]
+        others = (pl.col("task") != variant.cut_task) | (pl.col("part") != "train")
+        dataset = replace(dataset, events=dataset.events.filter(others | pl.Series(kept)))
+    return dataset
+
+
+def ablation_cells(world: World, seeds: int = SEEDS) -> list[Cell]:
+    """All cells; the whole network first."""
+    settle_steps(world)
+    tasks = sorted({protocol.task for protocol in world.protocols["test"].values()})
+    every = [*variants(world.dataset), *cuts(tasks)]
+    return [variant_cell(world, variant, seed) for variant in every for seed in range(seeds)]
