@@ -1,4 +1,4 @@
-"""Calibration: Platt scaling finds the map that made the labels, keeps the order, survives odd data."""
+"""Calibration: the map that made the labels is found, straight or bent; it keeps the order and survives odd data."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.learning.calibration import IDENTITY, Calibration, fit_platt
+from model.learning.calibration import IDENTITY, Calibration, Curve, fit_curve, fit_platt
 from model.learning.metrics import ece
 
 
@@ -34,7 +34,7 @@ def test_scale_and_place_of_the_logits_do_not_matter(scale: float, shift: float)
 
 def test_calibrated_probabilities_have_a_small_error() -> None:
     logits, labels = drawn(0.3, -2.0)
-    plain, fitted = Calibration({}), Calibration({"search": fit_platt(logits, labels)})
+    plain, fitted = Calibration({}), Calibration({"search": Curve.line(*fit_platt(logits, labels))})
     before, after = (ece(c.probability("search", logits), labels) for c in (plain, fitted))
     assert before is not None
     assert after is not None
@@ -62,18 +62,54 @@ def test_odd_data_give_a_finite_map_that_keeps_the_order(logits: list[float], la
     assert np.isfinite([slope, intercept]).all()
 
 
+def test_a_bent_map_is_found_where_rows_are_many() -> None:
+    """Two slopes: a line is wrong at both ends."""
+    rng = np.random.default_rng(1)
+    logits = rng.normal(size=20_000) * 2
+    labels = rng.random(20_000) < 1 / (1 + np.exp(-np.where(logits < 0, 0.1, 2.0) * logits))
+    line = Calibration({"t": Curve.line(*fit_platt(logits, labels))})
+    bent = Calibration({"t": fit_curve(logits, labels)})
+    errors = [ece(c.probability("t", logits), labels) for c in (line, bent)]
+    assert errors[1] < 0.015 < 0.03 < errors[0]
+
+
+def test_few_rows_give_a_line() -> None:
+    logits, labels = drawn(0.5, 0.5, count=100)
+    assert fit_curve(logits, labels) == Curve.line(*fit_platt(logits, labels))
+
+
+def test_falling_rates_are_pooled_and_the_order_of_logits_stays() -> None:
+    logits, labels = drawn(-2.0, 0.0, count=5_000)
+    p = Calibration({"t": fit_curve(logits, labels)}).probability("t", np.linspace(-9, 9, 200))
+    assert (np.diff(p) > 0).all()
+    assert p[0] == pytest.approx(p[-1], abs=0.1)
+
+
+def test_a_curve_comes_back_from_its_manifest() -> None:
+    calibration = Calibration({"search": fit_curve(*drawn(0.3, -2.0))})
+    assert Calibration.from_json(calibration.to_json()) == calibration
+
+
+@pytest.mark.parametrize(
+    "entry", [[1.0], [0.0, [0.0], [0.0]], [1.0, [], []], [1.0, [0.0, 0.0], [0.0, 1.0]], [1.0, [0.0, 1.0], [0.0]]]
+)
+def test_a_curve_that_does_not_rise_is_refused(entry: list[object]) -> None:
+    with pytest.raises((ValueError, TypeError)):
+        Calibration.from_json({"search": entry})
+
+
 @settings(deadline=None)
-@given(st.lists(st.tuples(st.floats(-30, 30), st.booleans()), min_size=1, max_size=30))
-def test_any_data_give_a_finite_map_that_keeps_the_order(rows: list[tuple[float, bool]]) -> None:
-    slope, intercept = fit_platt([logit for logit, _ in rows], [float(label) for _, label in rows])
-    assert slope > 0
-    assert np.isfinite([slope, intercept]).all()
-    p = Calibration({"t": (slope, intercept)}).probability("t", [-1.0, 0.0, 1.0])
-    assert p[0] <= p[1] <= p[2]
+@given(st.lists(st.tuples(st.floats(-30, 30), st.booleans()), min_size=1, max_size=30), st.integers(1, 40))
+def test_any_data_give_a_finite_map_that_keeps_the_order(rows: list[tuple[float, bool]], times: int) -> None:
+    logits, labels = (np.repeat(column, times) for column in zip(*rows, strict=True))
+    curve = fit_curve(logits, labels)
+    assert np.isfinite([curve.slope, *curve.raw, *curve.calibrated]).all()
+    p = Calibration.from_json(Calibration({"t": curve}).to_json()).probability("t", [-31.0, -1.0, 0.0, 1.0, 31.0])
+    assert (np.diff(p) >= 0).all()
 
 
 def test_a_task_without_a_map_uses_the_sigmoid() -> None:
-    calibration = Calibration({"search": (2.0, 1.0)})
+    calibration = Calibration({"search": Curve.line(2.0, 1.0)})
     assert calibration.probability("homepage", [0.0]).tolist() == [0.5]
     assert calibration.probability("search", [0.0])[0] == pytest.approx(1 / (1 + np.exp(-1)))
 

@@ -223,8 +223,8 @@ def test_training_makes_the_loss_smaller(model_path: Path, short: Prepared) -> N
 def test_the_finished_network_is_the_best_one_and_at_rest(short: Prepared, whole_run: Trained) -> None:
     assert not whole_run.ranker.training
     assert all(torch.isfinite(value).all() for value in whole_run.ranker.state_dict().values())
-    assert set(whole_run.calibration.pairs) <= set(short.tasks)
-    assert all(slope > 0 for slope, _ in whole_run.calibration.pairs.values())
+    assert set(whole_run.calibration.curves) <= set(short.tasks)
+    assert all(curve.slope > 0 for curve in whole_run.calibration.curves.values())
 
 
 def test_test_rows_never_reach_training(world: Dataset, small_config: Config) -> None:

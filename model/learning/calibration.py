@@ -1,4 +1,7 @@
-"""From logits to P(positive engagement), per task: Platt scaling, fitted on validation rows, part of the artefact."""
+"""From logits to P(positive engagement), per task: a rising curve, fitted on validation rows, part of the artefact.
+
+Platt scaling gives the line; where there are rows enough, the observed rates of equal shares of them bend it.
+"""
 
 from __future__ import annotations
 
@@ -11,19 +14,99 @@ from numpy.typing import ArrayLike, NDArray
 Floats = NDArray[np.float64]
 IDENTITY = (1.0, 0.0)
 MIN_SLOPE = 1e-3  # the map must keep the order of logits
+MOST_KNOTS = 16
+ROWS_A_KNOT = 150  # fewer say too little of a rate
+PRIOR_ROWS = 20.0  # how many rows the line counts for in the rate of a knot
+LEAST_RISE = 0.05  # of the line's slope, where rates do not rise
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """Raw logits → calibrated logits: straight between knots, `slope` beyond them. One knot = a line."""
+
+    slope: float
+    raw: tuple[float, ...]  # rising
+    calibrated: tuple[float, ...]  # rising
+
+    @classmethod
+    def line(cls, slope: float, intercept: float) -> Curve:
+        """slope · logit + intercept."""
+        return cls(slope, (0.0,), (intercept,))
+
+    def __call__(self, logits: Floats) -> Floats:
+        """Same shape; NaN stays NaN."""
+        beyond = np.minimum(logits - self.raw[0], 0.0) + np.maximum(logits - self.raw[-1], 0.0)
+        return np.asarray(np.interp(logits, self.raw, self.calibrated) + self.slope * beyond)
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """P = sigmoid(slope · logit + intercept), one pair a task; other tasks use the plain sigmoid."""
+    """P = sigmoid(curve(logit)), one curve a task; other tasks use the plain sigmoid."""
 
-    pairs: Mapping[str, tuple[float, float]]
+    curves: Mapping[str, Curve]
 
     def probability(self, task: str, logits: ArrayLike) -> Floats:
         """Calibrated probabilities, same shape. NaN stays NaN."""
-        slope, intercept = self.pairs.get(task, IDENTITY)
-        scaled = np.clip(slope * np.asarray(logits, np.float64) + intercept, -60, 60)
-        return np.asarray(1 / (1 + np.exp(-scaled)))
+        raw = np.asarray(logits, np.float64)
+        curve = self.curves.get(task)
+        return np.asarray(_sigmoid(raw if curve is None else curve(raw)))
+
+    def to_json(self) -> dict[str, list[object]]:
+        """Plain lists, for the manifest."""
+        return {task: [c.slope, list(c.raw), list(c.calibrated)] for task, c in self.curves.items()}
+
+    @classmethod
+    def from_json(cls, table: Mapping[str, list[object]]) -> Calibration:
+        """Back from a manifest. Raises ValueError, TypeError or IndexError on what `to_json` did not write."""
+        return cls({task: _curve(*entry) for task, entry in table.items()})  # type: ignore[arg-type]
+
+
+def _curve(slope: float, raw: list[float], calibrated: list[float]) -> Curve:
+    curve = Curve(float(slope), tuple(map(float, raw)), tuple(map(float, calibrated)))
+    rising = all((np.diff(values) > 0).all() for values in (curve.raw, curve.calibrated))
+    if not raw or len(raw) != len(calibrated) or not rising or slope <= 0:
+        raise ValueError(
+            "a calibration curve rises: as many calibrated as raw logits, at least one, and a slope above 0"
+        )
+    return curve
+
+
+def fit_curve(logits: ArrayLike, labels: ArrayLike) -> Curve:
+    """The line of `fit_platt`, bent towards the rates of equal shares of the rows; it rises everywhere.
+
+    Rates are smoothed by the line and made monotone by pooling adjacent violators (Ayer et al. 1955).
+    """
+    x, y = np.asarray(logits, np.float64), np.asarray(labels, np.float64) > 0
+    slope, intercept = fit_platt(x, y)
+    knots = min(MOST_KNOTS, len(x) // ROWS_A_KNOT)
+    if knots < 2 or y.all() or not y.any():
+        return Curve.line(slope, intercept)
+    shares = np.array_split(np.argsort(x, kind="stable"), knots)
+    raw = np.array([x[share].mean() for share in shares])
+    expected = _sigmoid(slope * raw + intercept)
+    rows = np.array([len(share) for share in shares], np.float64)
+    rates = (np.array([y[share].sum() for share in shares]) + PRIOR_ROWS * expected) / (rows + PRIOR_ROWS)
+    pooled = _pool_violators(rates, rows)
+    bent = np.log(pooled) - np.log1p(-pooled) + LEAST_RISE * slope * (raw - raw.mean())
+    distinct = np.append(True, (np.diff(raw) > 0) & (np.diff(bent) > 0))
+    return Curve(slope, tuple(raw[distinct].tolist()), tuple(bent[distinct].tolist()))
+
+
+def _pool_violators(rates: Floats, weights: Floats) -> Floats:
+    """The nearest rising rates in weighted squares."""
+    blocks: list[tuple[float, float, int]] = []  # rate, weight, knots
+    for rate, weight in zip(rates.tolist(), weights.tolist(), strict=True):
+        block = (rate, weight, 1)
+        while blocks and blocks[-1][0] >= block[0]:
+            before = blocks.pop()
+            total = before[1] + block[1]
+            block = ((before[0] * before[1] + block[0] * block[1]) / total, total, before[2] + block[2])
+        blocks.append(block)
+    return np.repeat([rate for rate, _, _ in blocks], [count for _, _, count in blocks])
+
+
+def _sigmoid(logits: Floats) -> Floats:
+    return np.asarray(1 / (1 + np.exp(-np.clip(logits, -60, 60))))
 
 
 def fit_platt(logits: ArrayLike, labels: ArrayLike, steps: int = 50) -> tuple[float, float]:
@@ -47,7 +130,7 @@ def fit_platt(logits: ArrayLike, labels: ArrayLike, steps: int = 50) -> tuple[fl
 
 def _newton_step(design: Floats, target: Floats, weights: Floats) -> Floats:
     """One step of Newton's method, halved until the loss does not grow."""
-    p = 1 / (1 + np.exp(-np.clip(design @ weights, -60, 60)))
+    p = _sigmoid(design @ weights)
     curvature = design.T @ (design * (p * (1 - p) + 1e-9)[:, None]) + 1e-9 * len(design) * np.eye(2)
     move = np.linalg.solve(curvature, design.T @ (p - target))
     before = _loss(design, target, weights)

@@ -19,7 +19,7 @@ from model.data.context import Context
 from model.data.events import Unit, timelines, units
 from model.learning import checkpoint
 from model.learning.batches import BatchMaker, TrainingBatch, context_batch
-from model.learning.calibration import Calibration, fit_platt
+from model.learning.calibration import Calibration, fit_curve
 from model.learning.evaluation import Ranked, rank_catalogue, rank_slates
 from model.learning.losses import binary_loss, softmax_loss
 from model.learning.prepared import Prepared, part_rows, rankable
@@ -323,12 +323,12 @@ class Validation:
         return (float(np.mean(main)) if main else 0.0), values
 
     def calibrate(self, ranker: Ranker) -> Calibration:
-        """Platt scaling of each task on all its labelled validation rows; needs both kinds of label."""
+        """A curve for each task on all its labelled validation rows; a line where there are few."""
         subject = subject_of(ranker, self.prepared)
-        pairs = {}
+        curves = {}
         for task in self.prepared.tasks:
             mine = (unit for unit in self.every if unit.context.task == task)
             ranked = rank_slates(subject, mine, self.histories, lambda: None)
             if ranked.logits:
-                pairs[task] = fit_platt(np.concatenate(ranked.logits), np.concatenate(ranked.labels))
-        return Calibration(pairs)
+                curves[task] = fit_curve(np.concatenate(ranked.logits), np.concatenate(ranked.labels))
+        return Calibration(curves)
