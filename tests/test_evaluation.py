@@ -264,7 +264,7 @@ def test_the_report_has_exactly_the_keys_of_the_contract(artefact: Artefact, wor
     assert report["model"] == {"version": artefact.version}
     assert report["dataset"] == {"name": "simulated"}
     assert set(report["tasks"]) == {SEARCH, HOMEPAGE, MORE_LIKE_THIS}
-    catalogue = {"ndcg@10", "recall@10", "recall@30", "coverage", "novelty", "rankings"}
+    catalogue = {"ndcg@10", "recall@1", "recall@10", "recall@30", "coverage", "novelty", "rankings"}
     slate = {"ndcg@10", "mrr", "auc", "ece", "rankings"}
     assert set(report["tasks"]["homepage"]) == catalogue | {"ece"}
     for task in (SEARCH, MORE_LIKE_THIS):

@@ -15,17 +15,22 @@ import pytest
 from typer.testing import CliRunner
 
 from app.cli import app
+from model.baselines.popularity import Popularity
 from model.config import Config
 from model.data.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH, Context, HistoryEvent
 from model.data.dataset import Dataset
-from model.data.events import Unit
+from model.data.event_table import PARTS
+from model.data.events import Timeline, Unit
 from model.data.imputation import MissingFieldError, fill
 from model.studies.ablations import NO_RULES, changed, cuts, variant_cell, variants
 from model.studies.cells import Cell, CellStore, fingerprint
-from model.studies.protocols import histories_before, protocols
+from model.studies.known_items import named
+from model.studies.protocols import NAMES_BY_SOMEBODY, ask, histories_before, protocols
 from model.studies.proxies import proxies
 from model.studies.sentences import DESCRIBED, described
 from model.studies.specialists import World, network_cell, specialist_cell, study_cells
+from model.studies.subjects import LikesSubject
+from model.studies.time_split import by_time
 
 # ---- protocols ----------------------------------------------------------------------------------------------
 
@@ -107,6 +112,53 @@ def test_sentences_are_asked_of_a_catalogue_of_films_only(world: Dataset) -> Non
         assert name.casefold() not in sentence.casefold().split()  # whoever remembers the name needs no sentence
 
 
+def test_the_same_names_are_asked_by_nobody_and_by_somebody(world: Dataset) -> None:
+    users = set(world.events["user_id"].drop_nulls())
+    alone, together = named(world.entities, users)
+    names = {str(entity["entity_id"]): entity["display_name"] for entity in world.entities}
+    assert alone
+    for one, other in zip(alone, together, strict=True):
+        assert one.entity_ids == other.entity_ids
+        assert one.context.query == other.context.query == names[one.entity_ids[0]]
+        assert one.context.user_id is None
+        assert other.context.user_id in users
+    assert named(world.entities, set())[1] == []
+    twins = [{"entity_id": i, "display_name": name} for i, name in (("a", "Dune"), ("b", "dune"), ("c", "Up"))]
+    assert [unit.entity_ids for unit in named(twins, users)[0]] == [("c",)]
+
+
+def test_what_somebody_met_can_still_be_found_by_name(world: Dataset) -> None:
+    protocol = {p.name: p for p in protocols(world, "test")}[NAMES_BY_SOMEBODY]
+    (unit, *_) = protocol.units
+    met = {unit.context.user_id: Timeline([HistoryEvent(unit.entity_ids[0])], [0.0])}
+    rows = {str(entity["entity_id"]): row for row, entity in enumerate(world.entities)}
+    subject = LikesSubject(Popularity().fit(np.zeros(0, int), np.zeros(0, int), 0, len(rows)), rows)
+    ranked = ask(subject, replace(protocol, units=[unit]), met)
+    assert len(ranked.values["recall@1"]) == 1
+
+
+def test_a_cut_by_time_is_one_moment_for_everybody(world: Dataset) -> None:
+    cut = by_time(world)
+    timed = cut.events.filter(pl.col("user_id").is_not_null() & pl.col("timestamp").is_not_null())
+    starts = timed.group_by("ranking_id").agg(pl.col("timestamp").min(), pl.col("part").unique())
+    assert starts["part"].list.len().max() == 1
+    by_part = {part: starts.filter(pl.col("part").list.first() == part)["timestamp"] for part in PARTS}
+    assert by_part["train"].max() < by_part["validation"].min()
+    assert by_part["validation"].max() < by_part["test"].min()
+    assert len(by_part["test"]) == pytest.approx(len(starts) / 10, rel=0.3)
+    others = pl.col("user_id").is_null() | pl.col("timestamp").is_null()
+    assert cut.events.filter(others).equals(world.events.filter(others))
+
+
+def test_people_of_the_test_part_are_known_or_new(world: Dataset) -> None:
+    train = set(world.events.filter(part="train")["user_id"].drop_nulls())
+    for protocol in protocols(world, "test"):
+        for unit in protocol.units:
+            user = unit.context.user_id
+            if user and not protocol.name.startswith("names"):
+                assert ("new user" in unit.slices) == (user not in train)
+
+
 # ---- cells --------------------------------------------------------------------------------------------------
 
 
@@ -170,6 +222,15 @@ def test_our_network_joint_and_alone(small_study: World) -> None:
         assert all(0 <= value <= 1 for value in values)
     assert 0 <= joint["calibration"][SEARCH]["ece"] <= 1
     assert [step for step, *_ in joint["curves"]["validations"]] == [6]
+    less = joint["asked without"]
+    assert set(less) == {"source_entity_id not imputed", "query not imputed", "nobody told"}
+    assert set(less["source_entity_id not imputed"]) == {HOMEPAGE}
+    assert HOMEPAGE in less["nobody told"]
+    whole, nobody = (
+        found["values"]["ndcg@10"] for found in (joint["protocols"][HOMEPAGE], less["nobody told"][HOMEPAGE])
+    )
+    assert len(whole) == len(nobody)
+    assert whole != nobody
 
 
 def test_a_specialist_takes_the_setting_that_validation_likes_best(small_study: World) -> None:

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from model.studies.html_report import page
-from model.studies.protocols import Protocol
-from model.studies.specialists_report import report
+from model.studies.protocols import NAMES_BY_SOMEBODY, Protocol
+from model.studies.specialists_report import LIKENESS, report
 
 RIVALS = ("ease", "<b>bold & co</b>")
 VOID = {"meta", "br", "img", "link", "path", "use", "rect", "circle"}
@@ -66,6 +66,48 @@ def whole() -> dict[str, Any]:
     calibration = {"homepage": {"ece": 0.0123, "bins": bins}}
     ours = [cell("joint", seed, 0.4, curves=curves, calibration=calibration) for seed in range(2)]
     return written(*ours, *(cell(name, 0, 0.1, chosen={"ridge": 3}) for name in RIVALS))
+
+
+def likeness(name: str, *aucs: float) -> dict[str, Any]:
+    """A cell with three proxies of one value each, of which the first has more rankings."""
+    counts = (30, 10, 10)
+    found = {
+        proxy: {"values": {"auc": [auc] * count}, "groups": [f"g{i}" for i in range(count)], "slices": [[]] * count}
+        for proxy, auc, count in zip(LIKENESS, aucs, counts, strict=True)
+    }
+    task = None if name == "joint" else "more_like_this"
+    return {"name": name, "task": task, "seed": 0, "chosen": {}, "validation": {}, "seconds": 1.0, "protocols": found}
+
+
+def test_the_mean_of_the_proxies_counts_each_alike() -> None:
+    protocols = {name: Protocol(name, "more_like_this", (), True, "auc") for name in LIKENESS}
+    about = {"study": "specialists", "dataset": {"name": "toys", "entities": 5, "events": 9}}
+    found = report([likeness("joint", 0.9, 0.6, 0.6), likeness("content", 0.6, 0.6, 0.6)], protocols, about)
+    (row,) = (row for row in found["differences"] if row["protocol"] == "likeness")
+    assert row["value"] == pytest.approx(0.1)
+    assert row["rival"] == "content"
+
+
+def test_asked_without_something_is_a_row_of_its_own() -> None:
+    ours = cell("joint", 0, 0.4)
+    less = cell("joint", 0, 0.1)["protocols"]
+    found = written({**ours, "asked without": {"query not imputed": less}}, cell("ease", 0, 0.1))
+    rows = {(row["rival"], row["metric"]): row for row in found["differences"]}
+    assert rows["joint, query not imputed", "ndcg@10"]["value"] == pytest.approx(rows["ease", "ndcg@10"]["value"])
+    assert found["named"] == {"homepage": "ease"}
+
+
+def test_whether_taste_hurts_a_search_for_a_name() -> None:
+    def asked(*hits: float) -> dict[str, Any]:
+        count = len(hits)
+        return {"values": {"recall@1": list(hits)}, "groups": [f"r{i}" for i in range(count)], "slices": [[]] * count}
+
+    both = {"names": asked(1, 1, 1, 1, 0), NAMES_BY_SOMEBODY: asked(1, 1, 1, 0, 0)}
+    protocols = {name: Protocol(name, "search", (), False, "recall@1", True) for name in both}
+    about = {"study": "specialists", "dataset": {"name": "toys", "entities": 5, "events": 9}}
+    (row,) = report([{**likeness("joint", 0, 0, 0), "protocols": both}], protocols, about)["differences"]
+    assert row["metric"] == "success@1"
+    assert row["value"] == pytest.approx(-0.2)
 
 
 def test_all_models_and_their_figures_are_there(whole: dict[str, Any]) -> None:

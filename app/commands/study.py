@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 OUT = Annotated[Path | None, typer.Option(help="Folder for cells and reports; default: studies/DATASET-STUDY.")]
 CONFIG = Annotated[Path | None, typer.Option(help="TOML file with settings of the network.")]
+TIME = Annotated[
+    bool, typer.Option("--by-time", help="Cut the parts at one date for everybody, so that users are new.")
+]
 ONLY = Annotated[str, typer.Option(help="Models to run now, by comma; the report takes all finished cells.")]
 
 app = typer.Typer(help="Comparisons on the same rows.", no_args_is_help=True)
@@ -35,11 +38,12 @@ def specialists(
     seeds: Annotated[int, typer.Option(min=1, help="Seeds of our network, joint and alone.")] = 5,
     config: CONFIG = None,
     only: ONLY = "",
+    time: TIME = False,
 ) -> None:
     """Every specialist, tuned on validation, against one network on the test rows. Goes on where it was stopped."""
     from model.studies.specialists import study_cells
 
-    _study("specialists", dataset, out, config, only, lambda world: study_cells(world, seeds))
+    _study("specialists", dataset, out, config, only, time, lambda world: study_cells(world, seeds))
 
 
 @app.command()
@@ -49,15 +53,22 @@ def ablations(
     seeds: Annotated[int, typer.Option(min=1, help="Seeds of each network.")] = 2,
     config: CONFIG = None,
     only: ONLY = "",
+    time: TIME = False,
 ) -> None:
     """The network without each of its parts, and each task on a tenth of its events, at a third of the steps."""
     from model.studies.ablations import ablation_cells
 
-    _study("ablations", dataset, out, config, only, lambda world: ablation_cells(world, seeds))
+    _study("ablations", dataset, out, config, only, time, lambda world: ablation_cells(world, seeds))
 
 
 def _study(
-    study: str, dataset: Path, out: Path | None, config: Path | None, only: str, cells_of: Callable[[World], list[Cell]]
+    study: str,
+    dataset: Path,
+    out: Path | None,
+    config: Path | None,
+    only: str,
+    time: bool,
+    cells_of: Callable[[World], list[Cell]],
 ) -> None:
     """Run the cells that are missing, and write the report of all that are there."""
     one_thread()
@@ -67,13 +78,15 @@ def _study(
     from model.studies.html_report import page
     from model.studies.specialists import World
     from model.studies.specialists_report import report
+    from model.studies.time_split import by_time
 
     with terminal.spinner("reading") as say:
-        loaded = Dataset.load(dataset)
+        loaded = by_time(Dataset.load(dataset)) if time else Dataset.load(dataset)
         world = World(loaded, Config.from_toml(config) if config else Config(), say)
         cells = cells_of(world)
-    folder = out or Path("studies") / f"{loaded.name}-{study}"
-    store = CellStore(folder / "cells", fingerprint(dataset))
+    cut = "-by-time" if time else ""
+    folder = out or Path("studies") / f"{loaded.name}-{study}{cut}"
+    store = CellStore(folder / "cells", fingerprint(dataset) + cut)
     wanted = {name.strip() for name in only.split(",") if name.strip()}
     _check_names(wanted, cells)
     chosen = [cell for cell in cells if not wanted or cell.name in wanted]
@@ -89,6 +102,7 @@ def _study(
     finished = [found for cell in cells if (found := store.find(cell)) is not None]
     about = {
         "study": study,
+        "cut": "at one date for everybody" if time else "the last rows of each user",
         "dataset": {"name": loaded.name, "entities": len(loaded.entities), "events": loaded.events.height},
     }
     written = report(finished, world.protocols["test"], about)

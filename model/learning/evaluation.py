@@ -97,8 +97,10 @@ def rank_slates(subject: Subject, units: Iterable[Unit], histories: Mapping[str,
     return ranked
 
 
-def rank_catalogue(subject: Subject, units: Iterable[Unit], histories: Mapping[str, Timeline], step: Step) -> Ranked:
-    """The whole catalogue, less the entities of the user's history, ranked for each raw context."""
+def rank_catalogue(
+    subject: Subject, units: Iterable[Unit], histories: Mapping[str, Timeline], step: Step, met: bool = False
+) -> Ranked:
+    """The whole catalogue ranked for each raw context, less what the user's history holds unless `met`."""
     ranked = Ranked()
     for number, unit in enumerate(units):
         context = _history(unit, histories)
@@ -109,7 +111,8 @@ def rank_catalogue(subject: Subject, units: Iterable[Unit], histories: Mapping[s
         labels = np.zeros(len(scores))
         np.maximum.at(labels, rows, unit.labels)
         allowed = np.ones(len(scores), bool)
-        allowed[[subject.rows[e.entity_id] for e in context.history if e.entity_id in subject.rows]] = False
+        if not met:
+            allowed[[subject.rows[e.entity_id] for e in context.history if e.entity_id in subject.rows]] = False
         if (labels[allowed] > 0).any():
             _add_catalogue(ranked, unit, number, scores, labels, allowed)
         step()
@@ -120,7 +123,7 @@ def _add_catalogue(ranked: Ranked, unit: Unit, number: int, scores: Floats, labe
     kept = np.flatnonzero(allowed)
     values = {
         "ndcg@10": metrics.ndcg(scores[kept], labels[kept], 10),
-        **{f"recall@{k}": metrics.recall(scores[kept], labels[kept], k) for k in (10, 30)},
+        **{f"recall@{k}": metrics.recall(scores[kept], labels[kept], k) for k in (1, 10, 30)},
     }
     ranked.add(unit, number, **values)
     ranked.tops.append(kept[metrics.top_k(scores[kept], 10)])

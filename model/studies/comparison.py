@@ -44,23 +44,35 @@ def paired(ours: Floats, theirs: Floats, groups: Sequence[str], draws: int = DRA
 
     Rankings without a value on either side are left out. p = twice the smaller share of draws on one side of 0.
     """
+    return paired_mean([ours], [theirs], [groups], draws, seed)
+
+
+def paired_mean(
+    ours: Sequence[Floats], theirs: Sequence[Floats], groups: Sequence[Sequence[str]], draws: int = DRAWS, seed: int = 0
+) -> Difference:
+    """The same for the mean over several protocols, each counted alike and drawn by itself."""
+    sums = [_sums(*columns) for columns in zip(ours, theirs, groups, strict=True)]
+    drawn = np.mean([_drawn_means(s, draws, seed + place) for place, s in enumerate(sums)], axis=0)  # [draws, 2]
+    mine, other = (float(np.mean([s[side].sum() / s[2].sum() for s in sums])) for side in (0, 1))
+    gap, ratio = drawn[:, 0] - drawn[:, 1], drawn[:, 0] / np.maximum(drawn[:, 1], 1e-12) - 1
+    low, high = np.percentile(gap, [2.5, 97.5])
+    relative_low, relative_high = np.percentile(ratio, [2.5, 97.5])
+    tail = 2 * min(float((gap <= 0).mean()), float((gap >= 0).mean()))
+    return Difference(
+        mine - other, float(low), float(high), mine / max(other, 1e-12) - 1, float(relative_low), float(relative_high),
+        min(1.0, max(tail, 1 / draws)), sum(s.shape[1] for s in sums),
+    )  # fmt: skip
+
+
+def _sums(ours: Floats, theirs: Floats, groups: Sequence[str]) -> Floats:
+    """Values of both models and number of rankings, summed by group. [3, G]"""
     both = np.isfinite(ours) & np.isfinite(theirs)
     if not both.any():
         raise ValueError("paired expects at least one ranking with a value on both sides")
     _, places = np.unique(np.array(groups, dtype=object)[both].astype(str), return_inverse=True)
     count = int(places.max()) + 1
     columns = (ours[both], theirs[both], np.ones(int(both.sum())))
-    sums: Floats = np.stack([np.bincount(places, weights, count) for weights in columns]).astype(np.float64)
-    drawn = _drawn_means(sums, draws, seed)  # [draws, 2]
-    gap, ratio = drawn[:, 0] - drawn[:, 1], drawn[:, 0] / np.maximum(drawn[:, 1], 1e-12) - 1
-    mine, other = float(ours[both].mean()), float(theirs[both].mean())
-    low, high = np.percentile(gap, [2.5, 97.5])
-    relative_low, relative_high = np.percentile(ratio, [2.5, 97.5])
-    tail = 2 * min(float((gap <= 0).mean()), float((gap >= 0).mean()))
-    return Difference(
-        mine - other, float(low), float(high), mine / max(other, 1e-12) - 1, float(relative_low), float(relative_high),
-        min(1.0, max(tail, 1 / draws)), count,
-    )  # fmt: skip
+    return np.asarray(np.stack([np.bincount(places, weights, count) for weights in columns]), np.float64)
 
 
 def _drawn_means(sums: Floats, draws: int, seed: int) -> Floats:

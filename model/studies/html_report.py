@@ -18,6 +18,8 @@ WHAT = {
     "slates": "Judged search: the results that people judged for a query, put in order.",
     "catalogue": "The same queries over the whole catalogue: are the judged ones among the first thirty?",
     "sentences": "Well-known films described in a sentence, over the whole catalogue.",
+    "names": "Searches by the whole name of an entity, by nobody in particular: is it first?",
+    "names, somebody asks": "The same searches, each by a person drawn at random: taste must not hurt.",
     "tags": "Words that a user gave to an entity, as a search for it over the whole catalogue.",
     "homepage": "What users liked later, over the whole catalogue less what they have met.",
     "derived": "Pairs of like entities that were derived as labels for more-like-this, over the whole catalogue.",
@@ -43,7 +45,8 @@ def page(report: Report) -> str:
     title = f"{TITLES.get(report['study'], report['study'])}: {about['name']}"
     parts = [
         f"<h1>{escape(title)}</h1>",
-        f"<p>{about['entities']:,} entities, {about['events']:,} events; all figures are of the test part. "
+        f"<p>{about['entities']:,} entities, {about['events']:,} events; all figures are of the test part"
+        f"{escape(', cut ' + report['cut'] if 'cut' in report else '')}. "
         f"Every model was chosen on validation, and before any test figure was seen one specialist a task was named: "
         f"{escape(', '.join(f'{name} ({task})' for task, name in report['named'].items()) or 'none here')}. "
         f"Intervals are 95 %, by bootstrap over users or queries; seeds are averaged first; p is two-sided and "

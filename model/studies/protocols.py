@@ -6,7 +6,7 @@ units in the same order, so that answers can be compared ranking by ranking.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,36 +20,43 @@ from model.data.imputation import DEFAULT_RULES
 from model.data.text import stable_hash, words
 from model.learning.evaluation import Ranked, Subject, rank_catalogue, rank_slates
 from model.learning.prepared import part_rows, rankable
+from model.studies.known_items import named
 from model.studies.proxies import proxies
 from model.studies.sentences import described
 
 Step = Callable[[str], None]
 CATALOGUE_SEARCHES = 400  # judged queries that are also ranked against the whole catalogue, chosen by hash
+NAMES_BY_SOMEBODY = "names, somebody asks"
 HEAD, TORSO = 0.1, 0.5  # shares of the entities, from the most popular
 
 
 @dataclass(frozen=True, slots=True)
 class Protocol:
-    """One way of asking. `metric` is the one that decides."""
+    """One way of asking. `metric` is the one that decides; `met` leaves in what the user has met before."""
 
     name: str
     task: str
     units: Sequence[Unit]
     slates: bool
     metric: str
+    met: bool = False
 
 
 def protocols(dataset: Dataset, part: str) -> list[Protocol]:
     """All protocols of one part that have rankings."""
     rows = rankable(units(part_rows(dataset.events, (part,))), DEFAULT_RULES)
     popularity = _popularity_ranks(dataset)
-    rows = [replace(unit, slices=unit.slices | _slices(unit, popularity)) for unit in rows if (unit.labels > 0).any()]
+    known = set(part_rows(dataset.events, ("train",))["user_id"].drop_nulls())
+    rows = [replace(u, slices=u.slices | _slices(u, popularity, known)) for u in rows if (u.labels > 0).any()]
     judged = [unit for unit in rows if unit.context.task == SEARCH and unit.slate]
     tagged = [unit for unit in rows if unit.context.task == SEARCH and not unit.slate]
+    by_nobody, by_somebody = named(dataset.entities, known)
     every = [
         Protocol("slates", SEARCH, judged, True, "ndcg@10"),
         Protocol("catalogue", SEARCH, _first_by_hash(judged), False, "recall@30"),
         Protocol("sentences", SEARCH, described(dataset.entities), False, "recall@10"),
+        Protocol("names", SEARCH, by_nobody, False, "recall@1", met=True),
+        Protocol(NAMES_BY_SOMEBODY, SEARCH, by_somebody, False, "recall@1", met=True),
         Protocol("tags", SEARCH, tagged, False, "recall@30"),
         Protocol("homepage", HOMEPAGE, [unit for unit in rows if unit.context.task == HOMEPAGE], False, "ndcg@10"),
         Protocol("derived", MORE_LIKE_THIS, [u for u in rows if u.context.task == MORE_LIKE_THIS], False, "ndcg@10"),
@@ -74,8 +81,9 @@ def ask(
     subject: Subject, protocol: Protocol, histories: Mapping[str, Timeline], step: Callable[[], None] = lambda: None
 ) -> Ranked:
     """One model's answers."""
-    rank = rank_slates if protocol.slates else rank_catalogue
-    return rank(subject, protocol.units, histories, step)
+    if protocol.slates:
+        return rank_slates(subject, protocol.units, histories, step)
+    return rank_catalogue(subject, protocol.units, histories, step, protocol.met)
 
 
 def answers(ranked: Ranked) -> dict[str, Any]:
@@ -100,9 +108,11 @@ def _popularity_ranks(dataset: Dataset) -> dict[str, float]:
     return {str(entity["entity_id"]): ranked.get(str(entity["entity_id"]), 2.0) for entity in dataset.entities}
 
 
-def _slices(unit: Unit, popularity: Mapping[str, float]) -> frozenset[str]:
+def _slices(unit: Unit, popularity: Mapping[str, float], known: Set[str]) -> frozenset[str]:
     relevant = [popularity[e] for e, label in zip(unit.entity_ids, unit.labels, strict=True) if label > 0]
-    return frozenset({_popularity_slice(float(np.median(relevant))), *_query_slice(unit.context.query)})
+    user = unit.context.user_id
+    new = [] if user is None else ["known user" if user in known else "new user"]
+    return frozenset({_popularity_slice(float(np.median(relevant))), *_query_slice(unit.context.query), *new})
 
 
 def _popularity_slice(rank: float) -> str:

@@ -33,8 +33,9 @@ from model.learning.calibration import Calibration
 from model.learning.evaluation import Ranked, Subject
 from model.learning.metrics import ece
 from model.learning.prepared import Prepared, part_rows, prepare
-from model.learning.training import Trained, steps_for, subject_of, train
+from model.learning.training import NetworkSubject, Trained, steps_for, subject_of, train
 from model.network.catalogue import CatalogueRanker
+from model.studies.asked_without import ways
 from model.studies.cells import Cell, Result
 from model.studies.protocols import Protocol, answers, ask, histories_before, main_value, protocols
 from model.studies.subjects import (
@@ -264,25 +265,36 @@ def network_cell(world: World, task: str | None, seed: int, share: float = 1.0, 
             if step % 50 == 0:
                 world.say(f"{label} seed {seed}: step {step} of {of}")
 
-        return network_result(world, prepared, train(prepared, steps, report=report), task, seed)
+        return network_result(world, prepared, train(prepared, steps, report=report), task, seed, ask_less=task is None)
 
     label = name or (JOINT if task is None else f"{task} alone")
-    settings = {"config": asdict(config), "task": task, "share": share}
+    asked = sorted(p.name for p in world.protocols["test"].values() if task in (None, p.task))
+    settings = {"config": asdict(config), "task": task, "share": share, "protocols": asked}
     return Cell(label, settings, NETWORK_SECONDS * share, run)
 
 
 def network_result(
-    world: World, prepared: Prepared, trained: Trained, task: str | None, seed: int, nulls: Settings = NOTHING
+    world: World,
+    prepared: Prepared,
+    trained: Trained,
+    task: str | None,
+    seed: int,
+    nulls: Settings = NOTHING,
+    ask_less: bool = False,
 ) -> Result:
-    """Answers of a trained network to the test protocols of its task, or of all; `nulls` are fields it is not given."""
-    network: Subject = subject_of(trained.ranker, prepared)
-    network = Without(network, **nulls) if nulls else network
+    """Answers of a trained network to the test protocols of its task, or of all.
+
+    `nulls` are fields it is not given; `ask_less` also asks without imputation and without the person.
+    """
+    whole = subject_of(trained.ranker, prepared)
+    network: Subject = Without(whole, **nulls) if nulls else whole
     subject = network if task is None else OwnEvents(network, task)
     found = _asked(world, subject, [p.name for p in world.protocols["test"].values() if task in (None, p.task)])
     best = next((values for step, _, values in trained.history.validations if step == trained.best_step), {})
     return {
         "task": task, "seed": seed, "chosen": {}, "validation": best,
         "protocols": {name: answers(ranked) for name, ranked in found.items()},
+        "asked without": _asked_without(world, whole, prepared) if ask_less else {},
         "calibration": _calibration(world, found, trained.calibration),
         "curves": {"losses": trained.history.losses[::5], "validations": trained.history.validations},
     }  # fmt: skip
@@ -303,6 +315,16 @@ def _asked(world: World, subject: Subject, names: Sequence[str]) -> dict[str, Ra
 
             found[name] = ask(subject, protocol, world.histories["test"], step)
     return found
+
+
+def _asked_without(world: World, network: NetworkSubject, prepared: Prepared) -> dict[str, Any]:
+    """Answers to the protocols in which less can be told, by way of asking and protocol."""
+    result = {}
+    for way in ways(prepared.rules):
+        names = [p.name for p in world.protocols["test"].values() if p.task in way.tasks]
+        asked = _asked(world, way.subject(network), [n for n in names if way.protocols is None or n in way.protocols])
+        result[way.name] = {name: answers(ranked) for name, ranked in asked.items()}
+    return result
 
 
 def _calibration(world: World, found: Mapping[str, Ranked], calibration: Calibration) -> dict[str, Any]:

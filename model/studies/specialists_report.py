@@ -9,21 +9,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from model.data.context import MORE_LIKE_THIS, SEARCH
 from model.learning.metrics import bootstrap_interval
 from model.studies.cells import Result
-from model.studies.comparison import holm, paired, seed_mean
-from model.studies.protocols import Protocol
+from model.studies.comparison import holm, paired, paired_mean, seed_mean
+from model.studies.protocols import NAMES_BY_SOMEBODY, Protocol
 
 Floats = NDArray[np.float64]
 Row = dict[str, Any]
 JOINT, ALONE = "joint", "{} alone"
+ASKED = "joint, {}"  # asked without something
 TENTH_JOINT, TENTH_ALONE = "joint on a tenth of {}", "{} alone on a tenth"  # of that task's training events
 SHOWN = {
     "slates": ("ndcg@10",),
     "catalogue": ("recall@30",),
     "sentences": ("recall@10", "ndcg@10"),
     "tags": ("recall@30", "ndcg@10"),
+    "names": ("recall@1",),
+    NAMES_BY_SOMEBODY: ("recall@1",),
 }
+LIKENESS = ("co_likes", "shared_tags", "family")
 CATALOGUE_METRICS, PROXY_METRICS = ("ndcg@10", "recall@30"), ("auc",)
 
 
@@ -39,6 +44,9 @@ class Answers:
         self.by_model: dict[str, list[Result]] = defaultdict(list)
         for result in results:
             self.by_model[result["name"]].append(result)
+            if result["name"] == JOINT:
+                for way, protocols in result.get("asked without", {}).items():
+                    self.by_model[ASKED.format(way)].append({**result, "protocols": protocols})
 
     def models(self, protocol: str) -> list[str]:
         """Models that were asked."""
@@ -70,7 +78,9 @@ class Answers:
 
 
 def _is_ours(name: str) -> bool:
-    return name == JOINT or name.endswith(" alone") or name.startswith("without ") or "a tenth" in name
+    return (
+        name == JOINT or name.startswith((ASKED.format(""), "without ")) or name.endswith(" alone") or "a tenth" in name
+    )
 
 
 def report(results: Sequence[Result], protocols: Mapping[str, Protocol], about: Mapping[str, Any]) -> dict[str, Any]:
@@ -78,6 +88,10 @@ def report(results: Sequence[Result], protocols: Mapping[str, Protocol], about: 
     answers = Answers(results)
     named = answers.named()
     differences = [row for protocol in protocols.values() for row in _differences(answers, protocol, named)]
+    differences += [
+        row for row in (_likeness(answers, protocols, rival) for rival in answers.models(LIKENESS[0])) if row
+    ]
+    differences += _taste(answers)
     _correct(differences)
     joint = answers.by_model.get(JOINT, [])
     return {
@@ -132,6 +146,32 @@ def _questions(models: Sequence[str], task: str, named: Mapping[str, str]) -> li
     questions = [(JOINT, rival, rival in beforehand) for rival in others]
     joint, alone = TENTH_JOINT.format(task), TENTH_ALONE.format(task)
     return [*questions, (joint, alone, True)] if {joint, alone} <= set(models) else questions
+
+
+def _likeness(answers: Answers, protocols: Mapping[str, Protocol], rival: str) -> Row:
+    """The mean of the proxies of likeness, each counted alike, ours less a rival's."""
+    shared = [n for n in LIKENESS if n in protocols and {JOINT, rival} <= set(answers.models(n))]
+    if rival == JOINT or len(shared) < len(LIKENESS):
+        return {}
+    mine, theirs = ([answers.values(model, name, "auc") for name in LIKENESS] for model in (JOINT, rival))
+    groups = [answers.groups(JOINT, name) for name in LIKENESS]
+    return {
+        "question": f"{JOINT} against {rival}", "task": MORE_LIKE_THIS, "protocol": "likeness", "metric": "mean auc",
+        "slice": "all", "ours": JOINT, "rival": rival, "main": False, **paired_mean(mine, theirs, groups).to_json(),
+    }  # fmt: skip
+
+
+def _taste(answers: Answers) -> list[Row]:
+    """Whether it hurts a search for a name that somebody asks."""
+    if JOINT not in answers.models(NAMES_BY_SOMEBODY):
+        return []
+    mine, theirs = (answers.values(JOINT, name, "recall@1") for name in (NAMES_BY_SOMEBODY, "names"))
+    groups = [f"name {number}" for number in range(len(mine))]
+    return [{
+        "question": "names asked by somebody against nobody", "task": SEARCH, "protocol": "names",
+        "metric": "success@1", "slice": "all", "ours": "joint for somebody", "rival": "joint for nobody", "main": False,
+        **paired(mine, theirs, groups).to_json(),
+    }]  # fmt: skip
 
 
 def _difference(

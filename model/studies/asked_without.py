@@ -1,0 +1,52 @@
+"""A trained network asked with a field left null where a rule would have filled it, and without the person.
+
+What imputation and the person are worth at the time of asking; the network itself is not trained anew (for that see
+`ablations.py`). Knows protocols, not cells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from model.data.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH
+from model.data.imputation import FIELDS, Rules
+from model.learning.evaluation import Subject
+from model.learning.training import NetworkSubject
+from model.network.catalogue import CatalogueRanker
+from model.studies.subjects import Without
+
+PERSON = ("homepage", "tags")  # protocols in which somebody asks
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A way of asking less, the tasks where it is less, and the subject that asks so."""
+
+    name: str
+    tasks: tuple[str, ...]
+    protocols: tuple[str, ...] | None  # None = all of those tasks
+    subject: Callable[[NetworkSubject], Subject]
+
+
+def ways(rules: Rules) -> Iterator[Asked]:
+    """Each field that a rule fills with a value, then the person."""
+    for name in FIELDS:
+        tasks = tuple(task for task in (SEARCH, HOMEPAGE, MORE_LIKE_THIS) if _is_filled(rules, task, name))
+        if tasks:
+            changed = {**rules, **{task: {**rules[task], name: (f"null_{_short(name)}",)} for task in tasks}}
+            yield Asked(f"{name} not imputed", tasks, None, lambda network, changed=changed: _with(network, changed))  # type: ignore[misc]
+    yield Asked("nobody told", (SEARCH, HOMEPAGE), PERSON, lambda network: Without(network, user_id=None, history=()))
+
+
+def _is_filled(rules: Rules, task: str, name: str) -> bool:
+    return any(not rule.startswith("null_") and rule != "required" for rule in rules[task][name])
+
+
+def _short(name: str) -> str:
+    return {"source_entity_id": "source", "user_id": "user"}.get(name, name)
+
+
+def _with(network: NetworkSubject, rules: Rules) -> NetworkSubject:
+    had = network.catalogue
+    return NetworkSubject(CatalogueRanker(had.scorer, had.ids, had.names, had.records, rules))

@@ -1,0 +1,37 @@
+"""Another cut into parts: by one date for everybody, as a service lives. Most people of its test part are new.
+
+The cut of a dataset (`model/data/parts.py`) holds back the last rows of each user, so every user of its test part is
+known. What has no user or no time keeps its part.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import polars as pl
+
+from model.data.dataset import Dataset
+from model.data.parts import TEST, TRAIN, VALIDATION
+
+HELD = 0.1  # of the timed rankings: the latest are test, as many before are validation
+
+
+def by_time(dataset: Dataset) -> Dataset:
+    """The dataset with the rankings of users cut at two moments. Rankings of one moment stay together."""
+    events = dataset.events
+    timed = pl.col("user_id").is_not_null() & pl.col("timestamp").is_not_null()
+    starts = events.filter(timed).group_by("ranking_id").agg(pl.col("timestamp").min().alias("start"))
+    if starts.is_empty():
+        raise ValueError("a split by time needs events that have a user and a timestamp; this dataset has none")
+    first, second = (starts["start"].quantile(share, "lower") for share in (1 - 2 * HELD, 1 - HELD))
+    start = pl.col("start")
+    part = (
+        pl.when(start <= first)
+        .then(pl.lit(TRAIN))
+        .when(start <= second)
+        .then(pl.lit(VALIDATION))
+        .otherwise(pl.lit(TEST))
+    )
+    moved = events.join(starts, on="ranking_id", how="left", maintain_order="left")
+    moved = moved.with_columns(pl.when(timed).then(part).otherwise(pl.col("part")).alias("part")).drop("start")
+    return replace(dataset, events=moved)
