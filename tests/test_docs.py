@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer import Typer
 
 from app.settings import settings_table
 
@@ -78,20 +79,21 @@ def test_paths_of_the_map_exist() -> None:
 def test_commands_in_the_documents_exist() -> None:
     """`unirank word` in any document is a command."""
     from app.cli import app
-    from app.commands.data import app as data
 
-    commands = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
-    below = {
-        (command.name or command.callback.__name__).strip("_")
-        for command in data.registered_commands
-        if command.callback
-    }
+    groups = {group.name: _names(group.typer_instance) for group in app.registered_groups if group.typer_instance}
+    assert {"data", "study"} <= set(groups)
     for path in DOCUMENTS:
         for first, second in re.findall(
             r"^\s*unirank (\w+)(?: (\w+))?", path.read_text(encoding="utf-8"), re.MULTILINE
         ):
-            assert first in commands | {"data"}, f"{path.name}: unirank {first}"
-            assert first != "data" or second in below, f"{path.name}: unirank data {second}"
+            assert first in _names(app) | set(groups), f"{path.name}: unirank {first}"
+            assert first not in groups or second in groups[first], f"{path.name}: unirank {first} {second}"
+
+
+def _names(app: Typer) -> set[str]:
+    """Commands of a typer app."""
+    found = (command.name or command.callback.__name__ for command in app.registered_commands if command.callback)
+    return {name.strip("_") for name in found}
 
 
 def test_links_lead_somewhere() -> None:
