@@ -18,14 +18,15 @@ FROM python:3.11-slim
 ENV PATH=/opt/unirank/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
-    OMP_NUM_THREADS=1
+    OMP_NUM_THREADS=1 \
+    UNIRANK_STATE_DIR=/state
 RUN useradd --system --uid 10001 --create-home unirank \
-    && mkdir /models \
-    && chown unirank:unirank /models
+    && mkdir /models /state \
+    && chown unirank:unirank /models /state
 COPY --from=build /opt/unirank /opt/unirank
 USER unirank
 WORKDIR /home/unirank
-VOLUME /models
+VOLUME ["/models", "/state"]
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 \
     CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8000/livez', timeout=2)"]

@@ -9,6 +9,7 @@ UnirankError                      what went wrong, as the caller sees it
 ├── InternalError           500   anything uncaught
 └── UnavailableError        503   carries Retry-After
     ├── OverloadedError           no permit free
+    ├── EventsUnavailableError    events cannot be stored
     └── NotReadyError             no model loaded yet, or none could be
 ModelNotFoundError                at start: no model folder where the settings say (no HTTP answer)
 """
@@ -118,6 +119,12 @@ class OverloadedError(UnavailableError):
     """No permit is free."""
 
     code, title = "overloaded", "Overloaded"
+
+
+class EventsUnavailableError(UnavailableError):
+    """Events cannot be stored; none of the request's are."""
+
+    code, title = "events_unavailable", "Events unavailable"
 
 
 class NotReadyError(UnavailableError):

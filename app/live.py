@@ -12,6 +12,7 @@ from app.entity_store.memory import MemoryTier
 from app.entity_store.redis import RedisTier
 from app.entity_store.store import EntityStore
 from app.errors import NotReadyError
+from app.event_log.log import EventLog
 from app.model_registry import has_model, make_demo
 from app.ranking import RankingModel, RankingRequest, RankingService
 from app.scoring import ComputeThread, Permits
@@ -37,6 +38,7 @@ class Live:
         self.clock = clock
         self.permits = Permits(settings.max_queue)
         self.compute = ComputeThread()
+        self.events = EventLog(settings.events_folder())
         self.reason = "loading model"
         self._service: RankingService | None = None
         self._store: EntityStore | None = None
@@ -74,7 +76,8 @@ class Live:
         self._go_live(self._built(model))
 
     async def close(self) -> None:
-        """Stop computing, finish the write-backs."""
+        """Stop computing, finish the write-backs and the events."""
+        await asyncio.to_thread(self.events.close)
         await asyncio.to_thread(self.compute.close)
         if self._store is not None:
             await self._store.close()

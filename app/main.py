@@ -18,11 +18,11 @@ from app.live import Live
 from app.model_registry import load_model
 from app.openapi import Documented
 from app.ranking import RankingModel
-from app.routes import entities, health, homepage, limits, metrics, more_like_this, page, rank, search
+from app.routes import entities, events, health, homepage, limits, metrics, more_like_this, page, rank, search
 from app.settings import Settings
 from app.telemetry import Telemetry
 
-_ROUTES = (rank, search, more_like_this, homepage, entities, limits, health, metrics, page)
+_ROUTES = (rank, search, more_like_this, homepage, entities, events, limits, health, metrics, page)
 
 
 def create_app(

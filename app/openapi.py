@@ -8,7 +8,7 @@ import msgspec
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from app import schemas
+from app import event_schemas, schemas
 from app.errors import PROBLEM_JSON, Problem
 from app.settings import Settings
 
@@ -31,14 +31,17 @@ _TYPES: list[type[msgspec.Struct]] = [
     schemas.Limits,
     schemas.Ready,
     schemas.Alive,
+    event_schemas.Engagement,
+    event_schemas.Impression,
+    event_schemas.Accepted,
     Problem,
 ]
 
 
-def answers(kind: type[msgspec.Struct], *problems: int) -> dict[int | str, dict[str, Any]]:
+def answers(kind: type[msgspec.Struct], *problems: int, good: int = 200) -> dict[int | str, dict[str, Any]]:
     """`responses` of a route: the good answer and its problems."""
-    good = {"description": kind.__doc__ or "", "content": {"application/json": {"schema": _ref(kind)}}}
-    return {200: good, **{status: _problem(status) for status in problems}}
+    answer = {"description": kind.__doc__ or "", "content": {"application/json": {"schema": _ref(kind)}}}
+    return {good: answer, **{status: _problem(status) for status in problems}}
 
 
 def ranking_answers(kind: type[msgspec.Struct], *problems: int) -> dict[int | str, dict[str, Any]]:
@@ -50,6 +53,16 @@ def takes(kind: type[msgspec.Struct], required: bool = True) -> dict[str, Any]:
     """`openapi_extra` of a route that reads a body."""
     content = {"application/json": {"schema": _ref(kind)}}
     return {"requestBody": {"required": required, "content": content}}
+
+
+def takes_events() -> dict[str, Any]:
+    """`openapi_extra` of the route for events: an array, or one event a line."""
+    event = {"oneOf": [_ref(event_schemas.Engagement), _ref(event_schemas.Impression)]}
+    content = {
+        "application/json": {"schema": {"type": "array", "items": event}},
+        "application/x-ndjson": {"schema": event},
+    }
+    return {"requestBody": {"required": True, "content": content}}
 
 
 def parameters(**types: str) -> dict[str, Any]:

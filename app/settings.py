@@ -24,6 +24,8 @@ class Settings(BaseSettings):
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$", description="Least severe log line")
     cors_origins: str = Field(default="", description="Origins that browsers may call from, by comma; empty = off")
 
+    state_dir: Path = Field(default=Path("~/.local/state/unirank"), description="Folder of the event log")
+
     redis_url: str = Field(default="", description="Second tier of entity records; empty = no Redis needed")
     redis_timeout_ms: int = Field(default=50, ge=1, le=50, description="Longest wait for one Redis round trip")
     redis_ttl_s: int = Field(default=86_400, ge=1, description="Lifetime of an entity record in Redis")
@@ -43,6 +45,10 @@ class Settings(BaseSettings):
     def origins(self) -> list[str]:
         """The allowed origins as a list."""
         return [origin.strip() for origin in self.cors_origins.split(",") if origin.strip()]
+
+    def events_folder(self) -> Path:
+        """Where the event log lives."""
+        return self.state_dir.expanduser() / "events"
 
     def environment(self) -> dict[str, str]:
         """These settings as environment variables, so that worker processes read the same ones."""

@@ -48,6 +48,7 @@ class Telemetry:
         self.records = _counter(registry, "unirank_records", "Entity records, by where they came from", "tier")
         self.imputed = _counter(registry, "unirank_imputed", "Context fields filled", "task", "field", "rule")
         self.degraded = _counter(registry, "unirank_degraded", "Answers that fell short, by code", "code")
+        self.events = _counter(registry, "unirank_events", "Events on disk", "type")
         self.rankings_under_way = Gauge("unirank_rankings_under_way", "Requests that hold a permit", registry=registry)
         self.model_info = Gauge(
             "unirank_model_info", "The live model; always 1", ("version", "checksum"), registry=registry

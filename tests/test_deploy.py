@@ -76,7 +76,7 @@ def test_the_image_asks_livez_for_its_health(image) -> None:
 def test_the_image_serves_the_volume_and_the_demo_where_it_is_empty(image) -> None:
     [command] = arguments(image, "CMD")
     assert json.loads(command) == ["unirank", "serve", "/models", "--host", "0.0.0.0", "--demo-if-empty"]
-    assert arguments(image, "VOLUME") == ["/models"]
+    assert json.loads(arguments(image, "VOLUME")[0]) == ["/models", "/state"]
     assert arguments(image, "EXPOSE") == [str(Settings.model_fields["port"].default)]
 
 

@@ -90,9 +90,9 @@ async def _read(request: Request, limit: int) -> bytes:
     return b"".join(chunks)
 
 
-def respond(answer: msgspec.Struct | dict[str, object]) -> Response:
+def respond(answer: msgspec.Struct | dict[str, object], status: int = 200) -> Response:
     """An answer as JSON, the time of its stages in a header."""
-    response = Response(msgspec.json.encode(answer), media_type="application/json")
+    response = Response(msgspec.json.encode(answer), status, media_type="application/json")
     if isinstance(answer, RankAnswer):
         stages = msgspec.structs.asdict(answer.timings)
         response.headers["server-timing"] = ", ".join(f"{name};dur={ms:.2f}" for name, ms in stages.items())

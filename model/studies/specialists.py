@@ -265,7 +265,9 @@ def network_cell(world: World, task: str | None, seed: int, share: float = 1.0, 
             if step % 50 == 0:
                 world.say(f"{label} seed {seed}: step {step} of {of}")
 
-        return network_result(world, prepared, train(prepared, steps, report=report), task, seed, ask_less=task is None)
+        return network_result(
+            world, prepared, train(prepared, steps, report=report), task, seed, ask_less=task is None and seed == 0
+        )
 
     label = name or (JOINT if task is None else f"{task} alone")
     asked = sorted(p.name for p in world.protocols["test"].values() if task in (None, p.task))
