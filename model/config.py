@@ -58,6 +58,7 @@ class TrainingConfig:
     id_dropout: float = 0.8
     cold_dropout: float = 0.1  # entities that a step treats as never engaged
     user_dropout: float = 0.6
+    borrowed_user: float = 0.5  # searches without a user that are given one at random: taste must not move names
     history_dropout: float = 0.1
     country_dropout: float = 0.2
     name_query_dropout: float = 0.3  # imputed queries and sources replaced by null

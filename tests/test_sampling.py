@@ -17,7 +17,7 @@ from model.learning.sampling import Example, Negatives, Sampler
 
 NOTHING_DROPPED = TrainingConfig(
     contexts_per_step=24, negatives=12, folds=3,
-    user_dropout=0, history_dropout=0, country_dropout=0, name_query_dropout=0,
+    user_dropout=0, history_dropout=0, country_dropout=0, name_query_dropout=0, borrowed_user=0,
 )  # fmt: skip
 IDS = [f"e{number}" for number in range(30)]
 ROWS = {entity_id: row for row, entity_id in enumerate(IDS)}
@@ -227,6 +227,28 @@ def test_a_dropped_user_keeps_the_fold(busy: tuple[list[Unit], dict[str, Timelin
     for example in drawn(sampler_of(units, histories, user_dropout=1), HOMEPAGE, 5):
         assert example.filled.context.user_id is None
         assert example.fold == fold_of("u1", 3)
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.5, 1.0])
+def test_searches_of_nobody_are_given_somebody_at_the_rate_that_is_set(
+    busy: tuple[list[Unit], dict[str, Timeline]], rate: float
+) -> None:
+    judged = unit(Context(SEARCH, query="name"), {"e25": 1, "e3": 0}, [NO_TIME, NO_TIME], slate=True)
+    found = drawn(sampler_of([judged], busy[1], borrowed_user=rate), SEARCH, 40)
+    assert share(found, "user_id") == pytest.approx(1 - rate, abs=0.05)
+    for example in found:
+        somebody = example.filled.context.user_id
+        assert example.fold == (3 if somebody is None else fold_of(somebody, 3))
+        events = {event.entity_id for event in example.events}
+        assert events == (set() if somebody is None else {f"e{n}" for n in range(20)} - {"e3"})
+
+
+def test_only_searches_of_nobody_borrow(busy: tuple[list[Unit], dict[str, Timeline]]) -> None:
+    other = unit(Context(MORE_LIKE_THIS, source_entity_id="e1"), {"e25": 1}, [NO_TIME])
+    own = unit(Context(SEARCH, "u2", query="name"), {"e25": 1}, [NO_TIME])
+    sampler = sampler_of([other, own], busy[1], borrowed_user=1)
+    assert {e.filled.context.user_id for e in drawn(sampler, MORE_LIKE_THIS)} == {None}
+    assert {e.filled.context.user_id for e in drawn(sampler, SEARCH)} == {"u2"}
 
 
 def test_a_context_without_user_uses_the_table_of_everybody() -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.config import TrainingConfig
-from model.data.context import HOMEPAGE, Context, HistoryEvent
+from model.data.context import HOMEPAGE, SEARCH, Context, HistoryEvent
 from model.data.engagement import fold_of
 from model.data.events import NO_TIME, Timeline, Unit
 from model.data.imputation import Filled, Rules, fill
@@ -83,6 +83,7 @@ class Sampler:
         self._weights = {task: _weights(group) for task, group in self._units.items()}
         self._negatives = {task: Negatives(self._positives(group), len(rows)) for task, group in self._units.items()}
         self.shares = self._shares()
+        self._users = sorted(histories)
         self._marks = np.zeros(len(rows), bool)  # scratch
 
     def _positives(self, group: Sequence[Unit]) -> Ints:
@@ -106,6 +107,7 @@ class Sampler:
         return [self._example(group[min(pick, len(group) - 1)], pool, rng) for pick in picks]
 
     def _example(self, unit: Unit, pool: Ints, rng: np.random.Generator) -> Example:
+        unit = self._borrow(unit, rng)
         chosen, moment = self._slate(unit, rng) if unit.slate else self._moment(unit, rng)
         context = self._context(unit, chosen, moment, rng)
         filled = self._forget(fill(context, self.rules, self.names.get), rng)
@@ -124,6 +126,16 @@ class Sampler:
             np.concatenate([np.zeros(len(shown), np.float32), log_q]),
             self._fold(unit.context.user_id),
         )
+
+    def _borrow(self, unit: Unit, rng: np.random.Generator) -> Unit:
+        """At times somebody else asks what nobody in particular asked: the answer to these words stays the same.
+
+        Else the network knows people from their own searches only, and takes every search of a person for one of those.
+        """
+        nobody = unit.context.task == SEARCH and unit.context.user_id is None
+        if not nobody or not self._users or rng.random() >= self.config.borrowed_user:
+            return unit
+        return replace(unit, context=replace(unit.context, user_id=self._users[rng.integers(len(self._users))]))
 
     def _drawn(self, unit: Unit, context: Context, pool: Ints, rng: np.random.Generator) -> tuple[Ints, Floats]:
         """Distinct rows beside those shown, and the log of how often each is drawn in the mean.
