@@ -38,7 +38,9 @@ async def test_events_are_kept_as_sent(tmp_path: Path, form: str) -> None:
     ]
     answer = await post(tmp_path, body.encode())
     assert (answer.status_code, answer.json()) == (202, {"accepted": 2})
-    assert stored(tmp_path) == [ENGAGED, SHOWN]
+    kept = stored(tmp_path)
+    assert kept == [ENGAGED, SHOWN]
+    assert {type(event["timestamp"]) for event in kept} == {int}
 
 
 @pytest.mark.anyio

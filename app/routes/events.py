@@ -32,7 +32,7 @@ async def events(request: Request) -> Response:
     if faults := [fault for place, event in enumerate(posted) for fault in _faults(place, event, live.settings)]:
         raise InvalidRequestError(*faults[:_MOST_FAULTS])
     if posted:
-        await live.events.append([msgspec.json.encode(event) for event in posted])
+        await live.events.append([_stored(event) for event in posted])
     for event in posted:
         live.telemetry.events.labels(event.__struct_config__.tag).inc()
     return respond(Accepted(len(posted)), 202)
@@ -47,6 +47,11 @@ def as_array(body: bytes) -> bytes:
     if body.lstrip().startswith(b"["):
         return body
     return b"[" + b",".join(line for line in body.splitlines() if line.strip()) + b"]"
+
+
+def _stored(event: Event) -> bytes:
+    """An event as one line of JSON; its timestamp is a whole number, as in a dataset."""
+    return msgspec.json.encode(msgspec.structs.replace(event, timestamp=int(event.timestamp)))
 
 
 def _faults(place: int, event: Event, settings: Settings) -> list[Fault]:
