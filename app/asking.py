@@ -74,11 +74,11 @@ def row_requests(body: HomepageBody, terms: Terms) -> list[Row]:
     return [_row(row, body, context, terms) for row in body.rows]
 
 
-class _Check:
-    """Collects faults, so that one answer names them all."""
+class Lengths:
+    """Collects faults, so that one answer names them all; knows how long ids, queries and lists may be."""
 
-    def __init__(self, terms: Terms) -> None:
-        self.terms = terms
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
         self._faults: list[Fault] = []
 
     def fault(self, code: str, detail: str, *at: str | int) -> None:
@@ -89,10 +89,10 @@ class _Check:
             raise InvalidRequestError(*self._faults[:_MOST_FAULTS])
 
     def id(self, value: str | None, *at: str | int) -> None:
-        self._text(value, self.terms.settings.max_id_chars, at)
+        self._text(value, self.settings.max_id_chars, at)
 
     def query(self, value: str | None, *at: str | int) -> None:
-        self._text(value, self.terms.settings.max_query_chars, at)
+        self._text(value, self.settings.max_query_chars, at)
 
     def _text(self, value: str | None, limit: int, at: _At) -> None:
         if value is not None and len(value) > limit:
@@ -103,11 +103,19 @@ class _Check:
             self.fault("too_many", f"{size} entries, the limit is {limit}", *at)
 
     def ids(self, values: Sequence[str], *at: str | int) -> None:
-        self.size(len(values), self.terms.settings.max_candidates, *at)
-        longest = self.terms.settings.max_id_chars
+        self.size(len(values), self.settings.max_candidates, *at)
+        longest = self.settings.max_id_chars
         if values and len(max(values, key=len)) > longest:
             for place, value in enumerate(values):
                 self.id(value, *at, place)
+
+
+class _Check(Lengths):
+    """Adds what only a ranking can get wrong."""
+
+    def __init__(self, terms: Terms) -> None:
+        super().__init__(terms.settings)
+        self.terms = terms
 
     def unbuilt(self, is_set: bool, *at: str | int) -> None:
         if is_set:

@@ -5,17 +5,16 @@ from __future__ import annotations
 import msgspec
 from fastapi import APIRouter, Request, Response
 
-from app.errors import Fault, InvalidRequestError
-from app.event_schemas import Accepted, Engagement, Event
+from app.asking import Lengths
+from app.event_schemas import Accepted, Event, Impression
 from app.openapi import answers, takes_events
 from app.routes.entrance import live_of, read_body, respond
 from app.settings import Settings
-from app.wire import decode, pointer
+from app.wire import decode
 
 router = APIRouter(tags=["events"])
 
-_MOST_FAULTS = 20
-_TEXTS = ("task", "user_id", "country", "source_entity_id", "ranking_id", "entity_id", "kind")
+_IDS = ("task", "user_id", "country", "source_entity_id", "ranking_id", "entity_id", "kind")
 
 
 @router.post(
@@ -29,8 +28,7 @@ async def events(request: Request) -> Response:
     live = live_of(request)
     body = await read_body(request, live.settings)
     posted = decode(as_array(body), list[Event], live.settings.max_depth)
-    if faults := [fault for place, event in enumerate(posted) for fault in _faults(place, event, live.settings)]:
-        raise InvalidRequestError(*faults[:_MOST_FAULTS])
+    _check(posted, live.settings)
     if posted:
         await live.events.append([_stored(event) for event in posted])
     for event in posted:
@@ -54,19 +52,13 @@ def _stored(event: Event) -> bytes:
     return msgspec.json.encode(msgspec.structs.replace(event, timestamp=int(event.timestamp)))
 
 
-def _faults(place: int, event: Event, settings: Settings) -> list[Fault]:
-    """What the types do not say: lengths, and labels that are numbers."""
-    texts = [(pointer(place, name), value) for name in _TEXTS if isinstance(value := getattr(event, name, None), str)]
-    found = [_too_long(where, text, settings.max_id_chars) for where, text in texts]
-    found.append(_too_long(pointer(place, "query"), event.query or "", settings.max_query_chars))
-    if isinstance(event, Engagement):
-        return [fault for fault in found if fault]
-    if len(event.shown) > settings.max_candidates:
-        found.append(Fault(pointer(place, "shown"), "too_many", f"the limit is {settings.max_candidates}"))
-    ids = enumerate(event.shown)
-    found += [_too_long(pointer(place, "shown", at), shown, settings.max_id_chars) for at, shown in ids]
-    return [fault for fault in found if fault]
-
-
-def _too_long(where: str, text: str, limit: int) -> Fault | None:
-    return Fault(where, "too_long", f"{len(text)} characters, the limit is {limit}") if len(text) > limit else None
+def _check(posted: list[Event], settings: Settings) -> None:
+    """What the types do not say: lengths. Raises `InvalidRequestError` with the first of all faults."""
+    lengths = Lengths(settings)
+    for place, event in enumerate(posted):
+        for name in _IDS:
+            lengths.id(getattr(event, name, None), place, name)
+        lengths.query(event.query, place, "query")
+        if isinstance(event, Impression):
+            lengths.ids(event.shown, place, "shown")
+    lengths.done()

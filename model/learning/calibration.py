@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -51,14 +52,14 @@ class Calibration:
         curve = self.curves.get(task)
         return np.asarray(_sigmoid(raw if curve is None else curve(raw)))
 
-    def to_json(self) -> dict[str, list[object]]:
+    def to_json(self) -> dict[str, list[Any]]:
         """Plain lists, for the manifest."""
         return {task: [c.slope, list(c.raw), list(c.calibrated)] for task, c in self.curves.items()}
 
     @classmethod
-    def from_json(cls, table: Mapping[str, list[object]]) -> Calibration:
+    def from_json(cls, table: Mapping[str, list[Any]]) -> Calibration:
         """Back from a manifest. Raises ValueError, TypeError or IndexError on what `to_json` did not write."""
-        return cls({task: _curve(*entry) for task, entry in table.items()})  # type: ignore[arg-type]
+        return cls({task: _curve(*entry) for task, entry in table.items()})
 
 
 def _curve(slope: float, raw: list[float], calibrated: list[float]) -> Curve:

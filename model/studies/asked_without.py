@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from model.data.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH
 from model.data.imputation import FIELDS, Rules
@@ -35,7 +36,7 @@ def ways(rules: Rules) -> Iterator[Asked]:
         tasks = tuple(task for task in (SEARCH, HOMEPAGE, MORE_LIKE_THIS) if _is_filled(rules, task, name))
         if tasks:
             changed = {**rules, **{task: {**rules[task], name: (f"null_{_short(name)}",)} for task in tasks}}
-            yield Asked(f"{name} not imputed", tasks, None, lambda network, changed=changed: _with(network, changed))  # type: ignore[misc]
+            yield Asked(f"{name} not imputed", tasks, None, partial(_with, changed))
     yield Asked("nobody told", (SEARCH, HOMEPAGE), PERSON, lambda network: Without(network, user_id=None, history=()))
 
 
@@ -47,6 +48,6 @@ def _short(name: str) -> str:
     return {"source_entity_id": "source", "user_id": "user"}.get(name, name)
 
 
-def _with(network: NetworkSubject, rules: Rules) -> NetworkSubject:
+def _with(rules: Rules, network: NetworkSubject) -> NetworkSubject:
     had = network.catalogue
     return NetworkSubject(CatalogueRanker(had.scorer, had.ids, had.names, had.records, rules))

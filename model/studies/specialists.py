@@ -38,6 +38,7 @@ from model.network.catalogue import CatalogueRanker
 from model.studies.asked_without import ways
 from model.studies.cells import Cell, Result
 from model.studies.protocols import Protocol, answers, ask, histories_before, main_value, protocols
+from model.studies.specialists_report import ALONE, JOINT
 from model.studies.subjects import (
     Bm25Subject,
     ClassicTrees,
@@ -53,7 +54,6 @@ from model.studies.subjects import (
 Settings = Mapping[str, Any]
 Say = Callable[[str], None]
 NOTHING: Settings = MappingProxyType({})
-JOINT = "joint"
 CALIBRATION_BINS = 10
 NETWORK_SECONDS, TREES_SECONDS, PLAIN_SECONDS = 600.0, 240.0, 90.0
 
@@ -269,7 +269,7 @@ def network_cell(world: World, task: str | None, seed: int, share: float = 1.0, 
             world, prepared, train(prepared, steps, report=report), task, seed, ask_less=task is None and seed == 0
         )
 
-    label = name or (JOINT if task is None else f"{task} alone")
+    label = name or (JOINT if task is None else ALONE.format(task))
     asked = sorted(p.name for p in world.protocols["test"].values() if task in (None, p.task))
     settings = {"config": asdict(config), "task": task, "share": share, "protocols": asked}
     return Cell(label, settings, NETWORK_SECONDS * share, run)
