@@ -16,6 +16,11 @@ from app.telemetry import Clock, Telemetry
 _log = logging.getLogger("unirank")
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 _TRACE = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}.*")
+_SAFE = (  # whatever a browser is shown of us, it does not guess its type, frame it, or tell others of it
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+)
 
 
 class Door:
@@ -62,7 +67,7 @@ class _Visit:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             timing = f"total;dur={self.seconds() * 1000:.2f}".encode()
-            headers = [(b"x-request-id", self._request_id), (b"server-timing", timing)]
+            headers = [(b"x-request-id", self._request_id), (b"server-timing", timing), *_SAFE]
             message = {**message, "headers": [*message.get("headers", ()), *headers]}
         await self._send(message)
 

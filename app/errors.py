@@ -2,10 +2,13 @@
 
 UnirankError                      what went wrong, as the caller sees it
 ├── MalformedBodyError      400   not JSON, or not UTF-8
+├── UnauthorizedError       401   no key, or an unknown one
+├── ForbiddenError          403   the key lacks a scope
 ├── NotFoundError           404   an entity or a path that is not there
 ├── BodyTimeoutError        408   the body did not arrive in time
 ├── BodyTooLargeError       413
 ├── InvalidRequestError     422   JSON that breaks the contract; carries one fault a place
+├── RateError               429   this key calls too often; carries Retry-After
 ├── InternalError           500   anything uncaught
 └── UnavailableError        503   carries Retry-After
     ├── OverloadedError           no permit free
@@ -73,6 +76,22 @@ class MalformedBodyError(UnirankError):
     status, code, title = 400, "malformed_body", "Malformed body"
 
 
+class UnauthorizedError(UnirankError):
+    """The service knows its callers, and this is none of them."""
+
+    status, code, title = 401, "unauthorized", "Unauthorized"
+
+    def headers(self) -> dict[str, str]:
+        """How to say who calls."""
+        return {"www-authenticate": 'Bearer realm="unirank"'}
+
+
+class ForbiddenError(UnirankError):
+    """The caller is known and may not do this."""
+
+    status, code, title = 403, "forbidden", "Forbidden"
+
+
 class NotFoundError(UnirankError):
     """What the path names does not exist."""
 
@@ -98,6 +117,20 @@ class InvalidRequestError(UnirankError):
 
     def __init__(self, *faults: Fault) -> None:
         super().__init__(faults[0].detail, faults)
+
+
+class RateError(UnirankError):
+    """One caller calls more often than its key allows."""
+
+    status, code, title = 429, "rate_limited", "Too many requests"
+
+    def __init__(self, detail: str, retry_after_s: int) -> None:
+        super().__init__(detail)
+        self.retry_after_s = retry_after_s
+
+    def headers(self) -> dict[str, str]:
+        """When the next request may come, in seconds."""
+        return {"retry-after": str(self.retry_after_s)}
 
 
 class InternalError(UnirankError):

@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from prometheus_client import CollectorRegistry, ProcessCollector
 from starlette.middleware.cors import CORSMiddleware
 
+from app.access.guard import Guard, KeyRing
 from app.door import Door
 from app.errors import install_problem_handlers
 from app.live import Live
@@ -60,9 +61,12 @@ def create_app_from_env() -> FastAPI:
 
 
 def _add_middleware(app: FastAPI, live: Live) -> None:
-    """Added last is outermost: CORS around the door, so that browsers may read problems too."""
+    """Added last is outermost: CORS around the door, so that browsers may read problems too; the guard within both."""
+    settings = live.settings
+    ring = KeyRing(settings.api_keys_file, live.clock) if settings.api_keys_file else None
+    app.add_middleware(Guard, ring=ring, admin_port=settings.admin_port)
     app.add_middleware(Door, telemetry=live.telemetry, clock=live.clock)
-    if origins := live.settings.origins():
+    if origins := settings.origins():
         app.add_middleware(
             CORSMiddleware,
             allow_origins=origins,

@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from app import event_schemas, schemas
+from app.access.guard import scope_of
 from app.errors import PROBLEM_JSON, Problem
 from app.settings import Settings
 
@@ -19,6 +20,11 @@ _BODY_PROBLEMS = {
     413: "Body too large",
     422: "JSON that breaks the contract",
     503: "Overloaded or not ready; see Retry-After",
+}
+_REFUSALS = {
+    401: "No key, or an unknown one",
+    403: "The key lacks the scope",
+    429: "The key calls too often; see Retry-After",
 }
 _TYPES: list[type[msgspec.Struct]] = [
     schemas.RankBody,
@@ -81,9 +87,26 @@ class Documented(FastAPI):
         """The document; made once."""
         if self.openapi_schema is None:
             made = get_openapi(title=self.title, version=self.version, summary=self.summary, routes=self.routes)
-            made.setdefault("components", {})["schemas"] = components(self.state.live.settings)
+            settings = self.state.live.settings
+            made.setdefault("components", {})["schemas"] = components(settings)
+            if settings.api_keys_file is not None:
+                _add_access(made)
             self.openapi_schema = made
         return self.openapi_schema
+
+
+def _add_access(document: dict[str, Any]) -> None:
+    """What callers with keys should know: how to send one, and the refusals."""
+    document["components"]["securitySchemes"] = {
+        "bearer": {"type": "http", "scheme": "bearer"},
+        "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+    }
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            if (scope := scope_of(method.upper(), path)) is not None:
+                operation["security"] = [{"bearer": []}, {"header": []}]
+                operation["description"] = f"{operation.get('description', '')}\n\nScope: `{scope}`.".strip()
+                operation["responses"] |= {str(status): _problem(status) for status in _REFUSALS}
 
 
 def components(settings: Settings) -> dict[str, Any]:
@@ -109,5 +132,5 @@ def _ref(kind: type[msgspec.Struct]) -> dict[str, str]:
 
 
 def _problem(status: int) -> dict[str, Any]:
-    text = _BODY_PROBLEMS.get(status, "Nothing of that id")
+    text = (_BODY_PROBLEMS | _REFUSALS).get(status, "Nothing of that id")
     return {"description": text, "content": {PROBLEM_JSON: {"schema": _ref(Problem)}}}

@@ -6,11 +6,14 @@ import ipaddress
 import logging
 import os
 import signal
+import socket
 import sys
 from types import FrameType
 
 import uvicorn
+from uvicorn.supervisors import Multiprocess
 
+from app.access.keys import read_keys
 from app.model_registry import find_model
 from app.settings import Settings
 
@@ -20,14 +23,20 @@ _BACKLOG = 2048
 
 
 def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT, drain, exit 0. Raises `ModelNotFoundError` before anything starts."""
+    """Serve until SIGTERM or SIGINT, drain, exit 0.
+
+    Before anything starts it raises `ModelNotFoundError`, `KeysFileError`, or `OSError` where a port is taken.
+    """
     if not settings.demo_if_empty:
         find_model(settings.model_path)
-    _warn_if_open(settings.host)
+    if settings.api_keys_file is None:
+        _warn_if_open(settings.host)
+    else:
+        read_keys(settings.api_keys_file)
     os.environ.update(settings.environment())  # workers are spawned and read the settings from here
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: threads of workers collide
     signal.signal(signal.SIGTERM, _leave)  # uvicorn drains, then raises the signal again
-    uvicorn.run(
+    config = uvicorn.Config(
         "app.main:create_app_from_env",
         factory=True,
         host=settings.host,
@@ -39,6 +48,21 @@ def serve(settings: Settings) -> None:
         backlog=_BACKLOG,
         timeout_graceful_shutdown=_DRAIN_S,
     )
+    sockets = _listen(config, settings)
+    if settings.workers > 1:
+        Multiprocess(config, sockets=sockets).run()
+    else:
+        uvicorn.Server(config).run(sockets=sockets)
+
+
+def _listen(config: uvicorn.Config, settings: Settings) -> list[socket.socket]:
+    """The sockets that all workers accept from: the service's and, where asked for, one for the operator."""
+    sockets = [config.bind_socket()]
+    if settings.admin_port:
+        admin = socket.create_server((settings.admin_host, settings.admin_port), backlog=_BACKLOG)
+        admin.set_inheritable(True)
+        sockets.append(admin)
+    return sockets
 
 
 def _leave(signum: int, frame: FrameType | None) -> None:

@@ -22,6 +22,9 @@ class Settings(BaseSettings):
     workers: int = Field(default=1, ge=1, description="Server processes; each uses one core and loads the model")
     device: str = Field(default="cpu", description="Where the network runs: `cpu`, `cuda`, …")
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$", description="Least severe log line")
+    admin_host: str = Field(default="127.0.0.1", description="Address of the admin port")
+    admin_port: int = Field(default=0, ge=0, le=65535, description="Port of its own for metrics and models; 0 = none")
+    api_keys_file: Path | None = Field(default=None, description="File of API keys; none = whoever connects may call")
     cors_origins: str = Field(default="", description="Origins that browsers may call from, by comma; empty = off")
 
     state_dir: Path = Field(default=Path("~/.local/state/unirank"), description="Folder of the event log")

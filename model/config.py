@@ -59,12 +59,13 @@ class TrainingConfig:
     cold_dropout: float = 0.1  # entities that a step treats as never engaged
     user_dropout: float = 0.6
     borrowed_user: float = 0.5  # searches without a user that are given one at random: taste must not move names
+    name_searches: float = 0.1  # searches that are replaced by one for an entity by its whole name
     history_dropout: float = 0.1
     country_dropout: float = 0.2
     name_query_dropout: float = 0.3  # imputed queries and sources replaced by null
     folds: int = 5
-    evaluations: int = 4
-    validation_rankings: int = 480  # at most, per task and evaluation
+    evaluations: int = 3
+    validation_rankings: int = 240  # at most, per task and evaluation
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,7 @@ FLOORS = {
     "app/model_registry.py": 3,
     "app/entity_store": 3,
     "app/event_log": 3,
+    "app/access": 3,
     "app/client.py": 3,
     "app/ranking.py": 4,
     "app/live.py": 4,

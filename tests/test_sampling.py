@@ -17,7 +17,7 @@ from model.learning.sampling import Example, Negatives, Sampler
 
 NOTHING_DROPPED = TrainingConfig(
     contexts_per_step=24, negatives=12, folds=3,
-    user_dropout=0, history_dropout=0, country_dropout=0, name_query_dropout=0, borrowed_user=0,
+    user_dropout=0, history_dropout=0, country_dropout=0, name_query_dropout=0, borrowed_user=0, name_searches=0,
 )  # fmt: skip
 IDS = [f"e{number}" for number in range(30)]
 ROWS = {entity_id: row for row, entity_id in enumerate(IDS)}
@@ -171,6 +171,21 @@ def test_a_unit_without_positives_still_gives_an_example() -> None:
     ]
     for example in drawn(sampler_of(units), HOMEPAGE):
         assert len(example.rows) > 0
+
+
+def test_some_searches_ask_for_one_entity_by_its_whole_name() -> None:
+    units = [unit(Context(SEARCH, query="something"), {"e1": 1.0, "e2": 0.0}, [1, 1], slate=True)]
+    names = NAMES | {"e3": "Twice", "e4": "twice"}
+    sampler = Sampler(units, {}, ROWS, names, DEFAULT_RULES, replace(NOTHING_DROPPED, name_searches=0.5))
+    by_name = [example for example in drawn(sampler, SEARCH, 40) if example.filled.context.query != "something"]
+    assert len(by_name) == pytest.approx(20 * sampler.shares[SEARCH], rel=0.15)
+    asked = set()
+    for example in by_name:
+        (answer,) = example.rows[example.labels > 0]
+        assert example.filled.context.query == names[IDS[answer]]
+        asked.add(IDS[answer])
+    assert len(asked) > 20
+    assert not asked & {"e3", "e4"}
 
 
 # ---- random things ------------------------------------------------------------------------------------------

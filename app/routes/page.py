@@ -15,7 +15,10 @@ router = APIRouter(include_in_schema=False)
 _PAGE = Path(__file__).parent.parent / "page" / "index.html"
 _USERS_SLOT = "__USERS__"
 _USERS = 24
-_POLICY = "default-src 'none'; connect-src 'self'; img-src data:; script-src 'unsafe-inline'; style-src 'unsafe-inline'"
+_POLICY = (
+    "default-src 'none'; connect-src 'self'; img-src data:; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
 
 
 @router.get("/")

@@ -5,6 +5,7 @@ Outcome features are out of fold here, fields are dropped at random, history is 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -17,6 +18,7 @@ from model.data.context import HOMEPAGE, SEARCH, Context, HistoryEvent
 from model.data.engagement import fold_of
 from model.data.events import NO_TIME, Timeline, Unit
 from model.data.imputation import Filled, Rules, fill
+from model.data.text import normalise
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
@@ -84,6 +86,7 @@ class Sampler:
         self._negatives = {task: Negatives(self._positives(group), len(rows)) for task, group in self._units.items()}
         self.shares = self._shares()
         self._users = sorted(histories)
+        self._named = _one_of_a_name(names)
         self._marks = np.zeros(len(rows), bool)  # scratch
 
     def _positives(self, group: Sequence[Unit]) -> Ints:
@@ -107,7 +110,7 @@ class Sampler:
         return [self._example(group[min(pick, len(group) - 1)], pool, rng) for pick in picks]
 
     def _example(self, unit: Unit, pool: Ints, rng: np.random.Generator) -> Example:
-        unit = self._borrow(unit, rng)
+        unit = self._borrow(self._by_name(unit, rng), rng)
         chosen, moment = self._slate(unit, rng) if unit.slate else self._moment(unit, rng)
         context = self._context(unit, chosen, moment, rng)
         filled = self._forget(fill(context, self.rules, self.names.get), rng)
@@ -126,6 +129,13 @@ class Sampler:
             np.concatenate([np.zeros(len(shown), np.float32), log_q]),
             self._fold(unit.context.user_id),
         )
+
+    def _by_name(self, unit: Unit, rng: np.random.Generator) -> Unit:
+        """At times a search for one entity by its whole name instead, which the catalogue itself answers."""
+        if unit.context.task != SEARCH or not self._named or rng.random() >= self.config.name_searches:
+            return unit
+        entity = self._named[rng.integers(len(self._named))]
+        return Unit(Context(SEARCH, query=self.names[entity]), (entity,), np.ones(1), np.full(1, NO_TIME), slate=True)
 
     def _borrow(self, unit: Unit, rng: np.random.Generator) -> Unit:
         """At times somebody else asks what nobody in particular asked: the answer to these words stays the same.
@@ -211,6 +221,13 @@ class Sampler:
             if imputed and rng.random() < self.config.name_query_dropout:
                 context = replace(context, query=None) if field == "query" else replace(context, source_entity_id=None)
         return Filled(context, filled.imputed)
+
+
+def _one_of_a_name(names: Mapping[str, str]) -> list[str]:
+    """Entities whose name no other entity has."""
+    normal = {entity: normalise(name) for entity, name in names.items()}
+    counts = Counter(normal.values())
+    return [entity for entity, name in normal.items() if name and counts[name] == 1]
 
 
 def _weights(group: Sequence[Unit]) -> NDArray[np.float64]:

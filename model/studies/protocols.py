@@ -26,6 +26,7 @@ from model.studies.sentences import described
 
 Step = Callable[[str], None]
 CATALOGUE_SEARCHES = 400  # judged queries that are also ranked against the whole catalogue, chosen by hash
+DERIVED_PAIRS = 200  # sources whose derived pairs are ranked, chosen by hash
 NAMES_BY_SOMEBODY = "names, somebody asks"
 HEAD, TORSO = 0.1, 0.5  # shares of the entities, from the most popular
 
@@ -50,25 +51,30 @@ def protocols(dataset: Dataset, part: str) -> list[Protocol]:
     rows = [replace(u, slices=u.slices | _slices(u, popularity, known)) for u in rows if (u.labels > 0).any()]
     judged = [unit for unit in rows if unit.context.task == SEARCH and unit.slate]
     tagged = [unit for unit in rows if unit.context.task == SEARCH and not unit.slate]
+    derived = [unit for unit in rows if unit.context.task == MORE_LIKE_THIS]
     by_nobody, by_somebody = named(dataset.entities, known)
     every = [
         Protocol("slates", SEARCH, judged, True, "ndcg@10"),
-        Protocol("catalogue", SEARCH, _first_by_hash(judged), False, "recall@30"),
+        Protocol("catalogue", SEARCH, _against_all(judged), False, "recall@30"),
         Protocol("sentences", SEARCH, described(dataset.entities), False, "recall@10"),
         Protocol("names", SEARCH, by_nobody, False, "recall@1", met=True),
         Protocol(NAMES_BY_SOMEBODY, SEARCH, by_somebody, False, "recall@1", met=True),
         Protocol("tags", SEARCH, tagged, False, "recall@30"),
         Protocol("homepage", HOMEPAGE, [unit for unit in rows if unit.context.task == HOMEPAGE], False, "ndcg@10"),
-        Protocol("derived", MORE_LIKE_THIS, [u for u in rows if u.context.task == MORE_LIKE_THIS], False, "ndcg@10"),
+        Protocol("derived", MORE_LIKE_THIS, _first_by_hash(derived, DERIVED_PAIRS), False, "ndcg@10"),
         *(Protocol(name, MORE_LIKE_THIS, found, True, "auc") for name, found in proxies(dataset, part).items()),
     ]
     return [protocol for protocol in every if protocol.units]
 
 
-def _first_by_hash(judged: Sequence[Unit]) -> list[Unit]:
+def _against_all(judged: Sequence[Unit]) -> list[Unit]:
     """Some judged queries; whatever is not judged relevant counts as not relevant."""
-    chosen = sorted(judged, key=lambda unit: stable_hash(f"catalogue {unit.context.query}"))[:CATALOGUE_SEARCHES]
-    return [replace(unit, slate=False) for unit in chosen]
+    return [replace(unit, slate=False) for unit in _first_by_hash(judged, CATALOGUE_SEARCHES)]
+
+
+def _first_by_hash(every: Sequence[Unit], count: int) -> list[Unit]:
+    """Always the same ones of a set, however it was ordered."""
+    return sorted(every, key=lambda u: stable_hash(f"catalogue {u.context.query} {u.context.source_entity_id}"))[:count]
 
 
 def histories_before(dataset: Dataset, part: str) -> Mapping[str, Timeline]:

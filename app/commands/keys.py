@@ -1,0 +1,63 @@
+"""`unirank keys …`: who may call the service. The secret is shown once, when a key is made, and kept nowhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from app.access.keys import Key, Scope, new_key, read_keys, write_keys
+from app.commands import terminal
+
+app = typer.Typer(help="API keys: who may call the service, and how often.", no_args_is_help=True)
+
+File = Annotated[Path, typer.Argument(help="The file that UNIRANK_API_KEYS_FILE names.")]
+Name = Annotated[str, typer.Argument(help="Who calls, say search-bar: letters, digits, dot, dash, underscore.")]
+
+
+@app.command()
+def add(
+    file: File,
+    name: Name,
+    scope: Annotated[
+        list[Scope] | None, typer.Option(help="What it may do, given once or more. [default: rank]")
+    ] = None,
+    rate: Annotated[float | None, typer.Option(help="Requests a second, for each worker. [default: no limit]")] = None,
+    burst: Annotated[int | None, typer.Option(help="Requests at once. [default: one second of the rate]")] = None,
+) -> None:
+    """Make a key and print its secret, this once. A running service takes it within a second."""
+    keys = read_keys(file) if file.exists() else []
+    if any(key.name == name for key in keys):
+        raise ValueError(f"{file}: there is a key named {name} already; remove it first, or choose another name")
+    secret, key = new_key(name, scope or [Scope.RANK], rate, burst)
+    write_keys(file, [*keys, key])
+    terminal.out.print(f"{name} may {_may(key)}. Its secret, which nobody can show again:", highlight=False)
+    typer.echo(secret)
+
+
+@app.command(name="list")
+def show(file: File) -> None:
+    """Names, scopes and rates; secrets are not known."""
+    from rich.table import Table
+
+    table = Table("name", "may", "requests a second", "at once")
+    for key in read_keys(file):
+        rate = ("no limit", "") if key.rate_per_s is None else (f"{key.rate_per_s:g}", str(key.burst))
+        table.add_row(key.name, _may(key), *rate)
+    terminal.out.print(table)
+
+
+@app.command()
+def remove(file: File, name: Name) -> None:
+    """Take a key away. A running service refuses it within a second."""
+    keys = read_keys(file)
+    kept = [key for key in keys if key.name != name]
+    if len(kept) == len(keys):
+        raise ValueError(f"{file}: no key named {name}; there are {', '.join(key.name for key in keys) or 'none'}")
+    write_keys(file, kept)
+    terminal.out.print(f"{name} is no longer let in", highlight=False)
+
+
+def _may(key: Key) -> str:
+    return ", ".join(scope for scope in Scope if scope in key.scopes)
