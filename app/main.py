@@ -79,12 +79,19 @@ def _add_middleware(app: FastAPI, live: Live) -> None:
 def _lifespan(
     live: Live, load: Callable[[], RankingModel] | None
 ) -> Callable[[FastAPI], contextlib.AbstractAsyncContextManager[None]]:
-    """Load behind the back of the server, so that /livez answers at once; close at the end."""
+    """Load behind the back of the server, so that /livez answers at once; close at the end.
+
+    A worker among several takes no request before it is ready: the others answer meanwhile.
+    """
+    settings = live.settings
+    waits = settings.workers > 1 and not settings.demo_if_empty
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         loading = asyncio.create_task(live.load(load)) if load is not None else None
         try:
+            if loading is not None and waits:
+                await loading
             yield
         finally:
             if loading is not None:

@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 
 from app.access.bucket import Bucket
 from app.access.guard import KeyRing, scope_of
-from app.access.keys import KeysFileError, Scope, hashed, new_key, read_keys, write_keys
+from app.access.keys import KeysFileError, hashed, new_key, read_keys, write_keys
+from app.access.scopes import Scope
 from app.cli import app as commands
 
 RANK, WRITE, ADMIN = Scope.RANK, Scope.WRITE, Scope.ADMIN

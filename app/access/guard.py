@@ -18,7 +18,8 @@ from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as Asgi
 
 from app.access.bucket import Bucket
-from app.access.keys import Key, KeysFileError, Scope, hashed, read_keys
+from app.access.keys import Key, KeysFileError, hashed, read_keys
+from app.access.scopes import Scope
 from app.errors import ForbiddenError, NotFoundError, RateError, UnauthorizedError, UnirankError, problem_response
 from app.telemetry import Clock
 

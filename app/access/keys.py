@@ -11,20 +11,13 @@ import os
 import secrets
 import tomllib
 from collections.abc import Sequence
-from enum import StrEnum
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from app.access.scopes import Scope
+
 PREFIX = "unirank_"
-
-
-class Scope(StrEnum):
-    """What a key may do: `rank` reads, `write` sends events and entities, `admin` sees metrics and moves models."""
-
-    RANK = "rank"
-    WRITE = "write"
-    ADMIN = "admin"
 
 
 class KeysFileError(ValueError):

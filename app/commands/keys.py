@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.access.keys import Key, Scope, new_key, read_keys, write_keys
+from app.access.scopes import Scope
 from app.commands import terminal
+
+if TYPE_CHECKING:
+    from app.access.keys import Key
 
 app = typer.Typer(help="API keys: who may call the service, and how often.", no_args_is_help=True)
 
@@ -27,6 +30,8 @@ def add(
     burst: Annotated[int | None, typer.Option(help="Requests at once. [default: one second of the rate]")] = None,
 ) -> None:
     """Make a key and print its secret, this once. A running service takes it within a second."""
+    from app.access.keys import new_key, read_keys, write_keys
+
     keys = read_keys(file) if file.exists() else []
     if any(key.name == name for key in keys):
         raise ValueError(f"{file}: there is a key named {name} already; remove it first, or choose another name")
@@ -41,6 +46,8 @@ def show(file: File) -> None:
     """Names, scopes and rates; secrets are not known."""
     from rich.table import Table
 
+    from app.access.keys import read_keys
+
     table = Table("name", "may", "requests a second", "at once")
     for key in read_keys(file):
         rate = ("no limit", "") if key.rate_per_s is None else (f"{key.rate_per_s:g}", str(key.burst))
@@ -51,6 +58,8 @@ def show(file: File) -> None:
 @app.command()
 def remove(file: File, name: Name) -> None:
     """Take a key away. A running service refuses it within a second."""
+    from app.access.keys import read_keys, write_keys
+
     keys = read_keys(file)
     kept = [key for key in keys if key.name != name]
     if len(kept) == len(keys):
