@@ -5,9 +5,11 @@ UnirankError                      what went wrong, as the caller sees it
 ├── UnauthorizedError       401   no key, or an unknown one
 ├── ForbiddenError          403   the key lacks a scope
 ├── NotFoundError           404   an entity or a path that is not there
+├── ModelConflictError      409   models cannot be moved like that
 ├── BodyTimeoutError        408   the body did not arrive in time
 ├── BodyTooLargeError       413
 ├── InvalidRequestError     422   JSON that breaks the contract; carries one fault a place
+├── ModelRefusedError       422   a model that failed its checks
 ├── RateError               429   this key calls too often; carries Retry-After
 ├── InternalError           500   anything uncaught
 └── UnavailableError        503   carries Retry-After
@@ -98,6 +100,18 @@ class NotFoundError(UnirankError):
     status, code, title = 404, "not_found", "Not found"
 
 
+class ModelConflictError(UnirankError, ValueError):
+    """What serves now does not allow it."""
+
+    status, code, title = 409, "conflict", "Conflict"
+
+
+class ModelRefusedError(UnirankError):
+    """The model failed a check; what serves goes on serving."""
+
+    status, code, title = 422, "model_refused", "Model refused"
+
+
 class BodyTimeoutError(UnirankError):
     """The body came too slowly."""
 
@@ -166,7 +180,7 @@ class NotReadyError(UnavailableError):
     code, title = "not_ready", "Not ready"
 
 
-class ModelNotFoundError(Exception):
+class ModelNotFoundError(ValueError):
     """The settings name no folder that holds a model."""
 
 

@@ -7,6 +7,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry, ProcessCollector
@@ -15,37 +16,46 @@ from starlette.middleware.cors import CORSMiddleware
 from app.access.guard import Guard, KeyRing
 from app.door import Door
 from app.errors import install_problem_handlers
-from app.live import Live
-from app.model_registry import load_model
+from app.follow import Follower, Load
+from app.live import LOADING, WARMING, Live
+from app.models.loading import load_model
+from app.models.shelf import Shelf
 from app.openapi import Documented
 from app.ranking import RankingModel
-from app.routes import entities, events, health, homepage, limits, metrics, more_like_this, page, rank, search
+from app.routes import entities, events, health, homepage, limits, metrics, models, more_like_this, page, rank, search
 from app.settings import Settings
 from app.telemetry import Telemetry
 
-_ROUTES = (rank, search, more_like_this, homepage, entities, events, limits, health, metrics, page)
+_ROUTES = (rank, search, more_like_this, homepage, entities, events, limits, health, metrics, models, page)
 
 
 def create_app(
     settings: Settings,
     model: RankingModel | None = None,
-    load: Callable[[], RankingModel] | None = None,
+    load: Load | None = None,
 ) -> FastAPI:
-    """The application. A `model` is live at once; else `load` runs at start, by default from the settings."""
+    """The application. A `model` is live at once and for good; else it follows the models that the settings name.
+
+    `load` makes a model of a folder; by default it reads and checks an artefact.
+    """
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     live = Live(settings, Telemetry(registry))
+    follower = None
     if model is not None:
         live.install(model)
+    else:
+        follower = Follower(live, Shelf(settings.model_path or Path()), load or _loader(settings))
     app = Documented(
         title="unirank",
         summary="One ranking network for search, homepage rows and more-like-this.",
         version=_version(),
-        lifespan=_lifespan(live, None if model else load or _loader(settings)),
+        lifespan=_lifespan(live, follower),
         redirect_slashes=False,
         redoc_url=None,
     )
     app.state.live = live
+    app.state.follower = follower
     for module in _ROUTES:
         app.include_router(module.router)
     install_problem_handlers(app)
@@ -77,7 +87,7 @@ def _add_middleware(app: FastAPI, live: Live) -> None:
 
 
 def _lifespan(
-    live: Live, load: Callable[[], RankingModel] | None
+    live: Live, follower: Follower | None
 ) -> Callable[[FastAPI], contextlib.AbstractAsyncContextManager[None]]:
     """Load behind the back of the server, so that /livez answers at once; close at the end.
 
@@ -88,22 +98,31 @@ def _lifespan(
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        loading = asyncio.create_task(live.load(load)) if load is not None else None
+        if follower is None:
+            yield
+            await live.close()
+            return
+        following = asyncio.create_task(_follow(follower))
         try:
-            if loading is not None and waits:
-                await loading
+            while waits and live.serving is None and live.reason in (LOADING, WARMING):
+                await asyncio.sleep(0.01)
             yield
         finally:
-            if loading is not None:
-                loading.cancel()
-                await asyncio.gather(loading, return_exceptions=True)
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
+            await follower.close()
             await live.close()
 
     return lifespan
 
 
-def _loader(settings: Settings) -> Callable[[], RankingModel]:
-    return lambda: load_model(settings.model_path, settings.device)
+async def _follow(follower: Follower) -> None:
+    await follower.first()
+    await follower.run()
+
+
+def _loader(settings: Settings) -> Load:
+    return lambda folder: load_model(folder, settings.device, settings.timeout_ms / 1000)
 
 
 def _version() -> str:

@@ -44,15 +44,20 @@ _TYPES: list[type[msgspec.Struct]] = [
 ]
 
 
-def answers(kind: type[msgspec.Struct], *problems: int, good: int = 200) -> dict[int | str, dict[str, Any]]:
+def answers(kind: type[msgspec.Struct], *statuses: int, good: int = 200) -> dict[int | str, dict[str, Any]]:
     """`responses` of a route: the good answer and its problems."""
     answer = {"description": kind.__doc__ or "", "content": {"application/json": {"schema": _ref(kind)}}}
-    return {good: answer, **{status: _problem(status) for status in problems}}
+    return {good: answer, **{status: _problem(status) for status in statuses}}
 
 
-def ranking_answers(kind: type[msgspec.Struct], *problems: int) -> dict[int | str, dict[str, Any]]:
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """`responses` of a route whose good answer is a pydantic model: its problems."""
+    return {status: _problem(status) for status in statuses}
+
+
+def ranking_answers(kind: type[msgspec.Struct], *statuses: int) -> dict[int | str, dict[str, Any]]:
     """`responses` of a route that reads a body and ranks."""
-    return answers(kind, *_BODY_PROBLEMS, *problems)
+    return answers(kind, *_BODY_PROBLEMS, *statuses)
 
 
 def takes(kind: type[msgspec.Struct], required: bool = True) -> dict[str, Any]:
@@ -88,7 +93,7 @@ class Documented(FastAPI):
         if self.openapi_schema is None:
             made = get_openapi(title=self.title, version=self.version, summary=self.summary, routes=self.routes)
             settings = self.state.live.settings
-            made.setdefault("components", {})["schemas"] = components(settings)
+            made.setdefault("components", {}).setdefault("schemas", {}).update(components(settings))
             if settings.api_keys_file is not None:
                 _add_access(made)
             self.openapi_schema = made

@@ -134,7 +134,7 @@ class Ranking:
 
 
 class RankingService:
-    """Ranks with one model. Holds no state of its own but what it was given."""
+    """Ranks with one model. Holds no state of its own but what it was given; `saw` is told of every order."""
 
     def __init__(
         self,
@@ -145,6 +145,7 @@ class RankingService:
         clock: Clock,
         new_id: Callable[[], str],
         retrieve_limit: int,
+        saw: Callable[[RankingModel, Ordered], None] = lambda *_: None,
     ) -> None:
         self.model = model
         self._store = store
@@ -154,6 +155,7 @@ class RankingService:
         self._clock = clock
         self._new_id = new_id
         self._retrieve_limit = retrieve_limit
+        self._saw = saw
 
     async def rank(self, request: RankingRequest, started: float | None = None) -> Ranking:
         """Fill, propose, gather, score, order, cut a page. Raises `UnirankError`s of the 4xx kind."""
@@ -211,6 +213,7 @@ class RankingService:
             scored=int(np.isfinite(scores.logits).sum()),
         )
         watch.lap("rerank")
+        self._saw(self.model, ordered)
         return ordered
 
     async def _scores_of(

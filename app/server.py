@@ -14,12 +14,13 @@ import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from app.access.keys import read_keys
-from app.model_registry import find_model
+from app.models.loading import find_model
 from app.settings import Settings
 
 _log = logging.getLogger("unirank")
 _DRAIN_S = 10
 _BACKLOG = 2048
+_HUNG_S = 30  # a worker that does not answer its parent for so long is replaced; a dead one at once
 
 
 def serve(settings: Settings) -> None:
@@ -47,6 +48,7 @@ def serve(settings: Settings) -> None:
         server_header=False,
         backlog=_BACKLOG,
         timeout_graceful_shutdown=_DRAIN_S,
+        timeout_worker_healthcheck=_HUNG_S,
     )
     sockets = _listen(config, settings)
     if settings.workers > 1:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summary
 
 from model.data.imputation import Filled
 
 STAGES = ("parse", "records", "score", "rerank")
+_SHARES = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
 _SECONDS = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.25, 0.5, 1.0, 2.0, 5.0)
 
 Clock = Callable[[], float]
@@ -50,6 +51,13 @@ class Telemetry:
         self.degraded = _counter(registry, "unirank_degraded", "Answers that fell short, by code", "code")
         self.events = _counter(registry, "unirank_events", "Events on disk", "type")
         self.rankings_under_way = Gauge("unirank_rankings_under_way", "Requests that hold a permit", registry=registry)
+        self.models_refused = _counter(registry, "unirank_models_refused", "Models that were not let to serve")
+        self.shadow_failed = _counter(registry, "unirank_shadow_failed", "Rankings that the shadow model could not do")
+        self.shadow_overlap = _shares(registry, "unirank_shadow_overlap", "Share of the top 10 that the shadow shares")
+        self.shadow_tau = Summary(  # may be negative, which a histogram's sum may not
+            "unirank_shadow_tau", "Rank correlation of the shadow, at most 200 places", ("task",), registry=registry
+        )
+        self.shadow_drift = _shares(registry, "unirank_shadow_drift", "Mean difference of the shadow's scores")
         self.model_info = Gauge(
             "unirank_model_info", "The live model; always 1", ("version", "checksum"), registry=registry
         )
@@ -93,3 +101,7 @@ def _counter(registry: CollectorRegistry, name: str, text: str, *labels: str) ->
 
 def _histogram(registry: CollectorRegistry, name: str, text: str, *labels: str) -> Histogram:
     return Histogram(name, text, labels, buckets=_SECONDS, registry=registry)
+
+
+def _shares(registry: CollectorRegistry, name: str, text: str) -> Histogram:
+    return Histogram(name, text, ("task",), buckets=_SHARES, registry=registry)

@@ -53,6 +53,7 @@ class TrainingConfig:
     weight_decay: float = 1e-2
     average: float = 0.995  # decay of the running mean of the weights, which is what is kept; 0 = the last weights
     bce_weight: float = 0.3
+    slate_weight: float = 1.0  # of the softmax over the judged rows of a slate alone
     retrieval_weight: float = 0.3
     task_exponent: float = 0.5  # tasks are sampled with p ~ n^exponent
     id_dropout: float = 0.8
@@ -64,7 +65,7 @@ class TrainingConfig:
     country_dropout: float = 0.2
     name_query_dropout: float = 0.3  # imputed queries and sources replaced by null
     folds: int = 5
-    evaluations: int = 3
+    evaluations: int = 2
     validation_rankings: int = 240  # at most, per task and evaluation
 
 

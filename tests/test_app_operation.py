@@ -21,7 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from app import schemas
 from app.errors import ModelNotFoundError, UnirankError
 from app.main import create_app
-from app.model_registry import find_model
+from app.models.loading import find_model
 from app.settings import Settings, settings_table
 from app.wire import decode
 
@@ -35,6 +35,13 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+@pytest.fixture
+def folder(tmp_path):
+    """What passes for a model folder where loading it is faked."""
+    (tmp_path / "manifest.json").write_text("{}")
+    return tmp_path
+
+
 async def until_ready(client: httpx.AsyncClient) -> httpx.Response:
     for _ in range(200):
         response = await client.get("/readyz")
@@ -44,12 +51,12 @@ async def until_ready(client: httpx.AsyncClient) -> httpx.Response:
     return response
 
 
-async def test_the_service_lives_at_once_and_is_ready_when_the_model_is():
-    def load() -> FakeModel:
+async def test_the_service_lives_at_once_and_is_ready_when_the_model_is(folder):
+    def load(_: Path) -> FakeModel:
         time.sleep(0.2)
         return FakeModel()
 
-    async with client_of(create_app(settings(), load=load)) as client:
+    async with client_of(create_app(settings(model_path=folder), load=load)) as client:
         assert (await client.get("/livez")).status_code == 200
         waiting = await client.get("/readyz")
         assert waiting.status_code == 503
@@ -63,18 +70,18 @@ async def test_the_service_lives_at_once_and_is_ready_when_the_model_is():
         assert (await client.post("/v1/rank", json={"context": {"task": "search"}})).status_code == 200
 
 
-async def test_each_task_is_ranked_once_before_the_service_is_ready():
+async def test_each_task_is_ranked_once_before_the_service_is_ready(folder):
     model = FakeModel()
-    async with client_of(create_app(settings(), load=lambda: model)) as client:
+    async with client_of(create_app(settings(model_path=folder), load=lambda _: model)) as client:
         await until_ready(client)
         assert model.scored == 60 + 60 + 59
 
 
-async def test_a_model_that_cannot_be_loaded_leaves_its_reason():
-    def load() -> FakeModel:
+async def test_a_model_that_cannot_be_loaded_leaves_its_reason(folder):
+    def load(_: Path) -> FakeModel:
         raise ValueError("weights.safetensors is cut off")
 
-    async with client_of(create_app(settings(), load=load)) as client:
+    async with client_of(create_app(settings(model_path=folder), load=load)) as client:
         await asyncio.sleep(0.05)
         response = await client.get("/readyz")
         assert response.status_code == 503
@@ -82,9 +89,9 @@ async def test_a_model_that_cannot_be_loaded_leaves_its_reason():
         assert (await client.get("/livez")).status_code == 200
 
 
-async def test_leaving_while_the_model_loads_is_quick():
+async def test_leaving_while_the_model_loads_is_quick(folder):
     began = time.monotonic()
-    async with client_of(create_app(settings(), load=lambda: time.sleep(0.3) or FakeModel())):
+    async with client_of(create_app(settings(model_path=folder), load=lambda _: time.sleep(0.3) or FakeModel())):
         await asyncio.sleep(0.01)
     assert time.monotonic() - began < 1
 
@@ -291,7 +298,7 @@ from app_fakes import FakeModel
 import app.main, app.server
 from app.settings import Settings
 
-def load(path, device):
+def load(folder, device, limit_s):
     time.sleep(0.5)
     model = FakeModel()
     model.chunk_s = 0.3
@@ -312,20 +319,23 @@ def test_a_real_process_lives_gets_ready_drains_and_exits_zero(tmp_path):
     process = subprocess.Popen([sys.executable, "-c", code], env=environment, stderr=subprocess.PIPE)
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
-            seen = [_status(client, "/livez") for _ in range(1)]
-            while seen[-1] != 200:
-                assert process.poll() is None, process.stderr.read().decode()
-                time.sleep(0.05)
-                seen.append(_status(client, "/livez"))
+            _until(lambda: process.poll() is not None or _status(client, "/livez") == 200)
+            assert process.poll() is None, process.stderr.read().decode()
             assert _status(client, "/readyz") == 503
-            while _status(client, "/readyz") != 200:
-                time.sleep(0.05)
+            _until(lambda: _status(client, "/readyz") == 200)
         assert _rank_while_terminated(process, port) == 200
         assert process.wait(10) == 0
     finally:
         process.kill()
         process.stderr.close()
         process.wait()
+
+
+def _until(reached) -> None:
+    deadline = time.monotonic() + 60
+    while not reached():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.05)
 
 
 def _status(client: httpx.Client, path: str) -> int:

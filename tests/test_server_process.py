@@ -82,7 +82,7 @@ def test_workers_share_both_ports_and_one_that_dies_is_replaced(model_path: Path
 
         def asked_until_repaired() -> bool:
             answers.extend(status(f"{url}/v1/search?q=a", headers=operator) for _ in range(10))
-            return log.read_text().count("is live with") == 3
+            return log.read_text().count("is live with") >= 3
 
         wait_for(asked_until_repaired)
         assert asked_until_repaired()

@@ -51,8 +51,7 @@ async def admit(request: Request, work: Callable[[Call, bytes], Awaitable[msgspe
     """Answer with what `work` makes of the body. Raises `UnavailableError`s before any work."""
     live = live_of(request)
     body = await read_body(request, live.settings)
-    service = live.ready()
-    with live.permits.one(), live.telemetry.rankings_under_way.track_inprogress():
+    with live.held() as service, live.permits.one(), live.telemetry.rankings_under_way.track_inprogress():
         call = Call(live, service, request.scope[REQUEST_ID], live.clock())
         return respond(await work(call, body))
 

@@ -1,7 +1,4 @@
-"""Finds the model folder that the settings name, has the demo's made where there is none, and loads it.
-
-Does not serve, swap or compare models.
-"""
+"""From a model folder to a model that may serve: read, checked, in the calling thread. Swaps and compares nothing."""
 
 from __future__ import annotations
 
@@ -11,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.errors import ModelNotFoundError
+from app.models.shelf import LIVE, Shelf
 
 if TYPE_CHECKING:
     from model.artefact import Artefact
@@ -20,13 +18,7 @@ def find_model(path: Path | None) -> Path:
     """`path` itself, or the version that its file `LIVE` names. Raises `ModelNotFoundError`."""
     if path is None:
         raise ModelNotFoundError("no model: set UNIRANK_MODEL_PATH to a model folder")
-    if not path.is_dir():
-        raise ModelNotFoundError(f"no model: {path} is not a folder")
-    live = path / "LIVE"
-    folder = path / live.read_text(encoding="utf-8").strip() if live.is_file() else path
-    if not (folder / "manifest.json").is_file():
-        raise ModelNotFoundError(f"no model: {folder} holds no manifest.json")
-    return folder
+    return Shelf(path).live()
 
 
 def has_model(path: Path) -> bool:
@@ -49,15 +41,20 @@ def make_demo(path: Path) -> None:
     if ended.returncode:
         said = ended.stderr.strip().splitlines() or ["it said nothing"]
         raise ModelNotFoundError(f"the demo's model could not be trained: {said[-1]}")
-    (path / "LIVE").write_text("demo/model\n", encoding="utf-8")
+    (path / LIVE).write_text("demo/model\n", encoding="utf-8")
 
 
-def load_model(path: Path | None, device: str) -> Artefact:
-    """The model, ready to score in the calling thread. Takes seconds; raises `ArtefactError` on a bad one."""
-    folder = find_model(path)
+def load_model(folder: Path, device: str, limit_s: float) -> Artefact:
+    """The model of a folder, after the checks that it must pass to serve. Takes seconds; raises `ArtefactError`.
+
+    `limit_s`: the longest that it may take for a ranking of 500 candidates.
+    """
     import torch
 
     from model.artefact import Artefact
+    from model.artefact_check import check
 
     torch.set_num_threads(1)  # holds for the calling thread; more of them only get in each other's way
-    return Artefact.load(folder, device)
+    artefact = Artefact.load(folder, device)
+    check(artefact, limit_s)
+    return artefact

@@ -1,0 +1,87 @@
+"""`unirank models …`: which models a folder holds, which one serves, and how to move between them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from app.commands import terminal
+
+if TYPE_CHECKING:
+    from app.models.shelf import Version
+
+app = typer.Typer(help="Models: which one serves, and how to move between them.", no_args_is_help=True)
+
+Folder = Annotated[Path, typer.Argument(help="The folder of models that UNIRANK_MODEL_PATH names.")]
+Wanted = Annotated[str, typer.Argument(help="A version, or the name of its folder.")]
+
+
+@app.command(name="list")
+def show(folder: Folder) -> None:
+    """All models of a folder."""
+    from rich.table import Table
+
+    from app.models.shelf import Shelf
+
+    shelf = Shelf(folder)
+    live, shadow = shelf.live(), shelf.shadow()
+    table = Table("model", "version", "dataset", "tasks", "")
+    for version in shelf.versions():
+        role = "live" if version.folder == live else "shadow" if version.folder == shadow else ""
+        table.add_row(version.name, version.version, version.dataset, ", ".join(version.tasks), role)
+    terminal.out.print(table)
+
+
+@app.command()
+def check(model: Annotated[Path, typer.Argument(help="A model folder.")], timeout_ms: int = 2_000) -> None:
+    """Whether a model may serve: files, weights, golden requests, spread of scores, time."""
+    artefact = _checked(model, timeout_ms)
+    terminal.out.print(f"{artefact} may serve", highlight=False)
+
+
+@app.command()
+def activate(folder: Folder, version: Wanted, timeout_ms: int = 2_000) -> None:
+    """Check a model and make it live; running services take it within a second."""
+    from app.models.shelf import Shelf
+
+    shelf = Shelf(folder)
+    _checked(shelf.find(version).folder, timeout_ms)
+    _say(shelf.activate(version), "is live")
+
+
+@app.command()
+def rollback(folder: Folder) -> None:
+    """Go back to the model that was live before."""
+    from app.models.shelf import Shelf
+
+    shelf = Shelf(folder)
+    _say(shelf.activate(shelf.previous().version), "is live again")
+
+
+@app.command()
+def shadow(
+    folder: Folder,
+    version: Wanted,
+    off: Annotated[bool, typer.Option("--off", help="It is the shadow no more.")] = False,
+) -> None:
+    """Let a model rank beside the live one, unseen; the metrics of the service compare them."""
+    from app.models.shelf import Shelf
+
+    shelf = Shelf(folder)
+    if off:
+        _say(shelf.lift_shadow(version), "is the shadow no more")
+    else:
+        _say(shelf.cast_shadow(version), "is the shadow")
+
+
+def _checked(model: Path, timeout_ms: int) -> str:
+    from app.models.loading import load_model
+
+    with terminal.spinner(f"checking {model}"):
+        return load_model(model, "cpu", timeout_ms / 1000).version
+
+
+def _say(version: Version, what: str) -> None:
+    terminal.out.print(f"{version.version} {what}", highlight=False)

@@ -1,0 +1,201 @@
+"""Follows the shelf: what `LIVE` names is loaded, checked, warmed and swapped in; a model that fails changes nothing.
+
+One look a second in every worker, so that all workers and replicas agree without talking to each other. The model
+that served before stays loaded: going back to it is instant. Knows no HTTP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from app.errors import ModelConflictError, ModelNotFoundError, ModelRefusedError, UnirankError
+from app.live import LOADING, WARMING, Live, Serving
+from app.models.loading import has_model, make_demo
+from app.models.shelf import MANIFEST, Shelf, Version
+from app.ranking import RankingModel
+from app.shadow import Shadow
+
+_log = logging.getLogger("unirank")
+LOOK_EVERY_S = 1.0
+Load = Callable[[Path], RankingModel]
+Stamp = tuple[Path, int, int]
+
+
+class Follower:
+    """Keeps `live` on the model that the shelf names."""
+
+    def __init__(self, live: Live, shelf: Shelf, load: Load) -> None:
+        self.live = live
+        self.shelf = shelf
+        self.refused: dict[str, str] = {}  # name of a folder → why it may not serve
+        self._load = load
+        self._stamps: dict[Serving, Stamp] = {}  # what is loaded: the live one and the one before
+        self._refused_stamp: Stamp | None = None
+        self._told = ""
+        self._one_at_a_time = asyncio.Lock()
+        self._retiring: set[asyncio.Task[None]] = set()
+        settings = live.settings
+        self.shadow = Shadow(live.telemetry, live.clock, settings.shadow_share, settings.timeout_ms / 1000)
+        self._shadow_stamp: Stamp | None = None
+
+    async def first(self) -> None:
+        """The first model of this process, or the reason why there is none."""
+        try:
+            await self._demo_first()
+        except Exception as error:
+            self._say(error)
+        else:
+            await self.look()
+
+    async def run(self) -> None:
+        """Look for as long as the process lives; a look that fails says so and is not the last."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            try:
+                await self.look()
+                await self.look_for_shadow()
+            except Exception:
+                _log.exception("looking for the live model failed")
+
+    async def look(self) -> None:
+        """Go live with what the shelf names, unless it serves already or was refused as it is."""
+        try:
+            folder = self.shelf.live()
+            stamp = _stamp(folder)
+            if stamp in (self._serving_stamp(), self._refused_stamp):
+                return
+            await self._bring(folder)
+        except Exception as error:  # whatever a folder holds, the process lives on with the model it has
+            self._say(error)
+
+    async def look_for_shadow(self) -> None:
+        """Load what `SHADOW` names, drop what it no longer names. A shadow that fails its checks casts none."""
+        folder = self.shelf.shadow()
+        stamp = None if folder is None or not (folder / MANIFEST).is_file() else _stamp(folder)
+        if stamp == self._shadow_stamp:
+            return
+        self._shadow_stamp = stamp
+        before, self.shadow.serving = self.shadow.serving, None
+        if before is not None:
+            self._retire(before)
+        if stamp is None or folder is None:
+            return
+        try:
+            self.shadow.serving = self.live.unseen(await asyncio.to_thread(self._load, folder))
+            self.refused.pop(folder.name, None)
+            _log.info("model %s is the shadow", self.shadow.serving.service.model.version)
+        except Exception as error:
+            self._refuse(folder, error)
+
+    async def activate(self, wanted: str) -> Version:
+        """Check a model here, serve it, and name it in `LIVE` for the others. Raises where it may not serve."""
+        found = await asyncio.to_thread(self.shelf.find, wanted)
+        if self.shelf.single:
+            raise ModelConflictError(f"{self.shelf.path} is one model: there is no other to go to")
+        try:
+            await self._bring(found.folder)
+        except Exception as error:
+            raise ModelRefusedError(f"{found.version} may not serve: {error}") from error
+        return await asyncio.to_thread(self.shelf.activate, found.version)
+
+    async def rollback(self, wanted: str) -> Version:
+        """Leave a model that serves for the one before it. Raises `ModelConflictError` where it does not serve."""
+        live = await asyncio.to_thread(self.shelf.find, wanted)
+        if self.live.ready().model.version != live.version:
+            raise ModelConflictError(f"{live.version} does not serve, {self.live.ready().model.version} does")
+        previous = await asyncio.to_thread(self.shelf.previous)
+        return await self.activate(previous.version)
+
+    async def close(self) -> None:
+        """Close what is loaded beside the live model."""
+        await self.shadow.settle()
+        if self.shadow.serving is not None:
+            await self.shadow.serving.store.close()
+        for serving in self._stamps:
+            if serving is not self.live.serving:
+                await serving.store.close()
+        await asyncio.gather(*self._retiring)
+
+    async def _bring(self, folder: Path) -> None:
+        """Make a folder live: from memory where it is loaded already, else read, checked and warmed first."""
+        async with self._one_at_a_time:
+            stamp = _stamp(folder)
+            if stamp == self._serving_stamp():
+                return
+            try:
+                serving = self._loaded(stamp) or await self._made(folder)
+            except Exception as error:
+                self._refused_stamp = stamp
+                self._refuse(folder, error)
+                raise
+            self.refused.pop(folder.name, None)
+            self._swap(serving, stamp)
+
+    async def _made(self, folder: Path) -> Serving:
+        if self.live.serving is None:  # nothing to disturb: in the thread that will compute
+            model = await self.live.compute.run(lambda: self._load(folder))
+        else:
+            model = await asyncio.to_thread(self._load, folder)
+        serving = self.live.built(model, self.shadow.saw)
+        if self.live.serving is None:
+            self.live.reason = WARMING
+        await serving.warm(self.live.clock)
+        return serving
+
+    def _swap(self, serving: Serving, stamp: Stamp) -> None:
+        before = self.live.serving
+        self.live.go_live(serving)
+        self._stamps[serving] = stamp
+        for other in [kept for kept in self._stamps if kept not in (serving, before)]:
+            del self._stamps[other]
+            self._retire(other)
+        model = serving.service.model
+        _log.info("model %s is live with %d entities", model.version, model.entity_count)
+
+    def _retire(self, serving: Serving) -> None:
+        task = asyncio.create_task(serving.retire())
+        self._retiring.add(task)
+        task.add_done_callback(self._retiring.discard)
+
+    def _loaded(self, stamp: Stamp) -> Serving | None:
+        return next((serving for serving, own in self._stamps.items() if own == stamp), None)
+
+    def _serving_stamp(self) -> Stamp | None:
+        return None if self.live.serving is None else self._stamps.get(self.live.serving)
+
+    def _say(self, error: Exception) -> None:
+        """Once for each reason, not each second; that there is no model does not hide why it could not be made."""
+        reason = f"the model could not be loaded: {_line(error)}"
+        if reason == self._told or (self._told and isinstance(error, ModelNotFoundError)):
+            return
+        self._told = reason
+        if self.live.serving is None:
+            self.live.reason = reason
+        _log.error(reason, exc_info=_log.isEnabledFor(logging.DEBUG))
+
+    def _refuse(self, folder: Path, error: Exception) -> None:
+        self.refused[folder.name] = _line(error)
+        self.live.telemetry.models_refused.inc()
+        _log.error("model %s may not serve: %s", folder.name, _line(error))
+
+    async def _demo_first(self) -> None:
+        """Where the settings ask for it and there is no model yet, make the demo's; /readyz says so meanwhile."""
+        if not self.live.settings.demo_if_empty or has_model(self.shelf.path):
+            return
+        self.live.reason = "there is no model yet: training the demo's first, about two minutes"
+        await asyncio.to_thread(make_demo, self.shelf.path)
+        self.live.reason = LOADING
+
+
+def _stamp(folder: Path) -> Stamp:
+    """What changes when a folder is replaced: its manifest is written last."""
+    found = (folder / MANIFEST).stat()
+    return folder, found.st_mtime_ns, found.st_ino
+
+
+def _line(error: Exception) -> str:
+    text = error.detail if isinstance(error, UnirankError) else str(error)
+    return " ".join(text.split()) or type(error).__name__

@@ -1,0 +1,73 @@
+"""What a loaded model must show before it may serve: it answers as it did when it was made, and it tells things apart.
+
+Files, checksums, shapes and finite weights are the reader's work (`artefact_files.py`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from model.artefact import Artefact, ArtefactError
+from model.data.context import Context
+from model.data.imputation import Filled, MissingFieldError
+
+TOLERANCE = 1e-3  # of a probability: another processor adds up in another order
+SPREAD = 1e-6  # least standard deviation of logits
+CANDIDATES = 500
+
+
+def check(artefact: Artefact, limit_s: float) -> None:
+    """Raise `ArtefactError` where the golden requests get other scores, a task's scores are all alike or not finite,
+    or a ranking of 500 candidates takes longer than `limit_s` seconds."""
+    for number, entry in enumerate(artefact.contents.golden):
+        _check_golden(artefact, number, entry)
+    for task in artefact.tasks:
+        _check_task(artefact, task, limit_s)
+
+
+def _check_golden(artefact: Artefact, number: int, entry: Mapping[str, Any]) -> None:
+    try:
+        context = Context(**entry["context"])
+        expected = np.array(entry["scores"], np.float64)
+        logits = _logits(artefact, artefact.fill(context), entry["candidates"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ArtefactError(f"golden request {number}: {type(error).__name__}: {error}") from error
+    found = artefact.probability(context.task, logits)
+    if found.shape != expected.shape or not np.allclose(found, expected, rtol=0, atol=TOLERANCE, equal_nan=False):
+        raise ArtefactError(f"golden request {number}: the scores are not those of the model when it was made")
+
+
+def _check_task(artefact: Artefact, task: str, limit_s: float) -> None:
+    ids = artefact.catalogue.ids[:: max(1, len(artefact.catalogue.ids) // CANDIDATES)][:CANDIDATES]
+    try:
+        filled = artefact.fill(Context(task, query=artefact.catalogue.names[ids[0]], source_entity_id=ids[0]))
+    except MissingFieldError as error:
+        raise ArtefactError(f"task {task}: {error}") from error
+    logits = _logits(artefact, filled, ids)
+    started = time.perf_counter()
+    _logits(artefact, filled, ids)
+    took_s = time.perf_counter() - started
+    if not np.isfinite(logits).all():
+        raise ArtefactError(f"task {task}: {int((~np.isfinite(logits)).sum())} of {len(ids)} scores are not finite")
+    if len(ids) > 1 and float(logits.std()) < SPREAD:
+        raise ArtefactError(f"task {task}: {len(ids)} entities have the same score")
+    if took_s > limit_s:
+        raise ArtefactError(f"task {task}: {len(ids)} candidates take {took_s:.2f} s, longer than {limit_s:g} s")
+
+
+def _logits(artefact: Artefact, filled: Filled, ids: Sequence[str]) -> np.ndarray:
+    records = _records(artefact, ids)
+    side = artefact.side_entities(filled.context)
+    return artefact.score(filled, records, dict(zip(side, _records(artefact, side), strict=True)))
+
+
+def _records(artefact: Artefact, ids: Sequence[str]) -> list[bytes]:
+    found = [artefact.record(entity_id) for entity_id in ids]
+    missing = [entity_id for entity_id, record in zip(ids, found, strict=True) if record is None]
+    if missing:
+        raise ArtefactError(f"there is no record of '{missing[0]}'")
+    return [record for record in found if record is not None]

@@ -1,0 +1,277 @@
+"""The life of a model: what may not serve, who serves, going back, the shadow, a swap under load."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+import torch
+from app_fakes import client_of, settings
+from typer.testing import CliRunner
+
+from app.cli import app as commands
+from app.errors import ModelConflictError, ModelNotFoundError
+from app.main import create_app
+from app.models.loading import load_model
+from app.models.shelf import LIVE, MANIFEST, PREVIOUS, SHADOW, Shelf
+from app.shadow import kendall_tau, overlap
+from model.artefact import Artefact, ArtefactError
+from model.artefact_check import check
+from model.artefact_files import Contents, read, write
+
+LIMIT_S = 10.0
+PATIENCE = 1000  # looks of 10 ms
+
+
+@pytest.fixture
+def shelf(model_path: Path, tmp_path: Path) -> Path:
+    """Two good models, alike but for the version, and one whose scores are all the same; `one` is live."""
+    folder = tmp_path / "models"
+    shutil.copytree(model_path, folder / "one")
+    write(folder / "two", read(model_path), "two")
+    write(folder / "flat", flat(read(model_path)), "flat")
+    (folder / LIVE).write_text("one\n")
+    return folder
+
+
+def flat(contents: Contents) -> Contents:
+    """A model that says the same of everything, golden requests included."""
+    with torch.no_grad():
+        for weight in (contents.ranker.out.weight, contents.ranker.straight.weight):
+            weight.zero_()
+    task = contents.golden[0]["context"]["task"]
+    same = float(contents.calibration.probability(task, contents.ranker.out.bias.detach().numpy())[0])
+    golden = [
+        entry | {"scores": [same] * len(entry["scores"])}
+        for entry in contents.golden
+        if entry["context"]["task"] == task
+    ]
+    return replace(contents, golden=golden)
+
+
+# ---- what may not serve -------------------------------------------------------------------------------------
+
+
+def test_a_model_as_it_was_made_may_serve(artefact: Artefact) -> None:
+    check(artefact, LIMIT_S)
+
+
+def test_a_model_whose_scores_are_all_alike_may_not(shelf: Path) -> None:
+    with pytest.raises(ArtefactError, match="have the same score"):
+        load_model(shelf / "flat", "cpu", LIMIT_S)
+
+
+def test_a_model_that_answers_otherwise_than_when_it_was_made_may_not(model_path: Path, tmp_path: Path) -> None:
+    contents = read(model_path)
+    with torch.no_grad():
+        contents.ranker.out.bias += 1.0
+    write(tmp_path / "other", contents, "other")
+    with pytest.raises(ArtefactError, match="golden request 0: the scores are not those"):
+        load_model(tmp_path / "other", "cpu", LIMIT_S)
+
+
+def test_a_model_that_is_too_slow_may_not(artefact: Artefact) -> None:
+    with pytest.raises(ArtefactError, match="longer than 1e-09 s"):
+        check(artefact, 1e-9)
+
+
+def test_a_golden_request_that_cannot_be_read_is_refused(model_path: Path, tmp_path: Path) -> None:
+    contents = read(model_path)
+    for broken in ({"context": {"task": "search", "nonsense": 1}}, {"context": {}}, {}):
+        contents.golden = [broken]
+        write(tmp_path / "other", contents, "other")
+        with pytest.raises(ArtefactError, match="golden request 0"):
+            load_model(tmp_path / "other", "cpu", LIMIT_S)
+
+
+# ---- the shelf ----------------------------------------------------------------------------------------------
+
+
+def test_the_shelf_moves_between_models_and_remembers_the_one_before(shelf: Path) -> None:
+    models = Shelf(shelf)
+    assert [version.name for version in models.versions()] == ["flat", "one", "two"]
+    assert models.live() == shelf / "one"
+    with pytest.raises(ModelConflictError, match="nothing to go back to"):
+        models.previous()
+    two = models.find("two")
+    assert models.activate(two.version) == two
+    assert models.live() == shelf / "two"
+    assert models.previous().name == "one"
+    models.activate("two")  # again: the one before stays the one before
+    assert models.previous().name == "one"
+    with pytest.raises(ModelNotFoundError, match="there is no model 'three'; there are flat-"):
+        models.activate("three")
+    assert not list(shelf.glob(".*"))
+
+
+def test_a_shadow_is_cast_and_lifted(shelf: Path) -> None:
+    models = Shelf(shelf)
+    assert models.shadow() is None
+    assert models.cast_shadow("two").folder == models.shadow()
+    with pytest.raises(ModelConflictError, match="is not the shadow"):
+        models.lift_shadow("one")
+    models.lift_shadow("two")
+    assert models.shadow() is None
+
+
+def test_one_model_by_itself_has_nowhere_to_go(model_path: Path) -> None:
+    models = Shelf(model_path)
+    (only,) = models.versions()
+    assert (only.name, models.live()) == (".", model_path)
+    with pytest.raises(ModelConflictError, match="is one model"):
+        models.activate(only.version)
+
+
+def test_folders_that_are_no_models_are_left_out(shelf: Path) -> None:
+    for name, text in (("a", "{}"), ("b", "not JSON"), ("c", "[]")):
+        (shelf / name).mkdir()
+        (shelf / name / MANIFEST).write_text(text)
+    assert [version.name for version in Shelf(shelf).versions()] == ["flat", "one", "two"]
+
+
+def test_models_are_listed_checked_and_moved_by_commands(shelf: Path) -> None:
+    run = CliRunner().invoke
+    assert run(commands, ["models", "activate", str(shelf), "two"]).exit_code == 0
+    assert (shelf / LIVE).read_text() == "two\n"
+    refused = run(commands, ["models", "activate", str(shelf), "flat"])
+    assert "same score" in str(refused.exception)
+    assert (shelf / LIVE).read_text() == "two\n"
+    assert run(commands, ["models", "rollback", str(shelf)]).exit_code == 0
+    assert (shelf / LIVE).read_text(), (shelf / PREVIOUS).read_text() == ("one\n", "two\n")
+    assert run(commands, ["models", "shadow", str(shelf), "two"]).exit_code == 0
+    assert (shelf / SHADOW).read_text() == "two\n"
+    listed = run(commands, ["models", "list", str(shelf)]).stdout
+    assert "live" in listed
+    assert "shadow" in listed
+    assert run(commands, ["models", "check", str(shelf / "one")]).exit_code == 0
+
+
+# ---- in a running service -----------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def service(shelf: Path, **changes: object) -> AsyncIterator[httpx.AsyncClient]:
+    app = create_app(settings(model_path=shelf, state_dir=shelf, **changes))
+    async with client_of(app) as client:
+        for _ in range(PATIENCE):
+            if (await client.get("/readyz")).status_code == 200:
+                break
+            await asyncio.sleep(0.01)
+        yield client
+
+
+async def version_of(client: httpx.AsyncClient) -> str:
+    answer = await client.post("/v1/search", json={"query": "a", "limit": 3})
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["model"]["version"])
+
+
+async def until(client: httpx.AsyncClient, prefix: str) -> None:
+    for _ in range(PATIENCE):
+        if (await version_of(client)).startswith(prefix):
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError(f"{prefix} did not become live")
+
+
+@pytest.mark.anyio
+async def test_a_model_is_activated_by_one_call_and_left_by_another(shelf: Path) -> None:
+    one, two = Shelf(shelf).find("one").version, Shelf(shelf).find("two").version
+    async with service(shelf) as client:
+        assert await version_of(client) == one
+        listed = (await client.get("/v1/models")).json()
+        assert {m["version"]: m["live"] for m in listed["models"]}[one]
+        moved = await client.post(f"/v1/models/{two}/activate")
+        assert moved.status_code == 200
+        assert moved.json()["live"] == two
+        assert await version_of(client) == two
+        assert (shelf / LIVE).read_text() == "two\n"
+        wrong = await client.post(f"/v1/models/{one}/rollback")
+        assert (wrong.status_code, wrong.json()["type"]) == (409, "urn:unirank:problem:conflict")
+        back = await client.post(f"/v1/models/{two}/rollback")
+        assert (back.status_code, back.json()["live"]) == (200, one)
+        assert await version_of(client) == one
+
+
+@pytest.mark.anyio
+async def test_a_bad_model_is_refused_with_the_reason_and_the_live_one_goes_on(shelf: Path) -> None:
+    async with service(shelf) as client:
+        flat = Shelf(shelf).find("flat").version
+        refused = await client.post(f"/v1/models/{flat}/activate")
+        assert (refused.status_code, refused.json()["type"]) == (422, "urn:unirank:problem:model_refused")
+        assert "same score" in refused.json()["detail"]
+        assert (await client.post("/v1/models/nope/activate")).status_code == 404
+        assert (shelf / LIVE).read_text() == "one\n"
+        assert (await version_of(client)).startswith("simulated")
+        listed = {m["name"]: m["refused"] for m in (await client.get("/v1/models")).json()["models"]}
+        assert "same score" in listed["flat"]
+        assert listed["one"] is None
+        (shelf / LIVE).write_text("flat\n")  # somebody else moves all workers to it
+        await asyncio.sleep(1.3)
+        assert (await version_of(client)).startswith("simulated")
+        assert "unirank_models_refused_total 1.0" in (await client.get("/metrics")).text
+        (shelf / LIVE).write_text("two\n")
+        await until(client, "two-")
+
+
+@pytest.mark.anyio
+async def test_a_shadow_ranks_unseen_and_is_compared(shelf: Path) -> None:
+    async with service(shelf, shadow_share=1.0) as client:
+        two = Shelf(shelf).find("two").version
+        cast = await client.post(f"/v1/models/{two}/shadow")
+        assert {m["name"]: m["shadow"] for m in cast.json()["models"]} == {"flat": False, "one": False, "two": True}
+        for _ in range(PATIENCE):
+            assert (await version_of(client)).startswith("simulated")
+            metrics = (await client.get("/metrics")).text
+            if 'unirank_shadow_tau_count{task="search"}' in metrics:
+                break
+            await asyncio.sleep(0.01)
+        values = {line.split(" ")[0]: float(line.split(" ")[1]) for line in metrics.splitlines() if "#" not in line}
+        count = values['unirank_shadow_tau_count{task="search"}']
+        assert count >= 1
+        assert values['unirank_shadow_tau_sum{task="search"}'] == count  # the two models are alike
+        assert values['unirank_shadow_overlap_sum{task="search"}'] == count
+        assert values['unirank_shadow_drift_sum{task="search"}'] == pytest.approx(0, abs=1e-6)
+        assert values["unirank_shadow_failed_total"] == 0
+        assert (await client.delete(f"/v1/models/{two}/shadow")).status_code == 200
+        assert (await client.delete(f"/v1/models/{two}/shadow")).status_code == 409
+
+
+@pytest.mark.anyio
+async def test_swaps_under_load_fail_no_request_and_mix_no_models(shelf: Path) -> None:
+    async with service(shelf) as client:
+        versions = [Shelf(shelf).find(name).version for name in ("two", "one")]
+        stop, seen = asyncio.Event(), set[str]()
+
+        async def load() -> int:
+            asked = 0
+            while not stop.is_set():
+                body = {"user_id": "u1", "rows": [{"row_id": "a"}, {"row_id": "b"}], "dedupe": False}
+                answer = await client.post("/v1/homepage", json=body)
+                assert answer.status_code == 200, answer.text
+                seen.add(answer.json()["model"]["version"])
+                asked += 1
+            return asked
+
+        callers = [asyncio.create_task(load()) for _ in range(4)]
+        for number in range(20):
+            moved = await client.post(f"/v1/models/{versions[number % 2]}/activate")
+            assert moved.status_code == 200, moved.text
+            await asyncio.sleep(0.05)
+        stop.set()
+        assert sum(await asyncio.gather(*callers)) > 20
+        assert seen == set(versions)
+
+
+def test_overlap_and_rank_correlation() -> None:
+    assert overlap(["a"], ["a"], 10) == 1
+    assert overlap(["a", "b"], ["c", "d"], 10) == 0
+    assert kendall_tau(["a", "b", "c"], ["c", "b", "a"]) == -1
+    assert kendall_tau(["a"], ["a"]) == 1
