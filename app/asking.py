@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from app.admission import Priority, priority_of
 from app.errors import Fault, InvalidRequestError
 from app.ranking import RankingRequest
 from app.rows import Row
@@ -129,7 +130,6 @@ class _Check(Lengths):
         self.unbuilt(body.diversity != 0, "diversity")
         self.unbuilt(body.explore != 0, "explore")
         self.unbuilt(body.explain, "explain")
-        self.unbuilt(body.priority is not None, "priority")
         if body.model not in (None, self.terms.model_version):
             live = self.terms.model_version
             self.fault("not_supported", f"only the live model '{live}' can be named", "model")
@@ -196,6 +196,7 @@ def _page_request(body: PageOptions, context: Context, history_given: bool, chec
         unknown=body.unknown,
         fields=tuple(body.fields),
         at=pointer(*at),
+        priority=_priority(body, context.task),
     )
 
 
@@ -209,8 +210,13 @@ def _row(row: RowBody, body: HomepageBody, context: Context, terms: Terms) -> Ro
         seen=body.seen,
         unknown=body.unknown,
         fields=tuple(body.fields),
+        priority=_priority(body, HOMEPAGE),
     )
     return Row(row.row_id, request, int(row.limit))
+
+
+def _priority(body: Options, task: str) -> Priority:
+    return priority_of(task) if body.priority is None else Priority[body.priority.upper()]
 
 
 def _deadline(body: Options, terms: Terms) -> float:

@@ -13,7 +13,7 @@ UnirankError                      what went wrong, as the caller sees it
 ├── RateError               429   this key calls too often; carries Retry-After
 ├── InternalError           500   anything uncaught
 └── UnavailableError        503   carries Retry-After
-    ├── OverloadedError           no permit free
+    ├── OverloadedError           it would not be done in time
     ├── EventsUnavailableError    events cannot be stored
     └── NotReadyError             no model loaded yet, or none could be
 ModelNotFoundError                at start: no model folder where the settings say (no HTTP answer)
@@ -155,7 +155,10 @@ class UnavailableError(UnirankError):
     """Not now; the caller may come back."""
 
     status, code, title = 503, "unavailable", "Unavailable"
-    retry_after_s = 1
+
+    def __init__(self, detail: str, retry_after_s: int = 1) -> None:
+        super().__init__(detail)
+        self.retry_after_s = retry_after_s
 
     def headers(self) -> dict[str, str]:
         """When to come back, in seconds."""
@@ -163,7 +166,7 @@ class UnavailableError(UnirankError):
 
 
 class OverloadedError(UnavailableError):
-    """No permit is free."""
+    """The request would not be done in time."""
 
     code, title = "overloaded", "Overloaded"
 

@@ -13,13 +13,14 @@ from uuid import uuid4
 
 from prometheus_client import CollectorRegistry
 
+from app.admission import Gate
 from app.entity_store.memory import MemoryTier
 from app.entity_store.redis import RedisTier
 from app.entity_store.store import EntityStore
 from app.errors import NotReadyError
 from app.event_log.log import EventLog
 from app.ranking import Ordered, RankingModel, RankingRequest, RankingService
-from app.scoring import ComputeThread, Permits
+from app.scoring import ComputeThread
 from app.settings import Settings
 from app.telemetry import Clock, Telemetry
 from model.data.context import MORE_LIKE_THIS, Context
@@ -66,7 +67,7 @@ class Live:
         self.settings = settings
         self.telemetry = telemetry
         self.clock = clock
-        self.permits = Permits(settings.max_queue)
+        self.gate = Gate(settings.max_queue_candidates, clock, telemetry)
         self.compute = ComputeThread()
         self.events = EventLog(settings.events_folder())
         self.reason = LOADING
@@ -109,7 +110,9 @@ class Live:
         redis = self._redis(model.version)
         store = EntityStore(model, MemoryTier(limit), limit, redis, self.compute, telemetry)
         retrieve = self.settings.retrieve_limit
-        return Serving(RankingService(model, store, self.compute, telemetry, self.clock, new_id, retrieve, saw), store)
+        return Serving(
+            RankingService(model, store, self.compute, self.gate, telemetry, self.clock, new_id, retrieve, saw), store
+        )
 
     def go_live(self, serving: Serving) -> None:
         """From now on new requests are answered by this one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
@@ -10,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from app import rerank
+from app.admission import Gate, Priority
 from app.entity_store.store import CACHE_UNAVAILABLE, EntityStore
 from app.errors import Fault, InvalidRequestError, NotFoundError, invalid
-from app.scoring import ComputeThread, Logits, Scores, Scoring
+from app.scoring import DEADLINE, ComputeThread, Logits, Scores, Scoring
 from app.telemetry import Clock, Stopwatch, Telemetry
 from model.data.context import Context, HistoryEvent
 from model.data.imputation import Filled, MissingFieldError
@@ -102,6 +104,7 @@ class RankingRequest:
     fields: tuple[str, ...] = ()
     at: str = ""
     source_in_path: bool = False
+    priority: Priority = Priority.NORMAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +144,7 @@ class RankingService:
         model: RankingModel,
         store: EntityStore,
         compute: ComputeThread,
+        gate: Gate,
         telemetry: Telemetry,
         clock: Clock,
         new_id: Callable[[], str],
@@ -150,12 +154,16 @@ class RankingService:
         self.model = model
         self._store = store
         self._compute = compute
-        self._scoring = Scoring(model, compute, clock)
+        self._scoring = Scoring(model, compute, gate, clock)
         self._telemetry = telemetry
         self._clock = clock
         self._new_id = new_id
         self._retrieve_limit = retrieve_limit
         self._saw = saw
+
+    def cost(self, request: RankingRequest) -> int:
+        """Candidates that a request will have scored, about."""
+        return self._retrieve_limit if request.candidates is None else len(request.candidates)
 
     async def rank(self, request: RankingRequest, started: float | None = None) -> Ranking:
         """Fill, propose, gather, score, order, cut a page. Raises `UnirankError`s of the 4xx kind."""
@@ -195,20 +203,20 @@ class RankingService:
     async def _order(self, request: RankingRequest, watch: Stopwatch) -> Ordered:
         filled = self._filled(request)
         watch.lap("parse")
-        candidates, behind = await self._candidates(request, filled)
+        candidates, behind, late = await self._candidates(request, filled)
         side = self.model.side_entities(filled.context)
         gathered = await self._store.gather([*candidates, *side])
         unknown = self._unknown(request, candidates, gathered.records)
         watch.lap("records")
         known = rerank.without(candidates, frozenset(unknown)) if unknown else candidates
-        scores = await self._scores_of(filled, known, side, gathered.records, request.deadline)
+        scores = await self._scores_of(filled, known, side, gathered.records, request)
         watch.lap("score")
         ordered = Ordered(
             request,
             filled,
             *_ordered_ids(known, scores.logits, behind, [] if request.unknown == "drop" else unknown),
             unknown=unknown,
-            degraded=[CACHE_UNAVAILABLE] * gathered.degraded + scores.degraded(),
+            degraded=[CACHE_UNAVAILABLE] * gathered.degraded + (scores.degraded() or [DEADLINE] * late),
             requested=len(candidates),
             scored=int(np.isfinite(scores.logits).sum()),
         )
@@ -222,10 +230,11 @@ class RankingService:
         known: Sequence[str],
         side: Sequence[str],
         records: Mapping[str, bytes],
-        deadline: float,
+        request: RankingRequest,
     ) -> Scores:
         beside = {entity_id: records[entity_id] for entity_id in side if entity_id in records}
-        return await self._scoring.score(filled, [records[entity_id] for entity_id in known], beside, deadline)
+        packed = [records[entity_id] for entity_id in known]
+        return await self._scoring.score(filled, packed, beside, request.deadline, request.priority)
 
     def _filled(self, request: RankingRequest) -> Filled:
         context = request.context
@@ -240,24 +249,29 @@ class RankingService:
         self._telemetry.filled(filled)
         return filled
 
-    async def _candidates(self, request: RankingRequest, filled: Filled) -> tuple[list[str], frozenset[str]]:
-        """The ids to score, and those of them that go behind the others."""
+    async def _candidates(self, request: RankingRequest, filled: Filled) -> tuple[list[str], frozenset[str], bool]:
+        """The ids to score, those of them that go behind the others, and whether there was no time to propose any."""
         retrieved = request.candidates is None
         action = request.seen or rerank.seen_by_default(request.context, retrieved)
         seen = rerank.seen_entities(filled.context) if action != "keep" else frozenset()
         left_out = request.exclude | seen if action == "drop" else request.exclude
+        late = False
         if request.candidates is not None:
             candidates = rerank.without(rerank.distinct(request.candidates), left_out)
         else:
-            candidates = await self._proposed(request, filled, left_out)
-        return candidates, seen if action == "demote" else frozenset()
+            try:
+                async with asyncio.timeout(request.deadline - self._clock()):
+                    candidates = await self._proposed(request, filled, left_out)
+            except TimeoutError:
+                candidates, late = [], True
+        return candidates, seen if action == "demote" else frozenset(), late
 
     async def _proposed(self, request: RankingRequest, filled: Filled, left_out: frozenset[str]) -> list[str]:
         source = request.context.source_entity_id
         if source is not None:
             left_out |= {source}
         limit = max(self._retrieve_limit, request.offset + (request.limit or 0))
-        proposed = await self._compute.run(lambda: self.model.propose(filled, limit, left_out))
+        proposed = await self._compute.run(lambda: self.model.propose(filled, limit, left_out), request.priority)
         return rerank.without(rerank.distinct(proposed), left_out)
 
     def _unknown(self, request: RankingRequest, candidates: Sequence[str], records: Mapping[str, bytes]) -> list[str]:

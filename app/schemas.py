@@ -234,7 +234,7 @@ class Limits(Struct, frozen=True):
     max_id_chars: int
     max_query_chars: int
     max_depth: int
-    max_queue: int
+    max_queue_candidates: int
     timeout_ms: int
 
 

@@ -37,7 +37,7 @@ class Settings(BaseSettings):
     shadow_share: float = Field(default=0.1, ge=0, le=1, description="Share of rankings that a shadow model does, too")
 
     timeout_ms: int = Field(default=2_000, ge=1, description="Deadline of a request that names none")
-    max_queue: int = Field(default=64, ge=1, description="Rankings under way before further ones get 503")
+    max_queue_candidates: int = Field(default=50_000, ge=1, description="Candidates under way before others get 503")
     retrieve_limit: int = Field(default=500, ge=1, description="Candidates proposed where the request gives none")
     max_body_bytes: int = Field(default=2_000_000, ge=1, description="Largest request body")
     body_timeout_ms: int = Field(default=10_000, ge=1, description="Longest wait for a request body to arrive")

@@ -14,6 +14,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from app.admission import Priority
 from app.live import Serving
 from app.ranking import Ordered, RankingModel
 from app.telemetry import Clock, Telemetry
@@ -50,7 +51,7 @@ class Shadow:
         try:
             same = replace(
                 answered.request, candidates=answered.entity_ids, deadline=self._clock() + self._patience_s,
-                exclude=frozenset(), seen="keep", unknown="last",
+                exclude=frozenset(), seen="keep", unknown="last", priority=Priority.LOW,
             )  # fmt: skip
             other = await serving.service.order(same)
             self._note(serving.service.model, model, answered, other)

@@ -50,6 +50,10 @@ class Telemetry:
         self.imputed = _counter(registry, "unirank_imputed", "Context fields filled", "task", "field", "rule")
         self.degraded = _counter(registry, "unirank_degraded", "Answers that fell short, by code", "code")
         self.events = _counter(registry, "unirank_events", "Events on disk", "type")
+        self.shed = _counter(registry, "unirank_shed", "Requests refused because of others", "priority")
+        self.queue_candidates = Gauge(
+            "unirank_queue_candidates", "Candidates admitted and not answered", ("priority",), registry=registry
+        )
         self.rankings_under_way = Gauge("unirank_rankings_under_way", "Requests that hold a permit", registry=registry)
         self.models_refused = _counter(registry, "unirank_models_refused", "Models that were not let to serve")
         self.shadow_failed = _counter(registry, "unirank_shadow_failed", "Rankings that the shadow model could not do")

@@ -48,7 +48,6 @@ NOT_BUILT = {
     "diversity": (search(b'"diversity":0.5'), "/diversity"),
     "explore": (search(b'"explore":0.5'), "/explore"),
     "explain": (search(b'"explain":true'), "/explain"),
-    "priority": (search(b'"priority":"high"'), "/priority"),
     "another model": (search(b'"model":"v0"'), "/model"),
     "context features": (context(b'"features":{"device":"tv"}'), "/context/features"),
     "candidate features": (

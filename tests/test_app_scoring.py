@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 
 import numpy as np
 import pytest
 from app_fakes import FakeModel, app_of, client_of
+from fastapi import FastAPI
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry
 
 from app import rerank
+from app.admission import Gate, Priority
 from app.errors import OverloadedError
-from app.scoring import CHUNK, Permits
+from app.scoring import CHUNK, ComputeThread
+from app.telemetry import Telemetry
 
 pytestmark = pytest.mark.anyio
 
@@ -86,7 +91,7 @@ async def test_a_logit_that_is_not_finite_goes_last_and_is_flagged():
 async def test_overload_is_503_before_any_work():
     model = FakeModel()
     model.chunk_s = 0.1
-    async with client_of(app_of(model, max_queue=2)) as client:
+    async with client_of(app_of(model, max_queue_candidates=2)) as client:
         body = {"context": {"task": "search"}, "candidates": ["f1"]}
         responses = await asyncio.gather(*(client.post("/v1/rank", json=body) for _ in range(6)))
         refused = [response for response in responses if response.status_code == 503]
@@ -95,20 +100,148 @@ async def test_overload_is_503_before_any_work():
         assert all(response.headers["retry-after"] == "1" for response in refused)
         assert refused[0].json()["type"] == "urn:unirank:problem:overloaded"
         assert (await client.post("/v1/rank", json=body)).status_code == 200
+        metrics = (await client.get("/metrics")).text
+    assert 'unirank_shed_total{priority="high"} 4.0' in metrics
+    assert 'unirank_queue_candidates{priority="high"} 0.0' in metrics
 
 
-def test_a_permit_comes_back_after_an_error():
-    permits = Permits(1)
+async def test_what_is_typed_goes_before_what_can_wait():
+    model = FakeModel()
+    model.chunk_s = 0.05
+    done = []
+    async with client_of(app_of(model)) as client:
 
+        async def ask(name: str, task: str, priority: str | None) -> None:
+            body = {"context": {"task": task}, "candidates": ["f1"], "priority": priority}
+            assert (await client.post("/v1/rank", json=body)).status_code == 200
+            done.append(name)
+
+        first = asyncio.create_task(ask("first", "search", None))
+        await asyncio.sleep(0.02)  # it is being scored: the others wait, and go by priority
+        waiting = [("home", "homepage", None), ("low search", "search", "low"), ("high home", "homepage", "high"),
+                   ("search", "search", None)]  # fmt: skip
+        await asyncio.gather(first, *(ask(*entry) for entry in waiting))
+    assert done == ["first", "high home", "search", "home", "low search"]
+
+
+async def test_work_for_a_caller_who_hung_up_is_dropped():
+    model = FakeModel()
+    model.chunk_s = 0.05
+    app = app_of(model)
+    body = {"context": {"task": "search"}, "candidates": ["f1"]}
+    async with client_of(app) as client:
+        first = asyncio.create_task(client.post("/v1/rank", json=body))
+        await asyncio.sleep(0.01)
+        assert await _hung_up(app, body) == 499
+        assert (await first).status_code == 200
+        assert model.scored == 1
+        metrics = (await client.get("/metrics")).text
+    assert 'unirank_requests_total{route="/v1/rank",status="499"} 1.0' in metrics
+    assert 'unirank_queue_candidates{priority="high"} 0.0' in metrics
+
+
+async def _hung_up(app: FastAPI, body: dict[str, object]) -> int:
+    """The status that a request ends with whose caller leaves as soon as it has sent its body."""
+    messages = [{"type": "http.request", "body": json.dumps(body).encode()}, {"type": "http.disconnect"}]
+    sent: list[dict[str, object]] = []
+
+    async def receive() -> dict[str, object]:
+        return messages.pop(0)
+
+    async def send(message: dict[str, object]) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/v1/rank", "headers": [], "query_string": b"", "app": app}
+    await app({**scope, "server": ("test", 80), "scheme": "http"}, receive, send)
+    return int(str(sent[0]["status"]))
+
+
+async def test_without_time_to_retrieve_there_is_an_empty_answer_and_not_an_error():
+    model = FakeModel()
+    model.chunk_s = 0.2
+    async with client_of(app_of(model)) as client:
+        slow = asyncio.create_task(client.post("/v1/rank", json={"context": {"task": "search"}, "candidates": ["f1"]}))
+        await asyncio.sleep(0.01)
+        late = (await client.post("/v1/search", json={"query": "toy", "timeout_ms": 50})).json()
+        assert (late["items"], late["degraded"]) == ([], ["deadline"])
+        await slow
+
+
+# ---- admission ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def gate() -> Gate:
+    return Gate(100, lambda: 0.0, Telemetry(CollectorRegistry()))
+
+
+def fits(gate: Gate, candidates: int, priority: Priority, deadline: float = 1e9) -> bool:
+    try:
+        with gate.admitted(candidates, priority, deadline):
+            return True
+    except OverloadedError:
+        return False
+
+
+def test_the_lowest_priority_is_refused_first(gate):
+    with gate.admitted(49, Priority.LOW, 1e9):
+        assert [fits(gate, 20, priority) for priority in Priority] == [True, True, False]
+        with gate.admitted(20, Priority.HIGH, 1e9):
+            assert [fits(gate, 20, priority) for priority in Priority] == [True, False, False]
+            with gate.admitted(31, Priority.HIGH, 1e9):
+                assert not any(fits(gate, 1, priority) for priority in Priority)
+                with pytest.raises(OverloadedError, match="full"):
+                    gate.check_full()
+    assert fits(gate, 1, Priority.LOW)
+
+
+def test_an_empty_queue_takes_a_ranking_of_any_size(gate):
+    with gate.admitted(5000, Priority.LOW, 1e9):
+        assert not fits(gate, 1, Priority.HIGH)
+
+
+def test_what_would_wait_past_its_deadline_is_refused_and_told_when_to_come_back(gate):
+    gate.measured(10, 1.0)  # a tenth of a second each
+    with gate.admitted(30, Priority.NORMAL, 1e9):
+        assert gate.wait_s(Priority.HIGH) == 0
+        assert gate.wait_s(Priority.LOW) == pytest.approx(3)
+        assert fits(gate, 1, Priority.HIGH, deadline=0.1)  # goes before those who wait
+        with pytest.raises(OverloadedError) as refused, gate.admitted(1, Priority.NORMAL, 2.9):
+            pass
+        assert refused.value.headers() == {"retry-after": "3"}
+        assert fits(gate, 1, Priority.NORMAL, deadline=3.1)
+
+
+def test_the_measure_follows_what_is_measured(gate):
+    gate.measured(10, 1.0)
+    for _ in range(200):
+        gate.measured(100, 1.0)
+    with gate.admitted(50, Priority.HIGH, 1e9):
+        assert gate.wait_s(Priority.HIGH) == pytest.approx(0.5, rel=0.01)
+
+
+def test_room_comes_back_after_an_error(gate):
     def fail() -> None:
-        with permits.one():
+        with gate.admitted(100, Priority.HIGH, 1e9):
             raise KeyError("in the middle")
 
     with pytest.raises(KeyError):
         fail()
-    with permits.one(), pytest.raises(OverloadedError), permits.one():
-        pass
-    assert permits.taken == 0
+    gate.check_full()
+
+
+async def test_the_compute_thread_drops_what_waits_when_it_closes():
+    compute, ran = ComputeThread(), []
+    first = asyncio.create_task(compute.run(lambda: time.sleep(0.1) or ran.append("first")))
+    await asyncio.sleep(0.02)
+    second = asyncio.create_task(compute.run(lambda: ran.append("second")))
+    await asyncio.sleep(0)
+    await asyncio.to_thread(compute.close)
+    await asyncio.gather(first, second, return_exceptions=True)
+    assert ran == ["first"]
+    assert second.cancelled()
+    with pytest.raises(RuntimeError, match="closed"):
+        await compute.run(lambda: None)
 
 
 LOGITS = st.lists(st.floats(-3, 3, width=32) | st.just(float("nan")), max_size=12)

@@ -34,6 +34,7 @@ FLOORS = {
     "app/errors.py": 3,
     "app/telemetry.py": 3,
     "app/scoring.py": 3,
+    "app/admission.py": 3,
     "app/models": 3,
     "app/entity_store": 3,
     "app/event_log": 3,

@@ -10,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import httpx
-import numpy as np
 import pytest
 import torch
 from app_fakes import client_of, settings

@@ -1,11 +1,12 @@
-"""What every ranking route shares: read the body, take a permit, decode, work, answer. Knows no surface."""
+"""What every ranking route shares: read the body, decode, take room, work, answer. Knows no surface."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from starlette.requests import Request
@@ -14,12 +15,14 @@ from starlette.responses import Response
 from app.asking import Terms
 from app.errors import REQUEST_ID, BodyTimeoutError, BodyTooLargeError
 from app.live import Live
-from app.ranking import RankingService
+from app.ranking import RankingRequest, RankingService
 from app.schemas import RankAnswer
 from app.settings import Settings
 from app.wire import decode
 
 Body = TypeVar("Body", bound=msgspec.Struct)
+Answer = TypeVar("Answer")
+CALLER_GONE = 499  # nobody reads it; metrics do
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,14 @@ class Call:
         """What its body is held against."""
         return Terms(self.live.settings, self.service.model.version, self.started)
 
+    @contextmanager
+    def admitted(self, *requests: RankingRequest) -> Iterator[None]:
+        """Hold room for these rankings, all of them or none. Raises `OverloadedError`."""
+        candidates = sum(self.service.cost(request) for request in requests)
+        first = requests[0]
+        with self.live.gate.admitted(candidates, first.priority, first.deadline):
+            yield
+
     def took_s(self) -> float:
         """Seconds since it was admitted."""
         return self.live.clock() - self.started
@@ -47,19 +58,34 @@ def live_of(request: Request) -> Live:
     return live
 
 
-async def admit(request: Request, work: Callable[[Call, bytes], Awaitable[msgspec.Struct]]) -> Response:
+async def admit(request: Request, work: Callable[[Call, bytes], Coroutine[Any, Any, msgspec.Struct]]) -> Response:
     """Answer with what `work` makes of the body. Raises `UnavailableError`s before any work."""
     live = live_of(request)
     body = await read_body(request, live.settings)
-    with live.held() as service, live.permits.one(), live.telemetry.rankings_under_way.track_inprogress():
+    live.gate.check_full()
+    with live.held() as service, live.telemetry.rankings_under_way.track_inprogress():
         call = Call(live, service, request.scope[REQUEST_ID], live.clock())
-        return respond(await work(call, body))
+        answer = await _unless_gone(request, work(call, body))
+    return Response(status_code=CALLER_GONE) if answer is None else respond(answer)
+
+
+async def _unless_gone(request: Request, work: Coroutine[Any, Any, Answer]) -> Answer | None:
+    """The result of `work`; None, and the work dropped, when the caller hangs up first."""
+    working = asyncio.ensure_future(work)
+    leaving = asyncio.ensure_future(request.receive())  # the body was read: all that can come is the end
+    try:
+        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        return working.result() if working.done() else None
+    finally:
+        for task in (working, leaving):
+            task.cancel()
+        await asyncio.gather(working, leaving, return_exceptions=True)
 
 
 async def rank_body(
     request: Request,
     kind: type[Body],
-    work: Callable[[Call, Body], Awaitable[msgspec.Struct]],
+    work: Callable[[Call, Body], Coroutine[Any, Any, msgspec.Struct]],
     empty: bytes = b"",
 ) -> Response:
     """Answer with what `work` makes of the decoded body; `empty` stands for a body that is left out."""

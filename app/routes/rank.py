@@ -20,5 +20,7 @@ async def rank(request: Request) -> Response:
 
 
 async def _rank(call: Call, body: RankBody) -> RankAnswer:
-    ranking = await call.service.rank(ranking_request(body, call.terms), call.started)
+    asked = ranking_request(body, call.terms)
+    with call.admitted(asked):
+        ranking = await call.service.rank(asked, call.started)
     return rank_answer(ranking, call.service.model, call.request_id, call.took_s())

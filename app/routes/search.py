@@ -49,7 +49,9 @@ async def search_by_link(request: Request) -> Response:
 
 
 async def _search(call: Call, body: SearchBody) -> RankAnswer:
-    ranking = await call.service.rank(search_request(body, call.terms), call.started)
+    asked = search_request(body, call.terms)
+    with call.admitted(asked):
+        ranking = await call.service.rank(asked, call.started)
     return rank_answer(ranking, call.service.model, call.request_id, call.took_s())
 
 
