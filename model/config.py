@@ -53,7 +53,6 @@ class TrainingConfig:
     weight_decay: float = 1e-2
     average: float = 0.995  # decay of the running mean of the weights, which is what is kept; 0 = the last weights
     bce_weight: float = 0.3
-    slate_weight: float = 1.0  # of the softmax over the judged rows of a slate alone
     retrieval_weight: float = 0.3
     task_exponent: float = 0.5  # tasks are sampled with p ~ n^exponent
     id_dropout: float = 0.8

@@ -26,6 +26,7 @@ QUERIES_KEPT = 2**14  # encoded queries, about 1 KB each
 _PREFIX_SLOT = MAX_QUERY_WORDS + 1
 _TRIGRAM_SLOT = MAX_QUERY_WORDS + 2
 _STEM_SLOT = MAX_QUERY_WORDS + 3  # and up, one a word
+PRIOR_EVENTS = 4.0  # half of them liked, before anything is known of somebody
 STEM_SHARE = 0.5  # a word of the same stem covers this much of the word asked for
 _FIELD_MASK = (1 << FIELD_BITS) - 1
 
@@ -49,6 +50,7 @@ class Profile:
     passed: Floats  # [Dz]
     text: Floats  # [2, Dt]: all liked, recent liked
     size: float  # ln(1 + liked)
+    liked_share: float  # of what was met, pulled towards one half; people differ in how often they like
     numbers: Floats  # [2, n] mean and highest of each number of the entities met; NaN where none has it
 
 
@@ -90,7 +92,7 @@ class MatchFeatures:
             *(f"history_mean_{column.name}" for column in self.encoder.numbers),
             *(f"history_most_{column.name}" for column in self.encoder.numbers),
         ]
-        lengths = ["query_words", "query_idf", "history_size"]
+        lengths = ["query_words", "query_idf", "history_size", "liked_share"]
         return [
             *lexical, *name, *whole, "query_text",
             *source, *distances, *pair,
@@ -124,6 +126,7 @@ class MatchFeatures:
             np.asarray(passed.sum(0), np.float32),
             texts.astype(np.float32),
             float(np.log1p(len(liked))),
+            (len(liked) + PRIOR_EVENTS / 2) / (len(labels) + PRIOR_EVENTS),
             self._history_numbers(history.static),
         )
 
@@ -279,7 +282,9 @@ class MatchFeatures:
 
     def _context_features(self, query: EncodedQuery, profile: Profile, count: int) -> NDArray[np.float32]:
         mean_idf = float(query.weights.mean()) if len(query.words) else 0.0
-        return np.tile(np.array([len(query.words), mean_idf, profile.size], np.float32), (count, 1))
+        return np.tile(
+            np.array([len(query.words), mean_idf, profile.size, profile.liked_share], np.float32), (count, 1)
+        )
 
 
 def stem_of(word: str) -> str | None:
@@ -316,4 +321,4 @@ def empty_profile(engagement_width: int, text_width: int, numbers: int) -> Profi
     """The profile of nobody."""
     zeros = np.zeros((3, engagement_width), np.float32)
     unknown = np.full((2, numbers), np.nan, np.float32)
-    return Profile(zeros, zeros[0], np.zeros((2, text_width), np.float32), 0.0, unknown)
+    return Profile(zeros, zeros[0], np.zeros((2, text_width), np.float32), 0.0, 0.5, unknown)

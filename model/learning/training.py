@@ -164,12 +164,9 @@ class _Run:
         candidates = vectors[batch.candidates]
         logits = self.ranker.score_encoded(context, encoded, events, candidates, batch.features)
         near = self.ranker.retrieval_logits(context, encoded, candidates, batch.affinity)
-        judged = batch.mask & batch.shown
-        labelled_rows = judged if task in self.judged else batch.mask
-        slate_weight = config.slate_weight if task in self.judged else 0.0
+        labelled_rows = batch.mask & batch.shown if task in self.judged else batch.mask
         return (
             softmax_loss(logits, batch.labels, batch.mask, batch.log_q)
-            + slate_weight * softmax_loss(logits, batch.labels, judged, torch.zeros_like(batch.log_q))
             + config.bce_weight * binary_loss(logits, batch.labels, labelled_rows)
             + config.retrieval_weight * softmax_loss(near, batch.labels, batch.mask, batch.log_q)
         )

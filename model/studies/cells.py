@@ -1,13 +1,15 @@
 """The cells of a study: one trained and measured model each, kept on disk by a hash of all that shapes it.
 
-A study that was stopped goes on with the cells that are missing. What a cell holds is plain JSON.
+A study that was stopped goes on with the cells that are missing. What a cell holds is plain JSON, packed with gzip.
 """
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import time
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,8 +44,8 @@ class CellStore:
     def find(self, cell: Cell) -> Result | None:
         """The answers of a finished cell, else None."""
         try:
-            result: Result = json.loads(self._path(cell).read_text("utf-8"))
-        except (OSError, ValueError):
+            result: Result = json.loads(gzip.decompress(self._path(cell).read_bytes()))
+        except (OSError, EOFError, ValueError, zlib.error):
             return None
         return result
 
@@ -57,7 +59,7 @@ class CellStore:
         result["seconds"] = round(time.perf_counter() - started, 1)
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self._path(cell)
-        path.with_suffix(".new").write_text(json.dumps(result), "utf-8")
+        path.with_suffix(".new").write_bytes(gzip.compress(json.dumps(result).encode(), mtime=0))
         path.with_suffix(".new").rename(path)
         return result
 
@@ -66,7 +68,7 @@ class CellStore:
         return sum(cell.expected_seconds for cell in cells if self.find(cell) is None)
 
     def _path(self, cell: Cell) -> Path:
-        return self.folder / f"{cell.name.replace(' ', '-')}-{cell.key(self.dataset)}.json"
+        return self.folder / f"{cell.name.replace(' ', '-')}-{cell.key(self.dataset)}.json.gz"
 
 
 def fingerprint(folder: Path) -> str:
