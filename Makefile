@@ -9,7 +9,7 @@ INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check -c const
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test lint format clean
+.PHONY: help venv demo test chaos lint format clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 16
@@ -21,6 +21,9 @@ demo: .venv/.demo  ## data, training, service and first page on real films
 
 test: lint  ## everything that must pass: lint, types, tests
 	@$(BIN)/python -m pytest
+
+chaos: .venv/.dev  ## every fault for real, half an hour; CHAOS="--seconds 2" passes options on
+	@PYTHONPATH=tests $(BIN)/python -m chaos $(CHAOS)
 
 lint: .venv/.dev  ## style and types
 	@$(BIN)/ruff check

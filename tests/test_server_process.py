@@ -5,59 +5,13 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
+from server_process import free_port, served, status, wait_for
 
 from app.access.keys import new_key, write_keys
 from app.access.scopes import Scope
-
-ROOT = Path(__file__).parents[1]
-PATIENCE_S = 60.0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@contextmanager
-def served(model: Path, log: Path, **settings: object) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    """`unirank serve` in processes of its own, once it is ready; its log goes to a file."""
-    port = free_port()
-    told = {f"UNIRANK_{name.upper()}": str(value) for name, value in {"port": port, **settings}.items()}
-    command = [sys.executable, "-m", "app.cli", "serve", str(model)]
-    with log.open("wb") as stream:
-        process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **told}, stderr=stream, stdout=stream)
-    try:
-        url = f"http://127.0.0.1:{port}"
-        wait_for(lambda: process.poll() is not None or status(f"{url}/readyz") == 200)
-        assert process.poll() is None, log.read_text()
-        yield process, url
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(PATIENCE_S)
-
-
-def wait_for(reached: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not reached():
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.05)
-
-
-def status(url: str, **options: object) -> int:
-    try:
-        return httpx.get(url, **options).status_code  # type: ignore[arg-type]
-    except httpx.TransportError:
-        return 0
 
 
 def workers_of(process: subprocess.Popen[bytes]) -> set[int]:

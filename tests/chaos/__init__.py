@@ -1,0 +1,1 @@
+"""Faults made for real, and a table of what they cost: `make chaos`."""

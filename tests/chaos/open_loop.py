@@ -1,0 +1,61 @@
+"""Requests at a rate of their own, whatever the service makes of them, as users do. Raw sockets: they keep up."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+
+@dataclass(slots=True)
+class Arrivals:
+    """What came of the requests of an open loop. `seconds` from the moment each was due, of those answered 200."""
+
+    due: int = 0
+    statuses: Counter[int] = field(default_factory=Counter)
+    seconds: list[float] = field(default_factory=list)
+    unexplained: int = 0  # refusals without Retry-After
+
+
+async def arrive(url: str, path: str, body: bytes, rate: float, seconds: float, connections: int = 64) -> Arrivals:
+    """Send `rate` requests a second for `seconds`. One that finds no free connection waits, and its clock runs."""
+    arrivals = Arrivals()
+    due: asyncio.Queue[float | None] = asyncio.Queue()
+    request = _request(url, path, body)
+    callers = [asyncio.create_task(_caller(url, request, due, arrivals)) for _ in range(connections)]
+    started = time.perf_counter()
+    for number in range(int(rate * seconds)):
+        moment = started + number / rate
+        if (ahead := moment - time.perf_counter()) > 0:
+            await asyncio.sleep(ahead)
+        due.put_nowait(moment)
+        arrivals.due += 1
+    for _ in callers:
+        due.put_nowait(None)
+    await asyncio.gather(*callers)
+    return arrivals
+
+
+async def _caller(url: str, request: bytes, due: asyncio.Queue[float | None], arrivals: Arrivals) -> None:
+    target = urlsplit(url)
+    reader, writer = await asyncio.open_connection(target.hostname, target.port)
+    while (moment := await due.get()) is not None:
+        writer.write(request)
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = next(int(line[15:]) for line in head.lower().splitlines() if line.startswith(b"content-length:"))
+        await reader.readexactly(length)
+        status = int(head.split(b" ", 2)[1])
+        arrivals.statuses[status] += 1
+        if status == 200:
+            arrivals.seconds.append(time.perf_counter() - moment)
+        elif b"retry-after" not in head.lower():
+            arrivals.unexplained += 1
+    writer.close()
+
+
+def _request(url: str, path: str, body: bytes) -> bytes:
+    return (
+        f"POST {path} HTTP/1.1\r\nHost: {urlsplit(url).netloc}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+    )

@@ -1,0 +1,59 @@
+"""The service as processes of its own, for tests that kill, stop and drain it. Tests nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+ROOT = Path(__file__).parents[1]
+PATIENCE_S = 60.0
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for(reached: Callable[[], bool]) -> None:
+    """Return once it is so; fail after a minute."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not reached():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.05)
+
+
+def status(url: str, **options: object) -> int:
+    """The status of a GET; 0 = no answer."""
+    try:
+        return httpx.get(url, **options).status_code  # type: ignore[arg-type]
+    except httpx.TransportError:
+        return 0
+
+
+@contextmanager
+def served(model: Path, log: Path, **settings: object) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """`unirank serve` once it is ready, and its URL; its log goes to a file. Ends with SIGTERM."""
+    port = int(str(settings.pop("port", free_port())))
+    told = {f"UNIRANK_{name.upper()}": str(value) for name, value in {"port": port, **settings}.items()}
+    command = [sys.executable, "-m", "app.cli", "serve", str(model)]
+    with log.open("ab") as stream:
+        process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **told}, stderr=stream, stdout=stream)
+    try:
+        url = f"http://127.0.0.1:{port}"
+        wait_for(lambda: process.poll() is not None or status(f"{url}/readyz") == 200)
+        assert process.poll() is None, log.read_text()
+        yield process, url
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(PATIENCE_S)

@@ -1,0 +1,50 @@
+"""The quick half of the chaos: a second or two of each fault, on processes of their own. `make chaos` has the rest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from chaos import others
+from chaos.redis_faults import FAULTS, redis_rows
+from chaos.rows import Row
+
+pytestmark = pytest.mark.anyio
+
+
+def assert_kept(row: Row, *but: str) -> None:
+    """All promises, less those that a busy machine of tests cannot measure."""
+    broken = [name for name, kept in row.promises.items() if not kept and name not in but]
+    assert not broken, (broken, row.to_json())
+
+
+async def test_no_fault_of_redis_costs_a_ranking(model_path: Path, tmp_path: Path) -> None:
+    rows = [row async for row in redis_rows(model_path, tmp_path, seconds=0.5)]
+    assert [row.fault for row in rows] == [f"Redis {fault}" for fault in FAULTS]
+    for row in rows:
+        assert_kept(row)
+
+
+async def test_swaps_under_load_cost_nothing(model_path: Path, tmp_path: Path) -> None:
+    assert_kept(await others.swap_row(model_path, tmp_path, 2.0), "p99 at most doubled")
+
+
+async def test_a_model_cut_short_changes_nothing(model_path: Path, tmp_path: Path) -> None:
+    assert_kept(await others.bad_model_row(model_path, tmp_path, 2.5))
+
+
+async def test_overload_is_refused_and_passes(model_path: Path, tmp_path: Path) -> None:
+    timing = ("goodput at least 90 % of peak", "p99 of those admitted within 1 s", "as before afterwards")
+    assert_kept(await others.overload_row(model_path, tmp_path, 1.5), *timing)
+
+
+async def test_hostile_requests_are_problems(model_path: Path, tmp_path: Path) -> None:
+    assert_kept(await others.hostile_row(model_path, tmp_path, 1500))
+
+
+async def test_what_was_acknowledged_survives_kills(tmp_path: Path) -> None:
+    assert_kept(await others.kill_row(tmp_path, 4))
+
+
+async def test_sigterm_drains(model_path: Path, tmp_path: Path) -> None:
+    assert_kept(await others.drain_row(model_path, tmp_path))
