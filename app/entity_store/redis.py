@@ -10,11 +10,8 @@ import zlib
 from collections.abc import Mapping, Sequence
 from itertools import islice
 
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-
 from app.entity_store.breaker import Breaker
+from app.entity_store.redis_client import connect, disconnect, read_many
 from app.telemetry import Clock
 
 _PUT_AT_ONCE = 256  # records of one pipeline: about 256 KB, so that a round trip stays short
@@ -36,14 +33,7 @@ class RedisTier:
         self._ttl_s = ttl_s
         self._prefix = f"unirank:{version}:entity:"
         self._breaker = Breaker(clock)
-        self._client = Redis.from_url(
-            url,
-            socket_timeout=self._timeout_s,
-            socket_connect_timeout=self._timeout_s,
-            retry=Retry(NoBackoff(), 0),  # redis-py's default retries cost 3 s on a dead server
-            decode_responses=False,
-            protocol=2,
-        )
+        self._client = connect(url, self._timeout_s)
 
     async def get(self, entity_ids: Sequence[str]) -> dict[str, bytes]:
         """The records held here, by id. Raises `TierError` where Redis fails or holds garbage."""
@@ -51,7 +41,7 @@ class RedisTier:
             raise TierError("redis is left alone for a moment after failures in a row")
         try:
             async with asyncio.timeout(self._timeout_s):
-                reply = await self._client.mget([self._prefix + entity_id for entity_id in entity_ids])
+                reply = await read_many(self._client, [self._prefix + entity_id for entity_id in entity_ids])
             held = _held(entity_ids, reply)
         except Exception as error:  # whatever it is, a ranking does not fail because of it
             self._breaker.failed()
@@ -77,7 +67,7 @@ class RedisTier:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._client.aclose()
+        await disconnect(self._client)
 
 
 def pack(record: bytes) -> bytes:

@@ -65,6 +65,7 @@ class EntityStore:
         self._compute = compute
         self._telemetry = telemetry
         self._from_model = redis is None or source.entity_count <= memory_limit
+        self._flights: dict[str, asyncio.Task[dict[str, bytes]]] = {}  # records that are being computed
         self._writes: set[asyncio.Task[None]] = set()
         self._write_failed = False
 
@@ -107,11 +108,28 @@ class EntityStore:
         return found
 
     async def _computed(self, entity_ids: list[str], gathered: Gathered) -> dict[str, bytes]:
-        records = await self._compute.run(lambda: self._source.compute_records(entity_ids))
+        """Records by the entity tower; what somebody else has computed just now is waited for, not done twice."""
+        flights = {entity_id: self._flights[entity_id] for entity_id in entity_ids if entity_id in self._flights}
+        alone = [entity_id for entity_id in entity_ids if entity_id not in flights]
+        if alone:
+            flight = asyncio.create_task(self._compute_and_keep(alone))
+            self._flights.update(dict.fromkeys(alone, flight))
+            flights.update(dict.fromkeys(alone, flight))
+        found: dict[str, bytes] = {}
+        for flight in set(flights.values()):
+            found.update(await asyncio.shield(flight))  # a caller who leaves does not take the others' records along
+        gathered.degraded |= self._write_failed  # Redis reads but does not keep: READONLY, out of memory
+        return {entity_id: found[entity_id] for entity_id in entity_ids if entity_id in found}
+
+    async def _compute_and_keep(self, entity_ids: list[str]) -> dict[str, bytes]:
+        try:
+            records = await self._compute.run(lambda: self._source.compute_records(entity_ids))
+        finally:
+            for entity_id in entity_ids:
+                del self._flights[entity_id]
         found = _present(entity_ids, records)
         self._count("computed", len(found))
         if found and self._redis is not None:
-            gathered.degraded |= self._write_failed  # Redis reads but does not keep: READONLY, out of memory
             self._write_behind(self._redis, found)
         return found
 
