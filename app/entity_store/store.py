@@ -122,22 +122,32 @@ class EntityStore:
         return {entity_id: found[entity_id] for entity_id in entity_ids if entity_id in found}
 
     async def _compute_and_keep(self, entity_ids: list[str]) -> dict[str, bytes]:
+        """A flight lasts until its records are in Redis, so that nobody misses them again meanwhile."""
+        kept = None
         try:
             records = await self._compute.run(lambda: self._source.compute_records(entity_ids))
+            found = _present(entity_ids, records)
+            self._count("computed", len(found))
+            kept = self._write_behind(found)
         finally:
-            for entity_id in entity_ids:
-                del self._flights[entity_id]
-        found = _present(entity_ids, records)
-        self._count("computed", len(found))
-        if found and self._redis is not None:
-            self._write_behind(self._redis, found)
+            if kept is None:
+                self._land(entity_ids)
+            else:
+                kept.add_done_callback(lambda _: self._land(entity_ids))
         return found
 
-    def _write_behind(self, redis: RedisTier, records: Mapping[str, bytes]) -> None:
-        if len(self._writes) < _WRITES_UNDER_WAY:
-            task = asyncio.create_task(self._write(redis, records))
-            self._writes.add(task)
-            task.add_done_callback(self._writes.discard)
+    def _land(self, entity_ids: list[str]) -> None:
+        for entity_id in entity_ids:
+            del self._flights[entity_id]
+
+    def _write_behind(self, records: Mapping[str, bytes]) -> asyncio.Task[None] | None:
+        """Write records to Redis behind the answer; None = there is nothing to write, or too much under way."""
+        if self._redis is None or not records or len(self._writes) >= _WRITES_UNDER_WAY:
+            return None
+        task = asyncio.create_task(self._write(self._redis, records))
+        self._writes.add(task)
+        task.add_done_callback(self._writes.discard)
+        return task
 
     async def _write(self, redis: RedisTier, records: Mapping[str, bytes]) -> None:
         try:
