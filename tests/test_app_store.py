@@ -49,8 +49,19 @@ async def tier(request, redis_url):
             tier = redis_tier(redis_url)
         else:
             tier = redis_tier(stack.enter_context(URLS[request.param]()))
+            await until_it_answers(tier)
         yield tier
         await tier.close()
+
+
+async def until_it_answers(tier: RedisTier) -> None:
+    """Fifty milliseconds may not be enough for the first look at a cluster."""
+    for _ in range(100):
+        with contextlib.suppress(TierError):
+            await tier.get(["anything"])
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError("it never answered")
 
 
 def redis_tier(url: str, version: str = "v1", ttl_s: int = 60) -> RedisTier:

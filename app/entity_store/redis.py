@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from itertools import islice
 
 from app.entity_store.breaker import Breaker
-from app.entity_store.redis_client import connect, disconnect, read_many
+from app.entity_store.redis_client import connect, disconnect, prepare, read_many
 from app.telemetry import Clock
 
 _PUT_AT_ONCE = 256  # records of one pipeline: about 256 KB, so that a round trip stays short
@@ -34,12 +34,14 @@ class RedisTier:
         self._prefix = f"unirank:{version}:entity:"
         self._breaker = Breaker(clock)
         self._client = connect(url, self._timeout_s)
+        self._preparing: asyncio.Task[None] | None = None
 
     async def get(self, entity_ids: Sequence[str]) -> dict[str, bytes]:
         """The records held here, by id. Raises `TierError` where Redis fails or holds garbage."""
         if not self._breaker.allows():
             raise TierError("redis is left alone for a moment after failures in a row")
         try:
+            await self._prepared()
             async with asyncio.timeout(self._timeout_s):
                 reply = await read_many(self._client, [self._prefix + entity_id for entity_id in entity_ids])
             held = _held(entity_ids, reply)
@@ -59,6 +61,17 @@ class RedisTier:
         except Exception as error:
             raise TierError(f"redis: {type(error).__name__}: {error}") from error
 
+    async def _prepared(self) -> None:
+        """Wait for what a client must learn first, as long as for any answer; it goes on learning when that is over."""
+        if self._preparing is None:
+            self._preparing = asyncio.create_task(prepare(self._client))
+        await asyncio.wait({self._preparing}, timeout=self._timeout_s)
+        if not self._preparing.done():
+            raise TimeoutError("the cluster is being looked at")
+        if self._preparing.exception() is not None:
+            failed, self._preparing = self._preparing, None
+            failed.result()
+
     async def _put(self, records: Mapping[str, bytes]) -> None:
         async with asyncio.timeout(self._timeout_s * 2), self._client.pipeline(transaction=False) as pipe:
             for entity_id, record in records.items():
@@ -67,6 +80,9 @@ class RedisTier:
 
     async def close(self) -> None:
         """Close the connections."""
+        if self._preparing is not None:
+            self._preparing.cancel()
+            await asyncio.gather(self._preparing, return_exceptions=True)
         await disconnect(self._client)
 
 

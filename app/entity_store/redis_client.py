@@ -38,6 +38,12 @@ def connect(url: str, timeout_s: float) -> Redis | RedisCluster:
     return Redis.from_pool(pool)
 
 
+async def prepare(client: Redis | RedisCluster) -> None:
+    """Learn who holds what in a cluster, which may take longer than one answer; others need nothing."""
+    if isinstance(client, RedisCluster):
+        await client.initialize()
+
+
 async def read_many(client: Redis | RedisCluster, keys: Sequence[str]) -> list[object]:
     """The values of many keys in one round trip, in a cluster one to each node."""
     if isinstance(client, RedisCluster):
