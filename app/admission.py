@@ -52,10 +52,15 @@ class Gate:
         each = seconds / candidates
         self._seconds = each if not self._seconds else self._seconds + _MEMORY * (each - self._seconds)
 
-    def check_full(self) -> None:
-        """Refuse where not even the smallest ranking of the highest priority fits. Raises `OverloadedError`."""
+    def check_full(self, patience_s: float) -> None:
+        """Refuse where not even the smallest ranking of the highest priority fits, or would wait longer than that.
+
+        What is refused here costs next to nothing: its body was not read. Raises `OverloadedError`.
+        """
         if sum(self._under_way) >= self._limit:
             self._refuse(Priority.HIGH, "the queue is full")
+        if self.wait_s(Priority.HIGH) > patience_s:
+            self._refuse(Priority.HIGH, f"it would wait {self.wait_s(Priority.HIGH):.2f} s")
 
     @contextmanager
     def admitted(self, candidates: int, priority: Priority, deadline: float) -> Iterator[None]:

@@ -74,7 +74,10 @@ def _add_middleware(app: FastAPI, live: Live) -> None:
     """Added last is outermost: CORS around the door, so that browsers may read problems too; the guard within both."""
     settings = live.settings
     ring = KeyRing(settings.api_keys_file, live.clock) if settings.api_keys_file else None
-    app.add_middleware(Guard, ring=ring, admin_port=settings.admin_port)
+    patience_s = settings.timeout_ms / 1000
+    app.add_middleware(
+        Guard, ring=ring, admin_port=settings.admin_port, check_room=lambda: live.gate.check_full(patience_s)
+    )
     app.add_middleware(Door, telemetry=live.telemetry, clock=live.clock)
     if origins := settings.origins():
         app.add_middleware(

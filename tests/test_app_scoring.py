@@ -191,7 +191,7 @@ def test_the_lowest_priority_is_refused_first(gate):
             with gate.admitted(31, Priority.HIGH, 1e9):
                 assert not any(fits(gate, 1, priority) for priority in Priority)
                 with pytest.raises(OverloadedError, match="full"):
-                    gate.check_full()
+                    gate.check_full(1e9)
     assert fits(gate, 1, Priority.LOW)
 
 
@@ -204,12 +204,21 @@ def test_what_would_wait_past_its_deadline_is_refused_and_told_when_to_come_back
     gate.measured(10, 1.0)  # a tenth of a second each
     with gate.admitted(30, Priority.NORMAL, 1e9):
         assert gate.wait_s(Priority.HIGH) == 0
+        gate.check_full(0)
         assert gate.wait_s(Priority.LOW) == pytest.approx(3)
         assert fits(gate, 1, Priority.HIGH, deadline=0.1)  # goes before those who wait
         with pytest.raises(OverloadedError) as refused, gate.admitted(1, Priority.NORMAL, 2.9):
             pass
         assert refused.value.headers() == {"retry-after": "3"}
         assert fits(gate, 1, Priority.NORMAL, deadline=3.1)
+
+
+def test_what_would_wait_too_long_at_the_highest_priority_is_refused_before_its_body_is_read(gate):
+    gate.measured(10, 1.0)
+    with gate.admitted(30, Priority.HIGH, 1e9):
+        gate.check_full(3.1)
+        with pytest.raises(OverloadedError, match=r"it would wait 3\.00 s"):
+            gate.check_full(2.9)
 
 
 def test_the_measure_follows_what_is_measured(gate):
@@ -227,7 +236,7 @@ def test_room_comes_back_after_an_error(gate):
 
     with pytest.raises(KeyError):
         fail()
-    gate.check_full()
+    gate.check_full(0)
 
 
 async def test_the_compute_thread_drops_what_waits_when_it_closes():

@@ -1,4 +1,4 @@
-"""ASGI middleware that lets a request in or not: by key and scope, by rate, by the port it came to.
+"""ASGI middleware that lets a request in or not: by key and scope, by rate, by port, and by whether there is room.
 
 Routes say nothing of access: what is not named in `_OPEN`, `_WRITE` or `_ADMIN` needs the scope `rank`, a route that
 nobody thought of included.
@@ -10,7 +10,7 @@ import hmac
 import logging
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from starlette.requests import Request
@@ -28,6 +28,7 @@ _LOOK_EVERY_S = 1.0
 _OPEN = re.compile(r"/|/livez|/readyz|/docs|/docs/oauth2-redirect|/openapi\.json")
 _ADMIN = re.compile(r"/metrics|/v1/models(/.*)?")
 _WRITE = re.compile(r"/v1/events|/v1/entities|/v1/users/[^/]+")
+_SEARCH_BY_LINK = "/v1/search"
 _READING = ("GET", "HEAD", "OPTIONS")
 
 
@@ -100,10 +101,13 @@ class KeyRing:
 class Guard:
     """Behind the door, so that refusals are named, timed and counted like any answer."""
 
-    def __init__(self, app: ASGIApp, ring: KeyRing | None, admin_port: int) -> None:
+    def __init__(
+        self, app: ASGIApp, ring: KeyRing | None, admin_port: int, check_room: Callable[[], None] = lambda: None
+    ) -> None:
         self._app = app
         self._ring = ring
         self._admin_port = admin_port
+        self._check_room = check_room
 
     async def __call__(self, scope: Asgi, receive: Receive, send: Send) -> None:
         """Pass the request on, or answer with a problem."""
@@ -121,12 +125,16 @@ class Guard:
         needed = scope_of(scope["method"], scope["path"])
         if self._admin_port and needed is Scope.ADMIN and (scope.get("server") or ("", 0))[1] != self._admin_port:
             raise NotFoundError(f"{scope['path']} is served on another port")
-        if self._ring is None or needed is None:
-            return
-        key = self._key(self._ring, scope)
+        if self._ring is not None and needed is not None:
+            self._check_key(self._ring, scope, needed)
+        if needed is Scope.RANK and (scope["method"] == "POST" or scope["path"] == _SEARCH_BY_LINK):
+            self._check_room()  # here and not in the routes: under load most of the work is to say no
+
+    def _check_key(self, ring: KeyRing, scope: Asgi, needed: Scope) -> None:
+        key = self._key(ring, scope)
         if needed not in key.scopes:
             raise ForbiddenError(f"the key '{key.name}' lacks the scope '{needed}'")
-        if wait := self._ring.wait_s(key):
+        if wait := ring.wait_s(key):
             raise RateError(
                 f"the key '{key.name}' calls more often than {key.rate_per_s:g} times a second", math.ceil(wait)
             )

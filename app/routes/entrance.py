@@ -62,7 +62,6 @@ async def admit(request: Request, work: Callable[[Call, bytes], Coroutine[Any, A
     """Answer with what `work` makes of the body. Raises `UnavailableError`s before any work."""
     live = live_of(request)
     body = await read_body(request, live.settings)
-    live.gate.check_full()
     with live.held() as service, live.telemetry.rankings_under_way.track_inprogress():
         call = Call(live, service, request.scope[REQUEST_ID], live.clock())
         answer = await _unless_gone(request, work(call, body))
