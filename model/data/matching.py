@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,9 @@ from model.data.text import trigrams, words
 from model.data.vocabulary import FIELD_BITS
 
 Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
 Masks = NDArray[np.uint16]
+Given = tuple[bool, bool, bool]  # query, source, history
 MAX_QUERY_WORDS = 24
 QUERIES_KEPT = 2**14  # encoded queries, about 1 KB each
 _PREFIX_SLOT = MAX_QUERY_WORDS + 1
@@ -52,6 +55,12 @@ class Profile:
     size: float  # ln(1 + liked)
     liked_share: float  # of what was met, pulled towards one half; people differ in how often they like
     numbers: Floats  # [2, n] mean and highest of each number of the entities met; NaN where none has it
+    events: int  # 0 = nobody's
+
+
+def given_parts(query: EncodedQuery, source: Records | None, profile: Profile) -> Given:
+    """Which parts of a context there are to match: (query, source, history)."""
+    return bool(query.words), source is not None, profile.events > 0
 
 
 class MatchFeatures:
@@ -63,6 +72,8 @@ class MatchFeatures:
         self.fields = encoder.fields
         self._slots = np.zeros(len(self.vocabulary.weights), np.uint8)
         self._masks = np.zeros(len(self.vocabulary.weights), np.uint16)
+        masks = np.arange(2**FIELD_BITS)[:, None] >> np.arange(len(self.fields)) & 1
+        self._in_fields = masks.astype(np.float32)  # [2^FIELD_BITS, fields] a mask as numbers
         self._squares = self.vocabulary.weights**2
         self._squares[: encoder.first_word] = 0.0
         names = encoder.static_names
@@ -70,6 +81,8 @@ class MatchFeatures:
         self._name_trigrams = names.index("name_trigrams")
         self._norms = slice(names.index("norm_display_name"), len(names))
         self._numbers = len(encoder.numbers)
+        fields, numbers = len(self.fields), self._numbers
+        self._widths = (fields + 11, fields + numbers + 3, 7 + 2 * numbers, 4, 2 * numbers + 5)  # as `names` has them
         self.encode_query = lru_cache(QUERIES_KEPT)(self._encode_query)
 
     @property
@@ -128,6 +141,7 @@ class MatchFeatures:
             float(np.log1p(len(liked))),
             (len(liked) + PRIOR_EVENTS / 2) / (len(labels) + PRIOR_EVENTS),
             self._history_numbers(history.static),
+            len(labels),
         )
 
     def _history_numbers(self, static: Floats) -> Floats:
@@ -149,32 +163,49 @@ class MatchFeatures:
         self, query: EncodedQuery, source: Records | None, profile: Profile, candidates: Records
     ) -> NDArray[np.float32]:
         """Features [C, F] of C candidates for one context; `source` holds one record or is None."""
-        return np.concatenate(
-            [
-                self._query_features(query, candidates),
-                self._source_features(source, candidates),
-                _history_features(profile, candidates),
-                self._number_features(profile, candidates),
-                self._context_features(query, profile, len(candidates)),
-                candidates.static[:, : 2 * self._numbers + 3],
-                candidates.popularity[:, None],
-                (candidates.popularity == 0)[:, None],
-            ],
-            axis=1,
-            dtype=np.float32,
-        )
+        features = np.tile(self.constant(query, profile), (len(candidates), 1))
+        given = given_parts(query, source, profile)
+        features[:, self.columns(given)] = self.varying(query, source, profile, candidates)
+        return features
+
+    def columns(self, given: Given) -> Ints:
+        """The columns that differ between candidates where those parts of a context are there. [A], rising"""
+        query, source, history, _, alone = np.split(np.arange(len(self.names)), np.cumsum(self._widths)[:-1])
+        asked = [part for part, there in zip((query, source, history), given, strict=True) if there]
+        return np.concatenate([*asked, alone])
+
+    def constant(self, query: EncodedQuery, profile: Profile) -> NDArray[np.float32]:
+        """What is the same for every candidate, 0 elsewhere: an absent part of a context says 0 of everybody. [F]"""
+        features = np.zeros(sum(self._widths), np.float32)
+        mean_idf = float(query.weights.mean()) if len(query.words) else 0.0
+        start = sum(self._widths[:3])
+        features[start : start + 4] = len(query.words), mean_idf, profile.size, profile.liked_share
+        return features
+
+    def varying(
+        self, query: EncodedQuery, source: Records | None, profile: Profile, candidates: Records
+    ) -> NDArray[np.float32]:
+        """Features [C, A] of the columns that differ between candidates."""
+        asked, from_source, by_history = given_parts(query, source, profile)
+        parts = []
+        if asked:
+            parts.append(self._query_features(query, candidates))
+        if from_source and source is not None:
+            parts.append(self._source_features(source, candidates))
+        if by_history:
+            parts += [_history_features(profile, candidates), self._number_features(profile, candidates)]
+        popularity = candidates.popularity[:, None]
+        parts += [candidates.static[:, : 2 * self._numbers + 3], popularity, popularity == 0]
+        return np.concatenate(parts, axis=1, dtype=np.float32)
 
     def _query_features(self, query: EncodedQuery, candidates: Records) -> NDArray[np.float32]:
-        count, width = len(query.words), len(self.fields)
-        if not count:
-            return np.zeros((len(candidates), width + 11), np.float32)
         exact, prefix, stem, grams = self._hits(query, candidates.tokens)
         covered = exact.copy()
         covered[:, query.last] |= prefix
         weights = query.weights / query.weights.sum()
-        by_field = _coverage(covered, weights, width)  # [C, fields]
+        by_field = weights @ self._in_fields[covered]  # [C, fields]
         whole = by_field[:, 0] > 0.999
-        by_field += STEM_SHARE * _coverage(stem & ~covered, weights, width)
+        by_field += STEM_SHARE * (weights @ self._in_fields[stem & ~covered])
         exact_name = (exact & 1) @ weights
         found = covered != 0
         any_field = found @ weights
@@ -193,12 +224,11 @@ class MatchFeatures:
     def _hits(self, query: EncodedQuery, tokens: Ragged) -> tuple[Masks, Masks, Masks, NDArray[np.int64]]:
         """Field masks of each query word [C, K], of the last as a prefix [C], of stems [C, K]; shared trigrams [C]."""
         total, count = len(tokens), len(query.words)
-        slots, touched = self._slots, self._mark(query)
-        found = slots[tokens.values >> FIELD_BITS]
+        touched = self._mark(query)
+        found = self._slots.take(tokens.values >> FIELD_BITS)
         for start, end in touched:
-            slots[start:end] = 0
-        places = np.flatnonzero(found)
-        owner = np.searchsorted(tokens.offsets, places, "right") - 1
+            self._slots[start:end] = 0
+        places, owner = _where(found, tokens)
         slot, mask = found[places], (tokens.values[places] & _FIELD_MASK).astype(np.uint16)
         exact = np.zeros((total, count), np.uint16)
         words_only = slot <= MAX_QUERY_WORDS
@@ -235,10 +265,7 @@ class MatchFeatures:
         if number is not None:
             self._mark_range((number, number + 1), slot, touched)
 
-    def _source_features(self, source: Records | None, candidates: Records) -> NDArray[np.float32]:
-        width = len(self.fields) + self._numbers + 3
-        if source is None:
-            return np.zeros((len(candidates), width), np.float32)
+    def _source_features(self, source: Records, candidates: Records) -> NDArray[np.float32]:
         distances = np.abs(candidates.static[:, : self._numbers] - source.static[0, : self._numbers])
         dot = candidates.engagement @ source.engagement[0]
         lengths = np.linalg.norm(candidates.engagement, axis=1) * np.linalg.norm(source.engagement[0])
@@ -259,15 +286,13 @@ class MatchFeatures:
         numbers = (own >> FIELD_BITS).astype(np.int64)
         self._masks[numbers] = own & _FIELD_MASK
         codes = candidates.tokens.values
-        shared = self._masks[codes >> FIELD_BITS] & codes.astype(np.uint16) & _FIELD_MASK
+        shared = self._masks.take(codes >> FIELD_BITS) & codes.astype(np.uint16) & _FIELD_MASK
         self._masks[numbers] = 0
-        places = np.flatnonzero(shared)
-        owner = np.searchsorted(candidates.tokens.offsets, places, "right") - 1
-        weight, mask = self._squares[codes[places] >> FIELD_BITS], shared[places]
-        sums = np.stack(
-            [np.bincount(owner, weight * (mask >> bit & 1), len(candidates)) for bit in range(len(self.fields))],
-            axis=1,
-        )
+        places, owner = _where(shared, candidates.tokens)
+        in_fields = self._in_fields[shared[places]] * self._squares.take(codes[places] >> FIELD_BITS)[:, None]
+        sums = np.zeros((len(candidates), len(self.fields)), np.float32)
+        first = np.flatnonzero(np.diff(owner, prepend=-1))
+        sums[owner[first]] = np.add.reduceat(in_fields, first, axis=0) if len(first) else 0
         norms = candidates.static[:, self._norms] * source.static[0, self._norms]
         return np.asarray(sums / np.maximum(norms, 1e-6), np.float32)
 
@@ -280,12 +305,6 @@ class MatchFeatures:
         away = np.concatenate([values - profile.numbers[0], values - profile.numbers[1]], axis=1)
         return np.where(np.tile(known, 2), np.nan_to_num(away), 0)
 
-    def _context_features(self, query: EncodedQuery, profile: Profile, count: int) -> NDArray[np.float32]:
-        mean_idf = float(query.weights.mean()) if len(query.words) else 0.0
-        return np.tile(
-            np.array([len(query.words), mean_idf, profile.size, profile.liked_share], np.float32), (count, 1)
-        )
-
 
 def stem_of(word: str) -> str | None:
     """What words of the same stem begin with, roughly and in any language; None for words too short to tell.
@@ -296,9 +315,10 @@ def stem_of(word: str) -> str | None:
     return word[: max(4, len(word) - 3)] if len(word) > 4 and word.isalpha() else None
 
 
-def _coverage(masks: Masks, weights: Floats, width: int) -> NDArray[np.float32]:
-    """Weighted share of the words that each field holds. masks [C, K], weights [K] → [C, width]"""
-    return np.stack([(masks >> bit & 1) @ weights for bit in range(width)], axis=1, dtype=np.float32)
+def _where(marks: NDArray[Any], tokens: Ragged) -> tuple[Ints, Ints]:
+    """Places of the tokens whose mark is not 0, and the row that each belongs to, rising. marks [total]"""
+    places = np.flatnonzero(marks != 0)
+    return places, np.repeat(np.arange(len(tokens)), np.diff(np.searchsorted(places, tokens.offsets)))
 
 
 def _history_features(profile: Profile, candidates: Records) -> NDArray[np.float32]:
@@ -321,4 +341,4 @@ def empty_profile(engagement_width: int, text_width: int, numbers: int) -> Profi
     """The profile of nobody."""
     zeros = np.zeros((3, engagement_width), np.float32)
     unknown = np.full((2, numbers), np.nan, np.float32)
-    return Profile(zeros, zeros[0], np.zeros((2, text_width), np.float32), 0.0, 0.5, unknown)
+    return Profile(zeros, zeros[0], np.zeros((2, text_width), np.float32), 0.0, 0.5, unknown, 0)

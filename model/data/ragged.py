@@ -47,6 +47,11 @@ class Ragged:
         index += np.arange(offsets[-1])
         return Ragged(offsets, self.values[index])
 
+    def part(self, start: int, end: int) -> Ragged:
+        """Rows start…end-1, values not copied."""
+        offsets = self.offsets[start : end + 1]
+        return Ragged(offsets - offsets[0], self.values[offsets[0] : offsets[-1]])
+
     def owners(self) -> Ints:
         """The row of each value. [total]"""
         return np.repeat(np.arange(len(self)), np.diff(self.offsets))

@@ -43,6 +43,11 @@ class Records:
         parts = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "tokens"}
         return Records(**{name: array[rows] for name, array in parts.items()}, tokens=self.tokens.take(rows))
 
+    def part(self, start: int, end: int) -> Records:
+        """Records start…end-1, without copying them."""
+        parts = {f.name: getattr(self, f.name)[start:end] for f in fields(self) if f.name != "tokens"}
+        return Records(**parts, tokens=self.tokens.part(start, end))
+
     def without_tokens(self) -> Records:
         """The same records, cheaper to take from: what a history needs."""
         return replace(self, tokens=Ragged(np.zeros_like(self.tokens.offsets), self.tokens.values[:0]))

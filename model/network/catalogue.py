@@ -50,3 +50,7 @@ class CatalogueRanker:
     def logits(self, context: EncodedContext, rows: Ints | None = None) -> Floats:
         """Logits of the named rows, or of the whole catalogue."""
         return self.scorer.logits(context, self.records if rows is None else self.records.take(rows))
+
+    def plain_logits(self, context: EncodedContext, rows: Ints) -> Floats:
+        """The same by the network as it is trained, nothing folded."""
+        return self.scorer.plain_logits(context, self.records.take(rows))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -11,13 +12,15 @@ from numpy.typing import NDArray
 from model.data.context import HistoryEvent
 from model.data.encoding import EntityArrays, chunks
 from model.data.imputation import Filled
+from model.data.matching import given_parts
 from model.data.records import Records
+from model.network.folded import Folded
 from model.network.inputs import ContextEncoder, EncodedContext, serving_batch
-from model.network.ranker import EntityBatch, Ranker, retrieval_entity
+from model.network.ranker import ContextBatch, EntityBatch, Ranker, retrieval_entity
 
 Floats = NDArray[np.float32]
 TOWER_CHUNK = 256  # always this many rows at once: a record then has the same bits whoever computes it
-SCORE_CHUNK = 4096
+SCORE_CHUNK = 512  # candidates; buffers of this many rows stay in the processor's cache
 
 
 class Scorer:
@@ -29,6 +32,7 @@ class Scorer:
         self.matcher = contexts.matcher
         self.device = torch.device(device)
         self.config = ranker.config
+        self.folded = Folded(self.ranker)
 
     def encode(
         self, filled: Filled, source: Records | None, events: Sequence[HistoryEvent], history: Records | None
@@ -39,21 +43,31 @@ class Scorer:
     @torch.inference_mode()
     def logits(self, context: EncodedContext, candidates: Records) -> Floats:
         """Logits [C]. A candidate's logit does not depend on the others."""
-        batch = serving_batch(context, self.config.width, self.config.history_length, self.device)
-        encoded, events = self.ranker.encode(batch)
-        parts = []
+        given = given_parts(context.query, context.source, context.profile)
+        constant = torch.from_numpy(self.matcher.constant(context.query, context.profile)).to(self.device)
+        folded = self.folded.context(self._batch(context), context.task, self.matcher.columns(given), constant)
+        logits = np.empty(len(candidates), np.float32)
         for start, end in chunks(len(candidates), SCORE_CHUNK):
-            part = candidates if end - start == len(candidates) else candidates.take(np.arange(start, end))
-            features = torch.from_numpy(self.matcher(context.query, context.source, context.profile, part))
-            vectors = torch.from_numpy(part.vector)[None].to(self.device)
-            logits = self.ranker.score_encoded(batch, encoded, events, vectors, features[None].to(self.device))
-            parts.append(logits[0].cpu().numpy())
-        return np.concatenate(parts) if parts else np.zeros(0, np.float32)
+            part = candidates if end - start == len(candidates) else candidates.part(start, end)
+            values = self.matcher.varying(context.query, context.source, context.profile, part)
+            vectors = torch.from_numpy(part.vector).to(self.device)
+            logits[start:end] = folded(vectors, torch.from_numpy(values).to(self.device)).cpu().numpy()
+        return logits
+
+    @torch.inference_mode()
+    def plain_logits(self, context: EncodedContext, candidates: Records) -> Floats:
+        """The same by the ranker as it is trained, nothing folded: what `logits` is held against."""
+        features = torch.from_numpy(self.matcher(context.query, context.source, context.profile, candidates))
+        vectors = torch.from_numpy(candidates.vector)[None].to(self.device)
+        return self.ranker.score(self._batch(context), vectors, features[None].to(self.device))[0].cpu().numpy()
+
+    def _batch(self, context: EncodedContext) -> ContextBatch:
+        return serving_batch(context, self.config.width, self.config.history_length, self.device)
 
     @torch.inference_mode()
     def retrieval_query(self, context: EncodedContext) -> Floats:
         """The context in the embedding space of retrieval. [D + Dz]"""
-        batch = serving_batch(context, self.config.width, self.config.history_length, self.device)
+        batch = self._batch(context)
         encoded, _ = self.ranker.encode(batch)
         liked = torch.from_numpy(retrieval_profile(context))[None].to(self.device)
         return self.ranker.retrieval_query(batch, encoded, liked)[0].cpu().numpy()
@@ -63,17 +77,29 @@ class Scorer:
         """Entity vectors [N, D] of encoded entities; `rows` are catalogue rows, -1 = not in training."""
         total = len(rows)
         parts = []
-        for start in range(0, total, TOWER_CHUNK):
-            taken = np.arange(start, start + TOWER_CHUNK) % total  # the last chunk is filled up
-            ids = np.asarray(rows, np.int64)[taken] + 1
-            batch = entity_batch(arrays.take(taken), ids, self.number_columns, self.device)
-            parts.append(self.ranker.entity_vectors(batch).cpu().numpy()[: min(TOWER_CHUNK, total - start)])
+        with one_thread():
+            for start in range(0, total, TOWER_CHUNK):
+                taken = np.arange(start, start + TOWER_CHUNK) % total  # the last chunk is filled up
+                ids = np.asarray(rows, np.int64)[taken] + 1
+                batch = entity_batch(arrays.take(taken), ids, self.number_columns, self.device)
+                parts.append(self.ranker.entity_vectors(batch).cpu().numpy()[: min(TOWER_CHUNK, total - start)])
         return np.concatenate(parts) if parts else np.zeros((0, self.config.width), np.float32)
 
     @property
     def number_columns(self) -> int:
         """How many static columns the entity tower reads."""
         return self.ranker.sizes.numbers
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Torch computes in one thread for the length of the block: more of them add up in another order."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def retrieval_profile(context: EncodedContext) -> Floats:
