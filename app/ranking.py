@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from app import rerank
 from app.admission import Gate, Priority
-from app.entity_store.store import CACHE_UNAVAILABLE, EntityStore
+from app.entity_store.store import CACHE_UNAVAILABLE, EntityStore, Rows
 from app.errors import Fault, InvalidRequestError, NotFoundError, invalid
-from app.scoring import DEADLINE, ComputeThread, Logits, Scores, Scoring
+from app.scoring import DEADLINE, ComputeThread, Held, Logits, Scoring
 from app.telemetry import Clock, Stopwatch, Telemetry
 from model.data.context import Context, HistoryEvent
 from model.data.imputation import Filled, MissingFieldError
@@ -24,8 +24,8 @@ DEFAULT_LIMIT = 10  # items of a ranking whose candidates were retrieved
 
 
 class RankingModel(Protocol):
-    """What the service needs of a model; `model.artefact.Artefact` has it. All but `fill` of CPU-heavy calls
-    (`propose`, `compute_records`, `score`) are quick look-ups."""
+    """What the service needs of a model; `model.artefact.Artefact` has it. `propose`, `compute_records` and what
+    `asked` gives compute; all else is quick."""
 
     @property
     def version(self) -> str:
@@ -67,8 +67,16 @@ class RankingModel(Protocol):
         """Whose records scoring needs beside the candidates: the source, the newest of the history."""
         ...
 
-    def record(self, entity_id: str) -> bytes | None:
-        """The packed record that the artefact holds."""
+    def find(self, entity_ids: Sequence[str]) -> Rows:
+        """Rows of the catalogue, -1 = not in it. [C]"""
+        ...
+
+    def take(self, rows: Rows) -> Held:
+        """The records of these rows."""
+        ...
+
+    def unpack(self, packed: Sequence[bytes]) -> Held:
+        """Records from their bytes."""
         ...
 
     def compute_records(self, entity_ids: Sequence[str]) -> list[bytes | None]:
@@ -79,8 +87,8 @@ class RankingModel(Protocol):
         """Candidates out of the whole catalogue."""
         ...
 
-    def score(self, filled: Filled, candidates: Sequence[bytes], side: Mapping[str, bytes]) -> Logits:
-        """Float32 [C] logits."""
+    def asked(self, filled: Filled, side_ids: Sequence[str], side: Any) -> Callable[[Any], Logits]:
+        """A context made ready: records of candidates in, float32 [C] logits out. `side`: records of `side_ids`."""
         ...
 
     def probability(self, task: str, logits: Logits) -> npt.NDArray[np.floating]:
@@ -154,7 +162,7 @@ class RankingService:
         self.model = model
         self._store = store
         self._compute = compute
-        self._scoring = Scoring(model, compute, gate, clock)
+        self._scoring = Scoring(compute, gate, clock)
         self._telemetry = telemetry
         self._clock = clock
         self._new_id = new_id
@@ -205,11 +213,15 @@ class RankingService:
         watch.lap("parse")
         candidates, behind, late = await self._candidates(request, filled)
         side = self.model.side_entities(filled.context)
-        gathered = await self._store.gather([*candidates, *side])
-        unknown = self._unknown(request, candidates, gathered.records)
+        gathered = await self._store.gather(candidates, side)
+        self._check_known(request, gathered.unknown)
         watch.lap("records")
+        unknown = gathered.unknown
         known = rerank.without(candidates, frozenset(unknown)) if unknown else candidates
-        scores = await self._scores_of(filled, known, side, gathered.records, request)
+        scores = await self._scoring.score(
+            lambda: self.model.asked(filled, gathered.side_ids, gathered.side),
+            gathered.candidates, request.deadline, request.priority,
+        )  # fmt: skip
         watch.lap("score")
         ordered = Ordered(
             request,
@@ -223,18 +235,6 @@ class RankingService:
         watch.lap("rerank")
         self._saw(self.model, ordered)
         return ordered
-
-    async def _scores_of(
-        self,
-        filled: Filled,
-        known: Sequence[str],
-        side: Sequence[str],
-        records: Mapping[str, bytes],
-        request: RankingRequest,
-    ) -> Scores:
-        beside = {entity_id: records[entity_id] for entity_id in side if entity_id in records}
-        packed = [records[entity_id] for entity_id in known]
-        return await self._scoring.score(filled, packed, beside, request.deadline, request.priority)
 
     def _filled(self, request: RankingRequest) -> Filled:
         context = request.context
@@ -274,12 +274,10 @@ class RankingService:
         proposed = await self._compute.run(lambda: self.model.propose(filled, limit, left_out), request.priority)
         return rerank.without(rerank.distinct(proposed), left_out)
 
-    def _unknown(self, request: RankingRequest, candidates: Sequence[str], records: Mapping[str, bytes]) -> list[str]:
-        unknown = [entity_id for entity_id in candidates if entity_id not in records]
+    def _check_known(self, request: RankingRequest, unknown: Sequence[str]) -> None:
         if unknown and request.unknown in ("error", "score") and request.candidates is not None:
             code = "unknown_entity" if request.unknown == "error" else "not_supported"
             raise InvalidRequestError(*_unknown_faults(unknown, request.candidates, code))
-        return unknown
 
     def _check_task(self, request: RankingRequest) -> None:
         task = request.context.task

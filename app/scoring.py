@@ -6,7 +6,7 @@ Knows nothing of ids, order or HTTP. C = candidates.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from itertools import count
@@ -19,20 +19,24 @@ import numpy.typing as npt
 
 from app.admission import Gate, Priority
 from app.telemetry import Clock
-from model.data.imputation import Filled
 
 DEADLINE = "deadline"
 CHUNK = 512  # candidates between two looks at the clock
 
 Logits = npt.NDArray[np.float32]
 T = TypeVar("T")
+Score = Callable[[Any], Logits]  # records of candidates → their logits
 
 
-class Scorer(Protocol):
-    """The part of a model that scoring needs."""
+class Held(Protocol):
+    """Records of some entities, as a model holds them to compute with."""
 
-    def score(self, filled: Filled, candidates: Sequence[bytes], side: Mapping[str, bytes]) -> Logits:
-        """Float32 [C] logits of packed records."""
+    def __len__(self) -> int:
+        """How many."""
+        ...
+
+    def part(self, start: int, end: int) -> Held:
+        """Those from `start` to before `end`."""
         ...
 
 
@@ -91,51 +95,59 @@ class Scores:
 
 
 class Scoring:
-    """Scores records with a model, in the compute thread."""
+    """Scores records with a context that is made ready, in the compute thread."""
 
-    def __init__(self, scorer: Scorer, compute: ComputeThread, gate: Gate, clock: Clock) -> None:
-        self._scorer = scorer
+    def __init__(self, compute: ComputeThread, gate: Gate, clock: Clock) -> None:
         self._compute = compute
         self._gate = gate
         self._clock = clock
 
     async def score(
-        self,
-        filled: Filled,
-        records: Sequence[bytes],
-        side: Mapping[str, bytes],
-        deadline: float,
-        priority: Priority = Priority.NORMAL,
+        self, prepare: Callable[[], Score], records: Held, deadline: float, priority: Priority = Priority.NORMAL
     ) -> Scores:
-        """Logits of `records`, as many chunks as fit before `deadline` (on this object's clock)."""
+        """Logits of `records`, as many chunks as fit before `deadline` (on this object's clock).
+
+        `prepare` makes the context ready for its candidates; it runs with the first chunk.
+        """
         logits = np.full(len(records), np.nan, np.float32)
-        done = 0
+        work, done = _Work(prepare, self._clock), 0
         while done < len(records):
-            chunk = records[done : done + CHUNK]
-            scored = await self._chunk(filled, chunk, side, deadline, priority)
+            end = min(done + CHUNK, len(records))
+            scored = await self._chunk(work, records.part(done, end), deadline, priority)
             if scored is None:
                 break
-            logits[done : done + len(chunk)] = scored
-            done += len(chunk)
+            logits[done:end] = scored
+            self._gate.measured(end - done, work.seconds)
+            done = end
         broken = ~np.isfinite(logits[:done])
         logits[:done][broken] = np.nan
         return Scores(logits, late=done < len(records), broken=bool(broken.any()))
 
-    async def _chunk(
-        self, filled: Filled, chunk: Sequence[bytes], side: Mapping[str, bytes], deadline: float, priority: Priority
-    ) -> Logits | None:
+    async def _chunk(self, work: _Work, chunk: Held, deadline: float, priority: Priority) -> Logits | None:
         """One chunk, or None past the deadline. A chunk that still waits then is never computed."""
         left = deadline - self._clock()
         if left <= 0:
             return None
         try:
             async with asyncio.timeout(left):
-                return await self._compute.run(lambda: self._timed(filled, chunk, side), priority)
+                return await self._compute.run(lambda: work(chunk), priority)
         except TimeoutError:
             return None
 
-    def _timed(self, filled: Filled, chunk: Sequence[bytes], side: Mapping[str, bytes]) -> Logits:
+
+class _Work:
+    """The chunks of one ranking; its context is made ready once. `seconds` of the last one."""
+
+    def __init__(self, prepare: Callable[[], Score], clock: Clock) -> None:
+        self._prepare = prepare
+        self._clock = clock
+        self._score: Score | None = None
+        self.seconds = 0.0
+
+    def __call__(self, chunk: Held) -> Logits:
         started = self._clock()
-        logits = self._scorer.score(filled, chunk, side)
-        self._gate.measured(len(chunk), self._clock() - started)
+        if self._score is None:
+            self._score = self._prepare()
+        logits = self._score(chunk)
+        self.seconds = self._clock() - started
         return logits

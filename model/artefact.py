@@ -5,7 +5,7 @@ Reading and writing the files is in `artefact_files.py`. Serving, evaluation and
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
 
@@ -27,9 +27,12 @@ from model.retrieval.lexical import LexicalIndex
 
 __all__ = ["Artefact", "ArtefactError"]
 
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
+
 
 class Artefact:
-    """One loaded model. `score`, `propose` and `compute_records` share scratch space: call them from one thread."""
+    """One loaded model. What `asked` gives, `score` and the catalogue share scratch space: one thread calls them."""
 
     def __init__(self, contents: Contents, device: str = "cpu") -> None:
         self.contents = contents
@@ -41,11 +44,11 @@ class Artefact:
         self.scorer = Scorer(contents.ranker, contexts, device)
         self.layout: RecordLayout = contents.layout
         self.calibration = contents.calibration
-        records = self.layout.unpack(contents.packed)
+        records = contents.records
         ids = [str(entity["entity_id"]) for entity in contents.entities]
         names = {str(e["entity_id"]): str(e["display_name"]) for e in contents.entities}
         self.catalogue = CatalogueRanker(self.scorer, ids, names, records, contents.manifest.rules)
-        self.dense = DenseIndex(retrieval_matrix(records))
+        self.dense = DenseIndex(retrieval_matrix(records.part(0, len(records))))
         self.lexical = LexicalIndex(records.tokens, self.encoder.vocabulary, len(ids))
 
     @classmethod
@@ -93,9 +96,16 @@ class Artefact:
             ids.append(context.source_entity_id)
         return list(dict.fromkeys(ids))
 
-    def score(self, filled: Filled, candidates: Sequence[bytes], side: Mapping[str, bytes]) -> NDArray[np.float32]:
-        """Logits [C]. Side records that are missing are left out. Raises `RecordError` on bytes of another layout."""
-        return self.scorer.logits(self._encode(filled, side), self.layout.unpack(candidates))
+    def asked(self, filled: Filled, side_ids: Sequence[str], side: Records) -> Callable[[Records], Floats]:
+        """A context made ready: candidates in, float32 [C] logits out.
+
+        `side` holds the records of `side_ids`; what of the source and the history is not among them is left out.
+        """
+        return self.scorer.asked(self._encode(filled, side_ids, side))
+
+    def score(self, filled: Filled, entity_ids: Sequence[str]) -> Floats:
+        """Logits [C] of entities of the catalogue. Raises KeyError on others."""
+        return self.catalogue.logits(self.catalogue.encode(filled), self.catalogue.rows_of(entity_ids))
 
     def probability(self, task: str, logits: NDArray[np.float32]) -> NDArray[np.float64]:
         """P(positive engagement), calibrated. Same shape."""
@@ -113,20 +123,35 @@ class Artefact:
         lexical = self.lexical.search(context.query, limit, barred)
         return [self.catalogue.ids[row] for row in _in_turn(lexical, dense)[:limit]]
 
-    def _encode(self, filled: Filled, side: Mapping[str, bytes]) -> EncodedContext:
-        events = [event for event in filled.context.history if event.entity_id in side]
+    def _encode(self, filled: Filled, side_ids: Sequence[str], side: Records) -> EncodedContext:
+        places = {entity_id: place for place, entity_id in enumerate(side_ids)}
+        events = [event for event in filled.context.history if event.entity_id in places]
         events = events[-self.scorer.config.profile_length :]
-        history = self.layout.unpack([side[event.entity_id] for event in events]) if events else None
-        source_id = filled.context.source_entity_id
-        source = self.layout.unpack([side[source_id]]) if source_id is not None and source_id in side else None
+        rows = np.array([places[event.entity_id] for event in events], np.int64)
+        history = side.without_tokens().take(rows) if events else None
+        source_place = places.get(filled.context.source_entity_id or "")
+        source = None if source_place is None else side.take(np.array([source_place]))
         return self.scorer.encode(filled, source, events, history)
 
     # ---- records --------------------------------------------------------------------------------------------
 
+    def find(self, entity_ids: Sequence[str]) -> Ints:
+        """Rows of the catalogue, -1 = not in it. [C]"""
+        rows = self.catalogue.rows
+        return np.fromiter((rows.get(entity_id, -1) for entity_id in entity_ids), np.int64, len(entity_ids))
+
+    def take(self, rows: Ints) -> Records:
+        """The records that the artefact carries in these rows."""
+        return self.contents.records.take(rows)
+
+    def unpack(self, packed: Sequence[bytes]) -> Records:
+        """Records from their bytes. Raises `RecordError` on bytes of another layout."""
+        return self.layout.unpack(packed)
+
     def record(self, entity_id: str) -> bytes | None:
         """The packed record that the artefact carries."""
         row = self.catalogue.rows.get(entity_id)
-        return None if row is None else self.contents.packed[row]
+        return None if row is None else self.layout.pack(self.take(np.array([row])))[0]
 
     def compute_records(self, entity_ids: Sequence[str]) -> list[bytes | None]:
         """Records made anew by the entity tower, the same bytes as the artefact's; None = not in the catalogue."""
@@ -150,7 +175,7 @@ class Artefact:
             self.scorer,
             [*self.catalogue.ids, *ids],
             names,
-            self.catalogue.records.joined(added),
+            self.take(np.arange(self.entity_count)).joined(added),
             self.catalogue.rules,
         )
 

@@ -15,6 +15,8 @@ from model.config import Config
 from model.data.context import Context, HistoryEvent
 from model.data.dataset import Dataset
 from model.data.events import Unit
+from model.data.record_table import RecordTable
+from model.data.records import Records
 from model.learning.calibration import Calibration
 from model.learning.prepared import Prepared, prepare
 from model.learning.training import Trained, steps_for, subject_of, train
@@ -61,7 +63,8 @@ def build(
 def contents_of(prepared: Prepared, trained: Trained) -> Contents:
     """The parts of an artefact from a finished run."""
     subject = subject_of(trained.ranker, prepared)
-    layout = layout_of(prepared.config, prepared.encoder)
+    layout, records = layout_of(prepared.config, prepared.encoder), subject.catalogue.records
+    assert isinstance(records, Records)  # as they come from training, in full width
     manifest = Manifest(
         version="", checksum="", tasks=prepared.tasks, columns=dict(prepared.dataset.columns), rules=prepared.rules,
         config=prepared.config, sizes=trained.ranker.sizes, numbers=list(prepared.encoder.numbers),
@@ -70,7 +73,7 @@ def contents_of(prepared: Prepared, trained: Trained) -> Contents:
     )  # fmt: skip
     return Contents(
         manifest, trained.ranker, prepared.encoder, prepared.dataset.entities, prepared.tables[-1],
-        layout.pack(subject.catalogue.records), layout, prepared.users, prepared.countries,
+        RecordTable.of(records), layout, prepared.users, prepared.countries,
         _histories(prepared), trained.calibration, golden(subject.catalogue, prepared.units, trained.calibration),
     )  # fmt: skip
 

@@ -18,7 +18,7 @@ import numpy as np
 import polars as pl
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 
 from model.config import Config
@@ -26,13 +26,14 @@ from model.data.context import HistoryEvent
 from model.data.encoding import EntityEncoder, NumberColumn
 from model.data.engagement import Engagement
 from model.data.imputation import Rules, rules_from_json, rules_to_json
+from model.data.record_table import COLUMNS, RecordTable
 from model.data.records import RecordLayout
 from model.data.text_vectors import TextVectors
 from model.data.vocabulary import Vocabulary
 from model.learning.calibration import Calibration
 from model.network.ranker import Ranker, Sizes
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.json"
 FILES = (
     "weights.safetensors", "entities.parquet", "records.safetensors",
@@ -71,7 +72,7 @@ class Contents:
     encoder: EntityEncoder
     entities: list[dict[str, object]]
     engagement: Engagement
-    packed: list[bytes]
+    records: RecordTable
     layout: RecordLayout
     users: list[str]
     countries: list[str]
@@ -123,9 +124,7 @@ def _write_files(folder: Path, contents: Contents) -> None:
     weights = {key: value.cpu().numpy() for key, value in contents.ranker.state_dict().items()}
     save_file(weights, folder / "weights.safetensors")
     _entity_table(contents.entities, contents.manifest.columns).write_parquet(folder / "entities.parquet")
-    lengths = np.fromiter(map(len, contents.packed), np.int64, len(contents.packed))
-    records: dict[str, NDArray[Any]] = {"bytes": np.frombuffer(b"".join(contents.packed), np.uint8), "lengths": lengths}
-    save_file(records, folder / "records.safetensors")
+    save_file(contents.records.arrays(), folder / "records.safetensors")
     save_file(_features(contents), folder / "features.safetensors")
     _history_table(contents.histories).write_parquet(folder / "histories.parquet")
     (folder / "golden.json").write_text(json.dumps(contents.golden, indent=1))
@@ -285,12 +284,14 @@ def _contents(path: Path, manifest: Manifest) -> Contents:
         features["engagement"].astype(np.float32), features["engagement_inverse"], features["popularity"]
     )
     entities = [_present(row) for row in pl.read_parquet(path / "entities.parquet").iter_rows(named=True)]
-    packed = _records(path)
-    if not len(entities) == len(packed) == len(engagement.popularity) == manifest.sizes.entities:
+    records = _records(path)
+    layout = layout_of(manifest.config, encoder)
+    records.check(layout)
+    if not len(entities) == len(records) == len(engagement.popularity) == manifest.sizes.entities:
         raise ArtefactError(f"{path}: the files hold different numbers of entities")
     return Contents(
         manifest, _ranker(path, manifest), encoder, entities,
-        engagement, packed, layout_of(manifest.config, encoder),
+        engagement, records, layout,
         _strings(features["users"]), _strings(features["countries"]),
         _histories(path), manifest.calibration, json.loads((path / "golden.json").read_text()),
     )  # fmt: skip
@@ -306,10 +307,10 @@ def _ranker(path: Path, manifest: Manifest) -> Ranker:
     return ranker.eval()
 
 
-def _records(path: Path) -> list[bytes]:
-    arrays = load_file(path / "records.safetensors")
-    blob, ends = arrays["bytes"].tobytes(), np.cumsum(arrays["lengths"]).tolist()
-    return [blob[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+def _records(path: Path) -> RecordTable:
+    """The table as views of the mapped file: torch maps it, numpy's reader would copy it."""
+    with safe_open(path / "records.safetensors", framework="pt", device="cpu") as file:
+        return RecordTable.from_arrays({name: file.get_tensor(name).numpy() for name in COLUMNS})
 
 
 def _histories(path: Path) -> dict[str, tuple[HistoryEvent, ...]]:

@@ -6,7 +6,7 @@ import json
 import math
 import os
 import time
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 
 import httpx
@@ -36,6 +36,13 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+class Pile(list[list[str]]):
+    """Records of the fake model: [id, name] each."""
+
+    def part(self, start: int, end: int) -> Pile:
+        return Pile(self[start:end])
 
 
 class FakeModel:
@@ -81,6 +88,17 @@ class FakeModel:
         film = self.entities.get(entity_id)
         return json.dumps([entity_id, film["display_name"]]).encode() if film else None
 
+    def find(self, entity_ids: Sequence[str]) -> npt.NDArray[np.int64]:
+        places = {entity_id: place for place, entity_id in enumerate(self.entities)}
+        return np.array([places.get(entity_id, -1) for entity_id in entity_ids], np.int64)
+
+    def take(self, rows: npt.NDArray[np.int64]) -> Pile:
+        ids = list(self.entities)
+        return self.unpack([self.record(ids[row]) or b"" for row in rows])
+
+    def unpack(self, packed: Sequence[bytes]) -> Pile:
+        return Pile(json.loads(blob) for blob in packed)
+
     def compute_records(self, entity_ids: Sequence[str]) -> list[bytes | None]:
         self.computed.extend(entity_ids)
         return [self.record(entity_id) for entity_id in entity_ids]
@@ -88,16 +106,19 @@ class FakeModel:
     def propose(self, filled: Filled, limit: int, exclude: Collection[str]) -> list[str]:
         return [entity_id for entity_id in self.entities if entity_id not in exclude][:limit]
 
-    def score(self, filled: Filled, candidates: Sequence[bytes], side: Mapping[str, bytes]) -> npt.NDArray[np.float32]:
-        if self.crash is not None:
-            raise self.crash
-        time.sleep(self.chunk_s)
-        self.scored += len(candidates)
+    def asked(self, filled: Filled, side_ids: Sequence[str], side: Pile) -> Callable[[Pile], npt.NDArray[np.float32]]:
         words = set((filled.context.query or "").split())
-        return np.array([self._logit(record, words, len(side)) for record in candidates], np.float32)
 
-    def _logit(self, record: bytes, words: set[str], beside: int) -> float:
-        entity_id, name = json.loads(record)
+        def score(candidates: Pile) -> npt.NDArray[np.float32]:
+            if self.crash is not None:
+                raise self.crash
+            time.sleep(self.chunk_s)
+            self.scored += len(candidates)
+            return np.array([self._logit(*record, words, len(side)) for record in candidates], np.float32)
+
+        return score
+
+    def _logit(self, entity_id: str, name: str, words: set[str], beside: int) -> float:
         if entity_id in self.infinite:
             return math.nan
         number = int(entity_id[1:])

@@ -7,7 +7,7 @@ import contextlib
 import time
 
 import pytest
-from app_fakes import Clock, FakeModel, app_of, client_of
+from app_fakes import FILMS, Clock, FakeModel, app_of, client_of
 from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 from redis_server import canned_redis, real_redis, redis_cluster, redis_sentinel, redis_with_password
@@ -159,19 +159,24 @@ def store_of(model: FakeModel, memory: int, redis: RedisTier | None) -> EntitySt
 
 async def test_without_redis_nothing_is_computed_that_the_model_holds():
     model = FakeModel()
-    gathered = await store_of(model, 0, None).gather(CANDIDATES)
-    assert list(gathered.records) == CANDIDATES
+    gathered = await store_of(model, 0, None).gather([*CANDIDATES, "nope"], ["f40", "nobody"])
+    assert [entity_id for entity_id, _ in gathered.candidates] == CANDIDATES
+    assert gathered.unknown == ["nope"]
+    assert [entity_id for entity_id, _ in gathered.side] == gathered.side_ids == ["f40"]
     assert model.computed == []
 
 
 async def test_a_small_memory_goes_to_redis_then_computes_once(redis_url):
     model = FakeModel()
     store = store_of(model, 0, redis_tier(redis_url, version="once"))
-    first = await store.gather([*CANDIDATES, "f1", "nope"])
+    first = await store.gather([*CANDIDATES, "nope"], ["f1", "f40", "nobody"])
     await store.settle()
-    second = await store.gather(CANDIDATES)
-    assert first.records == second.records
-    assert model.computed == [*CANDIDATES, "nope"]
+    second = await store.gather(CANDIDATES, ["f1"])
+    assert first.candidates == second.candidates
+    assert [entity_id for entity_id, _ in first.candidates] == CANDIDATES
+    assert (first.unknown, first.side_ids, second.side_ids) == (["nope"], ["f1", "f40"], ["f1"])
+    assert [entity_id for entity_id, _ in first.side] == first.side_ids
+    assert model.computed == [*CANDIDATES, "nope", "f40", "nobody"]
     assert not first.degraded
     assert not second.degraded
     await store.close()
@@ -179,10 +184,19 @@ async def test_a_small_memory_goes_to_redis_then_computes_once(redis_url):
 
 async def test_process_memory_comes_before_redis(redis_url):
     model = FakeModel()
+    model.entities.update(FakeModel(2 * FILMS).entities)
     store = store_of(model, 40, redis_tier(redis_url, version="before"))
     await store.gather(CANDIDATES)
     await store.close()  # Redis is gone now: memory alone must do
     assert not (await store.gather(CANDIDATES)).degraded
+    assert model.computed == CANDIDATES
+
+
+async def test_a_catalogue_that_fits_into_memory_asks_nobody():
+    model = FakeModel()
+    store = store_of(model, FILMS, redis_tier("redis://127.0.0.1:1", version="none"))
+    gathered = await store.gather(CANDIDATES, ["f50"])
+    assert (len(gathered.candidates), gathered.side_ids, gathered.degraded, model.computed) == (30, ["f50"], False, [])
 
 
 async def test_records_that_redis_does_not_keep_are_reported():

@@ -23,12 +23,12 @@ from model.data.records import RecordError
 
 
 def score(artefact: Artefact, context: Context, ids: list[str]) -> np.ndarray:
-    """Logits as the service asks for them: by bytes."""
+    """Logits as the service asks for them where records come as bytes."""
     filled = artefact.fill(context)
-    side = {
-        entity_id: blob for entity_id in artefact.side_entities(filled.context) if (blob := artefact.record(entity_id))
-    }
-    return artefact.score(filled, [blob for entity_id in ids if (blob := artefact.record(entity_id))], side)
+    side = [entity_id for entity_id in artefact.side_entities(filled.context) if artefact.record(entity_id)]
+    blobs = [[artefact.record(entity_id) or b"" for entity_id in part] for part in (side, ids)]
+    beside, candidates = (artefact.unpack(part) for part in blobs)
+    return artefact.asked(filled, side, beside)(candidates)
 
 
 def some_contexts(artefact: Artefact) -> list[Context]:
@@ -160,7 +160,7 @@ def test_no_candidates_give_no_scores(artefact: Artefact) -> None:
 def test_records_at_the_side_that_are_missing_are_left_out(artefact: Artefact) -> None:
     context = some_contexts(artefact)[7]
     filled = artefact.fill(context)
-    logits = artefact.score(filled, [artefact.record("e1") or b""], {})
+    logits = artefact.asked(filled, [], artefact.unpack([]))(artefact.unpack([artefact.record("e1") or b""]))
     assert np.isfinite(logits).all()
     side = artefact.side_entities(filled.context)
     assert "e7" in side
@@ -169,7 +169,7 @@ def test_records_at_the_side_that_are_missing_are_left_out(artefact: Artefact) -
 
 def test_bytes_of_another_layout_are_refused(artefact: Artefact) -> None:
     with pytest.raises(RecordError):
-        artefact.score(artefact.fill(Context(SEARCH)), [b"garbage"], {})
+        artefact.unpack([b"garbage"])
 
 
 def test_probabilities_keep_the_order_of_logits(artefact: Artefact) -> None:
@@ -329,10 +329,23 @@ def test_weights_of_another_shape_or_name(copy: Path) -> None:
 
 def test_fewer_records_than_entities(copy: Path) -> None:
     records = load_file(copy / "records.safetensors")
-    kept = records["lengths"][:-1].copy()
-    save_file({"bytes": records["bytes"][: int(kept.sum())].copy(), "lengths": kept}, copy / "records.safetensors")
+    ends = records["token_offsets"][:-1]
+    fewer = {name: column[:-1].copy() for name, column in records.items() if not name.startswith("token")}
+    save_file(
+        {**fewer, "token_offsets": ends.copy(), "tokens": records["tokens"][: ends[-1]].copy()},
+        copy / "records.safetensors",
+    )
     reseal(copy)
     refused(copy, ".")
+
+
+@pytest.mark.parametrize("name", ["vector", "static", "token_offsets", "tokens"])
+def test_columns_of_records_that_disagree_or_lack(copy: Path, name: str) -> None:
+    records = load_file(copy / "records.safetensors")
+    for changed in ({**records, name: records[name][:-1].copy()}, {n: c for n, c in records.items() if n != name}):
+        save_file(changed, copy / "records.safetensors")
+        reseal(copy)
+        refused(copy, ".")
 
 
 @pytest.mark.parametrize("name", ["width", "text_width", "engagement_width", "scorer_hidden", "category_buckets"])

@@ -1,4 +1,4 @@
-"""The larder: records of many entities in one gather, from memory, else Redis, else computed.
+"""The larder: records of many entities in one gather, from process memory, else Redis, else computed.
 
 A record is packed once and every tier hands out those same bytes, so that no cache can change an order.
 """
@@ -11,11 +11,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import numpy as np
+import numpy.typing as npt
+
 from app.entity_store.memory import MemoryTier
 from app.entity_store.redis import RedisTier, TierError
-from app.scoring import ComputeThread
+from app.scoring import ComputeThread, Held
 from app.telemetry import Telemetry
 
+Rows = npt.NDArray[np.int64]
 CACHE_UNAVAILABLE = "cache_unavailable"
 _WRITES_UNDER_WAY = 8  # write-backs that may run at once; further ones are left out: the next miss brings them
 
@@ -30,8 +34,16 @@ class RecordSource(Protocol):
         """Entities of the catalogue."""
         ...
 
-    def record(self, entity_id: str) -> bytes | None:
-        """The record that was computed when the model was made."""
+    def find(self, entity_ids: Sequence[str]) -> Rows:
+        """Rows of the catalogue, -1 = not in it. [C]"""
+        ...
+
+    def take(self, rows: Rows) -> Held:
+        """The records of these rows."""
+        ...
+
+    def unpack(self, packed: Sequence[bytes]) -> Held:
+        """Records from their bytes."""
         ...
 
     def compute_records(self, entity_ids: Sequence[str]) -> list[bytes | None]:
@@ -39,16 +51,22 @@ class RecordSource(Protocol):
         ...
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Gathered:
-    """Records by id; an id without one is not in the catalogue."""
+    """The records that one ranking needs: of its candidates, in their order, and of what stands at their side."""
 
-    records: dict[str, bytes] = field(default_factory=dict)
+    candidates: Held
+    unknown: list[str]  # candidates that are not in the catalogue
+    side: Held
+    side_ids: list[str]
     degraded: bool = False
 
 
 class EntityStore:
-    """The tiers in their order. A Redis that fails costs up to its timeout and a flag, no answer."""
+    """Where records come from: the model's own table where process memory may hold it all, else tier after tier.
+
+    A Redis that fails costs up to its timeout and a flag, no answer.
+    """
 
     def __init__(
         self,
@@ -64,50 +82,60 @@ class EntityStore:
         self._redis = redis
         self._compute = compute
         self._telemetry = telemetry
-        self._from_model = redis is None or source.entity_count <= memory_limit
+        self._whole = redis is None or source.entity_count <= memory_limit
         self._flights: dict[str, asyncio.Task[dict[str, bytes]]] = {}  # records that are being computed
         self._writes: set[asyncio.Task[None]] = set()
         self._write_failed = False
 
-    async def gather(self, entity_ids: Iterable[str]) -> Gathered:
-        """The records of all these ids, each looked up once."""
-        wanted = list(dict.fromkeys(entity_ids))
-        gathered = Gathered(await self._memory.get(wanted))
-        self._count("memory", len(gathered.records))
-        if missing := _missing(wanted, gathered):
-            await self._beyond_memory(missing, gathered)
-        self._count("none", len(wanted) - len(gathered.records))
-        return gathered
+    async def gather(self, candidates: Sequence[str], side: Sequence[str] = ()) -> Gathered:
+        """The records of distinct candidates, and of distinct entities at their side; each is looked up once."""
+        if self._whole:
+            return self._from_table(candidates, side)
+        packed = Packed()
+        await self._through_tiers(list(dict.fromkeys([*candidates, *side])), packed)
+        return packed.gathered(self._source, candidates, side)
 
-    async def _beyond_memory(self, missing: list[str], gathered: Gathered) -> None:
+    def _from_table(self, candidates: Sequence[str], side: Sequence[str]) -> Gathered:
+        rows, side_rows = self._source.find(candidates), self._source.find(side)
+        missing = np.flatnonzero(rows < 0).tolist()
+        self._count("memory", len(rows) - len(missing) + len(side))
+        self._count("none", len(missing))
+        known = rows[rows >= 0] if missing else rows
+        side_ids = [entity_id for entity_id, row in zip(side, side_rows.tolist(), strict=True) if row >= 0]
+        return Gathered(
+            self._source.take(known), [candidates[place] for place in missing],
+            self._source.take(side_rows[side_rows >= 0]), side_ids,
+        )  # fmt: skip
+
+    async def _through_tiers(self, wanted: list[str], packed: Packed) -> None:
+        packed.records.update(await self._memory.get(wanted))
+        self._count("memory", len(packed.records))
+        if missing := packed.without(wanted):
+            fresh = await self._beyond_memory(missing, packed)
+            packed.records.update(fresh)
+            await self._memory.put(fresh)
+        self._count("none", len(wanted) - len(packed.records))
+
+    async def _beyond_memory(self, missing: list[str], packed: Packed) -> dict[str, bytes]:
         fresh: dict[str, bytes] = {}
-        if self._from_model:
-            fresh.update(self._precomputed(missing))
-        missing = [entity_id for entity_id in missing if entity_id not in fresh]
-        if missing and self._redis is not None:
-            fresh.update(await self._from_redis(self._redis, missing, gathered))
+        if self._redis is not None:
+            fresh.update(await self._from_redis(self._redis, missing, packed))
         missing = [entity_id for entity_id in missing if entity_id not in fresh]
         if missing:
-            fresh.update(await self._computed(missing, gathered))
-        gathered.records.update(fresh)
-        await self._memory.put(fresh)
+            fresh.update(await self._computed(missing, packed))
+        return fresh
 
-    def _precomputed(self, entity_ids: list[str]) -> dict[str, bytes]:
-        found = _present(entity_ids, [self._source.record(entity_id) for entity_id in entity_ids])
-        self._count("model", len(found))
-        return found
-
-    async def _from_redis(self, redis: RedisTier, entity_ids: list[str], gathered: Gathered) -> dict[str, bytes]:
+    async def _from_redis(self, redis: RedisTier, entity_ids: list[str], packed: Packed) -> dict[str, bytes]:
         try:
             found = await redis.get(entity_ids)
         except TierError as error:
             _log.debug("%s", error)
-            gathered.degraded = True
+            packed.degraded = True
             found = error.found
         self._count("redis", len(found))
         return found
 
-    async def _computed(self, entity_ids: list[str], gathered: Gathered) -> dict[str, bytes]:
+    async def _computed(self, entity_ids: list[str], packed: Packed) -> dict[str, bytes]:
         """Records by the entity tower; what somebody else has computed just now is waited for, not done twice."""
         flights = {entity_id: self._flights[entity_id] for entity_id in entity_ids if entity_id in self._flights}
         alone = [entity_id for entity_id in entity_ids if entity_id not in flights]
@@ -118,7 +146,7 @@ class EntityStore:
         found: dict[str, bytes] = {}
         for flight in set(flights.values()):
             found.update(await asyncio.shield(flight))  # a caller who leaves does not take the others' records along
-        gathered.degraded |= self._write_failed  # Redis reads but does not keep: READONLY, out of memory
+        packed.degraded |= self._write_failed  # Redis reads but does not keep: READONLY, out of memory
         return {entity_id: found[entity_id] for entity_id in entity_ids if entity_id in found}
 
     async def _compute_and_keep(self, entity_ids: list[str]) -> dict[str, bytes]:
@@ -172,8 +200,26 @@ class EntityStore:
             self._telemetry.records.labels(tier).inc(number)
 
 
-def _missing(wanted: Iterable[str], gathered: Gathered) -> list[str]:
-    return [entity_id for entity_id in wanted if entity_id not in gathered.records]
+@dataclass(slots=True)
+class Packed:
+    """Records by id as bytes, on their way through the tiers; an id without one is not in the catalogue."""
+
+    records: dict[str, bytes] = field(default_factory=dict)
+    degraded: bool = False
+
+    def without(self, wanted: Iterable[str]) -> list[str]:
+        """The ids that have no record yet."""
+        return [entity_id for entity_id in wanted if entity_id not in self.records]
+
+    def gathered(self, source: RecordSource, candidates: Sequence[str], side: Sequence[str]) -> Gathered:
+        """Unpacked, in the order asked for."""
+        records = self.records
+        side_ids = [entity_id for entity_id in side if entity_id in records]
+        return Gathered(
+            source.unpack([records[entity_id] for entity_id in candidates if entity_id in records]),
+            self.without(candidates), source.unpack([records[entity_id] for entity_id in side_ids]), side_ids,
+            self.degraded,
+        )  # fmt: skip
 
 
 def _present(entity_ids: Sequence[str], records: Sequence[bytes | None]) -> dict[str, bytes]:

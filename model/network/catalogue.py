@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from model.data.context import Context, HistoryEvent
 from model.data.imputation import Filled, Rules, fill
+from model.data.record_table import RecordTable
 from model.data.records import Records
 from model.network.inputs import EncodedContext
 from model.network.scorer import Scorer
@@ -21,7 +22,12 @@ class CatalogueRanker:
     """N entities with their records, in the order of `ids`."""
 
     def __init__(
-        self, scorer: Scorer, ids: Sequence[str], names: Mapping[str, str], records: Records, rules: Rules
+        self,
+        scorer: Scorer,
+        ids: Sequence[str],
+        names: Mapping[str, str],
+        records: Records | RecordTable,
+        rules: Rules,
     ) -> None:
         self.scorer = scorer
         self.ids = list(ids)
@@ -49,7 +55,8 @@ class CatalogueRanker:
 
     def logits(self, context: EncodedContext, rows: Ints | None = None) -> Floats:
         """Logits of the named rows, or of the whole catalogue."""
-        return self.scorer.logits(context, self.records if rows is None else self.records.take(rows))
+        score = self.scorer.asked(context)
+        return score(self.records.take(rows)) if rows is not None else score.all(self.records)
 
     def plain_logits(self, context: EncodedContext, rows: Ints) -> Floats:
         """The same by the network as it is trained, nothing folded."""

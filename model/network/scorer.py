@@ -13,6 +13,7 @@ from model.data.context import HistoryEvent
 from model.data.encoding import EntityArrays, chunks
 from model.data.imputation import Filled
 from model.data.matching import given_parts
+from model.data.record_table import RecordTable
 from model.data.records import Records
 from model.network.folded import Folded
 from model.network.inputs import ContextEncoder, EncodedContext, serving_batch
@@ -40,34 +41,29 @@ class Scorer:
         """The context side; `history` holds the records of `events`, oldest first."""
         return self.contexts.encode(filled, source, events, history, self.config.engagement_width)
 
-    @torch.inference_mode()
     def logits(self, context: EncodedContext, candidates: Records) -> Floats:
         """Logits [C]. A candidate's logit does not depend on the others."""
-        given = given_parts(context.query, context.source, context.profile)
-        constant = torch.from_numpy(self.matcher.constant(context.query, context.profile)).to(self.device)
-        folded = self.folded.context(self._batch(context), context.task, self.matcher.columns(given), constant)
-        logits = np.empty(len(candidates), np.float32)
-        for start, end in chunks(len(candidates), SCORE_CHUNK):
-            part = candidates if end - start == len(candidates) else candidates.part(start, end)
-            values = self.matcher.varying(context.query, context.source, context.profile, part)
-            vectors = torch.from_numpy(part.vector).to(self.device)
-            logits[start:end] = folded(vectors, torch.from_numpy(values).to(self.device)).cpu().numpy()
-        return logits
+        return self.asked(context)(candidates)
+
+    def asked(self, context: EncodedContext) -> Asked:
+        """A context made ready for its candidates: what they share is computed here, once."""
+        return Asked(self, context)
 
     @torch.inference_mode()
     def plain_logits(self, context: EncodedContext, candidates: Records) -> Floats:
         """The same by the ranker as it is trained, nothing folded: what `logits` is held against."""
         features = torch.from_numpy(self.matcher(context.query, context.source, context.profile, candidates))
         vectors = torch.from_numpy(candidates.vector)[None].to(self.device)
-        return self.ranker.score(self._batch(context), vectors, features[None].to(self.device))[0].cpu().numpy()
+        return self.ranker.score(self.batch(context), vectors, features[None].to(self.device))[0].cpu().numpy()
 
-    def _batch(self, context: EncodedContext) -> ContextBatch:
+    def batch(self, context: EncodedContext) -> ContextBatch:
+        """The context as the network reads it, a batch of one."""
         return serving_batch(context, self.config.width, self.config.history_length, self.device)
 
     @torch.inference_mode()
     def retrieval_query(self, context: EncodedContext) -> Floats:
         """The context in the embedding space of retrieval. [D + Dz]"""
-        batch = self._batch(context)
+        batch = self.batch(context)
         encoded, _ = self.ranker.encode(batch)
         liked = torch.from_numpy(retrieval_profile(context))[None].to(self.device)
         return self.ranker.retrieval_query(batch, encoded, liked)[0].cpu().numpy()
@@ -89,6 +85,35 @@ class Scorer:
     def number_columns(self) -> int:
         """How many static columns the entity tower reads."""
         return self.ranker.sizes.numbers
+
+
+class Asked:
+    """One context; call it with candidates, as often as there are parts of them."""
+
+    @torch.inference_mode()
+    def __init__(self, scorer: Scorer, context: EncodedContext) -> None:
+        self._matcher, self._device = scorer.matcher, scorer.device
+        self._parts = (context.query, context.source, context.profile)
+        columns = self._matcher.columns(given_parts(*self._parts))
+        constant = torch.from_numpy(self._matcher.constant(context.query, context.profile)).to(self._device)
+        self._folded = scorer.folded.context(scorer.batch(context), context.task, columns, constant)
+
+    def __call__(self, candidates: Records) -> Floats:
+        """Logits [C]."""
+        return self.all(candidates) if len(candidates) > SCORE_CHUNK else self._logits(candidates)
+
+    def all(self, records: Records | RecordTable) -> Floats:
+        """Logits [N], however many there are."""
+        logits = np.empty(len(records), np.float32)
+        for start, end in chunks(len(records), SCORE_CHUNK):
+            logits[start:end] = self._logits(records.part(start, end))
+        return logits
+
+    @torch.inference_mode()
+    def _logits(self, candidates: Records) -> Floats:
+        values = torch.from_numpy(self._matcher.varying(*self._parts, candidates)).to(self._device)
+        found: Floats = self._folded(torch.from_numpy(candidates.vector).to(self._device), values).cpu().numpy()
+        return found
 
 
 @contextmanager

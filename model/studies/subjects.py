@@ -109,7 +109,7 @@ class FeatureTrees:
     def features(self, context: Context, rows: Ints | None) -> NDArray[np.float32]:
         """[C, F]"""
         encoded = self.catalogue.encode(self.catalogue.fill(context))
-        records = self.catalogue.records if rows is None else self.catalogue.records.take(rows)
+        records = self.catalogue.records.take(np.arange(len(self.rows)) if rows is None else rows)
         return self.catalogue.scorer.matcher(encoded.query, encoded.source, encoded.profile, records)
 
     def score(self, context: Context, rows: Ints | None) -> Floats:

@@ -1,0 +1,82 @@
+"""The records of a whole catalogue, column by column at the precision they are packed with. Reads no files itself.
+
+The arrays may be views of a mapped file: then processes share one copy of them, and a row costs memory once it is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from model.data.ragged import Ints, Ragged
+from model.data.records import Floats, RecordError, RecordLayout, Records
+
+Halves = NDArray[np.float16]
+_HALVES, _FLOATS = ("vector", "text", "engagement"), ("inverse", "popularity", "static")
+COLUMNS = (*_HALVES, *_FLOATS, "token_offsets", "tokens")
+
+
+@dataclass(frozen=True, slots=True)
+class RecordTable:
+    """N records. The shapes are those of `Records`."""
+
+    vector: Halves
+    text: Halves
+    engagement: Halves
+    inverse: Floats
+    popularity: Floats
+    static: Floats
+    tokens: Ragged
+
+    @classmethod
+    def of(cls, records: Records) -> RecordTable:
+        """Records that were rounded to this precision already, as `assemble` does."""
+        halves = {name: getattr(records, name).astype(np.float16) for name in _HALVES}
+        return cls(**halves, **{name: getattr(records, name) for name in _FLOATS}, tokens=records.tokens)
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> RecordTable:
+        """Back from `arrays()`. Raises `RecordError` where lengths disagree, KeyError where one is missing."""
+        columns = {name: arrays[name] for name in (*_HALVES, *_FLOATS)}
+        offsets, tokens = arrays["token_offsets"], arrays["tokens"]
+        lengths = {len(column) for column in columns.values()} | {len(offsets) - 1}
+        if len(lengths) != 1 or offsets[-1] != len(tokens):
+            raise RecordError(f"columns of {sorted(lengths)} records, {len(tokens)} tokens of {offsets[-1:]}")
+        return cls(**columns, tokens=Ragged(offsets, tokens))
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """All columns by name, for a file."""
+        columns = {name: getattr(self, name) for name in (*_HALVES, *_FLOATS)}
+        return {**columns, "token_offsets": self.tokens.offsets, "tokens": self.tokens.values}
+
+    def check(self, layout: RecordLayout) -> None:
+        """Raise `RecordError` where the widths are not those of the layout."""
+        found = RecordLayout(*(column.shape[1] for column in (self.vector, self.text, self.engagement, self.static)))
+        if found != layout:
+            raise RecordError(f"expected {layout}, got {found}")
+
+    def __len__(self) -> int:
+        return len(self.inverse)
+
+    def take(self, rows: Ints) -> Records:
+        """The named records, ready to compute with."""
+        wide = {name: _wide(getattr(self, name).take(rows, axis=0)) for name in _HALVES}
+        floats = {name: getattr(self, name).take(rows, axis=0) for name in _FLOATS}
+        return Records(**wide, **floats, tokens=self.tokens.take(rows))
+
+    def part(self, start: int, end: int) -> Records:
+        """Records start…end-1."""
+        wide = {name: _wide(getattr(self, name)[start:end]) for name in _HALVES}
+        floats = {name: getattr(self, name)[start:end] for name in _FLOATS}
+        return Records(**wide, **floats, tokens=self.tokens.part(start, end))
+
+
+def _wide(values: Halves) -> Floats:
+    """float16 → float32; torch's way is ten times as fast as numpy's."""
+    wide: Floats = torch.from_numpy(values).float().numpy()
+    return wide
