@@ -52,6 +52,7 @@ class TrainingConfig:
     learning_rate: float = 3e-3
     weight_decay: float = 1e-2
     average: float = 0.995  # decay of the running mean of the weights, which is what is kept; 0 = the last weights
+    teaching: float = 0.7  # share of the target of a judged slate that boosted trees give; 0 = labels alone
     bce_weight: float = 0.3
     retrieval_weight: float = 0.3
     task_exponent: float = 0.5  # tasks are sampled with p ~ n^exponent

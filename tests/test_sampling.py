@@ -112,7 +112,7 @@ def test_a_slate_without_times_is_not_its_own_history() -> None:
 
 
 def test_no_row_of_the_unit_is_among_the_random_ones(prepared: Prepared) -> None:
-    sampler = prepared.sampler()
+    sampler = prepared.sampler(prepared.units)
     known = {}
     for entry in prepared.units:
         known.setdefault((entry.context.task, frozenset(entry.entity_ids)), entry)
@@ -200,7 +200,7 @@ def assert_same(one: Example, two: Example) -> None:
 
 
 def test_the_same_seed_draws_the_same_examples(prepared: Prepared) -> None:
-    one, two = prepared.sampler(), prepared.sampler()
+    one, two = prepared.sampler(prepared.units), prepared.sampler(prepared.units)
     for task in one.tasks:
         for left, right in zip(drawn(one, task, 2, seed=5), drawn(two, task, 2, seed=5), strict=True):
             assert_same(left, right)
@@ -210,7 +210,7 @@ def test_the_same_seed_draws_the_same_examples(prepared: Prepared) -> None:
 
 
 def test_another_seed_draws_others(prepared: Prepared) -> None:
-    sampler = prepared.sampler()
+    sampler = prepared.sampler(prepared.units)
     one, two = drawn(sampler, HOMEPAGE, 2, seed=1), drawn(sampler, HOMEPAGE, 2, seed=2)
     assert any(not np.array_equal(left.rows, right.rows) for left, right in zip(one, two, strict=True))
 
@@ -300,7 +300,7 @@ def test_negatives_without_any_positive_are_uniform() -> None:
 
 
 def test_every_task_has_a_share_of_a_step(prepared: Prepared) -> None:
-    sampler = prepared.sampler()
+    sampler = prepared.sampler(prepared.units)
     assert set(sampler.shares) == {SEARCH, HOMEPAGE, MORE_LIKE_THIS}
     assert all(count >= 2 for count in sampler.shares.values())
     rng = np.random.default_rng(0)

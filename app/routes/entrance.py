@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Message
 
 from app.asking import Terms
 from app.errors import REQUEST_ID, BodyTimeoutError, BodyTooLargeError
@@ -70,15 +71,23 @@ async def admit(request: Request, work: Callable[[Call, bytes], Coroutine[Any, A
 
 async def _unless_gone(request: Request, work: Coroutine[Any, Any, Answer]) -> Answer | None:
     """The result of `work`; None, and the work dropped, when the caller hangs up first."""
-    working = asyncio.ensure_future(work)
+    mine, at_work = asyncio.current_task(), True
     leaving = asyncio.ensure_future(request.receive())  # the body was read: all that can come is the end
+
+    def stop(left: asyncio.Future[Message]) -> None:
+        if at_work and mine is not None and not left.cancelled():
+            mine.cancel()
+
+    leaving.add_done_callback(stop)
     try:
-        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        return working.result() if working.done() else None
+        return await work
+    except asyncio.CancelledError:
+        if mine is None or not leaving.done() or leaving.cancelled() or mine.uncancel():
+            raise
+        return None
     finally:
-        for task in (working, leaving):
-            task.cancel()
-        await asyncio.gather(working, leaving, return_exceptions=True)
+        at_work = False
+        leaving.cancel()
 
 
 async def rank_body(

@@ -38,7 +38,8 @@ class Timeline:
 class Unit:
     """One context and the entities that it was or should be answered with.
 
-    `slate`: rows of one ranking, with both kinds of label. Otherwise all rows that share the raw context.
+    `slate`: rows of one ranking, with both kinds of label. Otherwise all rows that share the raw context. `taught`:
+    what a teacher that never saw the unit says of each row.
     """
 
     context: Context
@@ -47,6 +48,7 @@ class Unit:
     times: Ints
     slate: bool
     slices: frozenset[str] = frozenset()
+    taught: NDArray[np.float32] | None = None
 
 
 def timelines(events: pl.DataFrame) -> dict[str, Timeline]:

@@ -84,6 +84,7 @@ class MatchFeatures:
         fields, numbers = len(self.fields), self._numbers
         self._widths = (fields + 11, fields + numbers + 3, 7 + 2 * numbers, 4, 2 * numbers + 5)  # as `names` has them
         self.encode_query = lru_cache(QUERIES_KEPT)(self._encode_query)
+        self.columns = lru_cache(8)(self._columns)
 
     @property
     def names(self) -> list[str]:
@@ -168,7 +169,7 @@ class MatchFeatures:
         features[:, self.columns(given)] = self.varying(query, source, profile, candidates)
         return features
 
-    def columns(self, given: Given) -> Ints:
+    def _columns(self, given: Given) -> Ints:
         """The columns that differ between candidates where those parts of a context are there. [A], rising"""
         query, source, history, _, alone = np.split(np.arange(len(self.names)), np.cumsum(self._widths)[:-1])
         asked = [part for part, there in zip((query, source, history), given, strict=True) if there]

@@ -31,6 +31,7 @@ class TrainingBatch:
     candidates: Tensor  # [B, C] index
     features: Tensor  # [B, C, F]
     labels: Tensor  # [B, C]
+    targets: Tensor  # [B, C]
     mask: Tensor  # [B, C] not padding
     shown: Tensor  # [B, C] not random
     log_q: Tensor  # [B, C]
@@ -70,6 +71,7 @@ class BatchMaker:
             torch.from_numpy(np.maximum(np.searchsorted(used, candidates), 0)),
             torch.from_numpy(_padded(features, 0, np.float32)),
             torch.from_numpy(_padded([example.labels for example in examples], 0, np.float32)),
+            torch.from_numpy(_padded([example.targets for example in examples], 0, np.float32)),
             torch.from_numpy(candidates >= 0),
             torch.from_numpy(_padded([example.shown for example in examples], False, np.bool_)),
             torch.from_numpy(_padded([example.log_q for example in examples], 0, np.float32)),
@@ -80,6 +82,12 @@ class BatchMaker:
                 _padded([self._affinity(*pair) for pair in zip(examples, encoded, strict=True)], 0, np.float32)
             ),
         )
+
+    def match(self, example: Example) -> NDArray[np.float32]:
+        """Match features of an example. [C, F]"""
+        context = self._encode(example)
+        candidates = self.tables[example.fold].take(example.rows)
+        return self.contexts.matcher(context.query, context.source, context.profile, candidates)
 
     def _encode(self, example: Example) -> EncodedContext:
         table = self.tables[example.fold]

@@ -45,6 +45,7 @@ class Prepared:
     histories: dict[str, Timeline]
     units: list[Unit]
     rules: Rules
+    say: Say
 
     def contexts(self) -> ContextEncoder:
         """A context encoder of its own for each caller: match features hold scratch tables, one thread each."""
@@ -56,12 +57,12 @@ class Prepared:
         zeros = np.zeros((len(self.ids), width), np.float32)
         return assemble(self.arrays, self.tables[fold], zeros if vector is None else vector)
 
-    def sampler(self) -> Sampler:
+    def sampler(self, units: Sequence[Unit]) -> Sampler:
         """Draws the examples."""
         index = LexicalIndex(self.arrays.tokens, self.encoder.vocabulary, len(self.ids))
         encode = MatchFeatures(self.encoder).encode_query
         return Sampler(
-            self.units, self.histories, self.rows, self.names, self.rules, self.config.training,
+            units, self.histories, self.rows, self.names, self.rules, self.config.training,
             lambda query: index.search(encode(query), ALIKE),
         )  # fmt: skip
 
@@ -112,7 +113,7 @@ def prepare(
     return Prepared(
         config, dataset, tuple(parts), task_names, ids, rows, _names(dataset), encoder, arrays,
         _outcomes(events, rows, config, say), users, countries, timelines(events), every,
-        DEFAULT_RULES,
+        DEFAULT_RULES, say,
     )  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from model.data.engagement import fold_of
 from model.data.events import NO_TIME, Timeline, Unit
 from model.data.imputation import Filled, Rules, fill
 from model.data.text import normalise
+from model.learning.teacher import targets
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
@@ -36,6 +37,7 @@ class Example:
     event_rows: Ints
     rows: Ints  # [C]
     labels: Floats  # [C]
+    targets: Floats  # [C] what a softmax over the candidates should be in proportion to
     shown: NDArray[np.bool_]  # [C]
     log_q: Floats  # [C], 0 where shown: random rows stand for the catalogue that they were drawn from
     fold: int  # table of outcomes to use
@@ -119,16 +121,34 @@ class Sampler:
         drawn, log_q = self._drawn(unit, context, pool, rng)
         outside = self._outside(drawn, unit, event_rows)
         rows, log_q = drawn[outside], log_q[outside]
+        labels, none = unit.labels[chosen].astype(np.float32), np.zeros(len(rows), np.float32)
         return Example(
             filled,
             context.history,
             event_rows,
             np.concatenate([shown, rows]),
-            np.concatenate([unit.labels[chosen], np.zeros(len(rows))]).astype(np.float32),
+            np.concatenate([labels, none]),
+            np.concatenate([self._targets(unit, chosen, labels), none]),
             np.arange(len(shown) + len(rows)) < len(shown),
             np.concatenate([np.zeros(len(shown), np.float32), log_q]),
             self._fold(unit.context.user_id),
         )
+
+    def _targets(self, unit: Unit, chosen: Ints, labels: Floats) -> Floats:
+        return labels if unit.taught is None else targets(labels, unit.taught[chosen], self.config.teaching)
+
+    def whole(self, unit: Unit) -> Example:
+        """All rows of a unit as they were at its time, nothing dropped and nothing beside them."""
+        timeline = self.histories.get(unit.context.user_id or "")
+        moment = int(unit.times.min())
+        rows = np.array([self.rows[entity_id] for entity_id in unit.entity_ids], np.int64)
+        history = self._past(timeline, unit, np.arange(len(rows)), moment) if timeline is not None else ()
+        labels = unit.labels.astype(np.float32)
+        return Example(
+            fill(replace(unit.context, history=tuple(history)), self.rules, self.names.get), history,
+            np.array([self.rows[event.entity_id] for event in history], np.int64), rows, labels, labels,
+            np.ones(len(rows), bool), np.zeros(len(rows), np.float32), self._fold(unit.context.user_id),
+        )  # fmt: skip
 
     def _by_name(self, unit: Unit, rng: np.random.Generator) -> Unit:
         """At times a search for one entity by its whole name instead, which the catalogue itself answers."""
@@ -200,7 +220,7 @@ class Sampler:
         history: Sequence[HistoryEvent] = ()
         timeline = self.histories.get(context.user_id or "")
         if timeline is not None and rng.random() >= config.history_dropout:
-            history = timeline.before(moment) if moment != NO_TIME else self._others(timeline, unit, chosen)
+            history = self._past(timeline, unit, chosen, moment)
         return replace(
             context,
             user_id=None if rng.random() < config.user_dropout else context.user_id,
@@ -208,8 +228,10 @@ class Sampler:
             history=tuple(history),
         )
 
-    def _others(self, timeline: Timeline, unit: Unit, chosen: Ints) -> list[HistoryEvent]:
-        """Without times, history is whatever the user did beside the rows under training."""
+    def _past(self, timeline: Timeline, unit: Unit, chosen: Ints, moment: int) -> Sequence[HistoryEvent]:
+        """What came before; without times, whatever the user did beside the rows under training."""
+        if moment != NO_TIME:
+            return timeline.before(moment)
         under_training = set(unit.entity_ids) if unit.slate else {unit.entity_ids[i] for i in chosen}
         return [event for event in timeline.events if event.entity_id not in under_training]
 

@@ -24,6 +24,7 @@ from model.learning.evaluation import Ranked, rank_catalogue, rank_slates
 from model.learning.losses import binary_loss, softmax_loss
 from model.learning.prepared import Prepared, part_rows, rankable
 from model.learning.sampling import Sampler
+from model.learning.teacher import taught
 from model.network.catalogue import CatalogueRanker
 from model.network.ranker import Ranker
 from model.network.scorer import Scorer
@@ -101,8 +102,8 @@ class _Run:
         self.prepared, self.steps, self.report = prepared, steps, report
         self.config: Config = prepared.config
         torch.manual_seed(self.config.seed)
-        self.sampler: Sampler = prepared.sampler()
         self.maker = batch_maker(prepared)
+        self.sampler = taught_sampler(prepared, self.maker)
         self.ranker = prepared.ranker()
         set_feature_scale(self.ranker, self.sampler, self.maker, self.config.seed)
         self.optimiser, self.schedule = _optimiser(self.ranker, self.config.training, steps)
@@ -166,7 +167,7 @@ class _Run:
         near = self.ranker.retrieval_logits(context, encoded, candidates, batch.affinity)
         labelled_rows = batch.mask & batch.shown if task in self.judged else batch.mask
         return (
-            softmax_loss(logits, batch.labels, batch.mask, batch.log_q)
+            softmax_loss(logits, batch.targets, batch.mask, batch.log_q)
             + config.bce_weight * binary_loss(logits, batch.labels, labelled_rows)
             + config.retrieval_weight * softmax_loss(near, batch.labels, batch.mask, batch.log_q)
         )
@@ -237,6 +238,15 @@ class _Steps(torch.utils.data.Dataset[list[TrainingBatch]]):
 
 def _as_is(batches: list[TrainingBatch]) -> list[TrainingBatch]:
     return batches
+
+
+def taught_sampler(prepared: Prepared, maker: BatchMaker) -> Sampler:
+    """The sampler of a run; where the configuration asks for it, judged slates are taught by trees."""
+    sampler = prepared.sampler(prepared.units)
+    if prepared.config.training.teaching <= 0:
+        return sampler
+    units = taught(prepared.units, lambda unit: maker.match(sampler.whole(unit)), prepared.config.seed, prepared.say)
+    return prepared.sampler(units)
 
 
 def batch_maker(prepared: Prepared) -> BatchMaker:

@@ -1,0 +1,69 @@
+"""The teacher of judged slates: boosted trees on the match features, out of fold. Trains no network, draws nothing.
+
+Labels of a slate are few, yes or no, and at times wrong; trees that were fitted to other queries say of each row how
+likely it is, and a network that learns from both orders slates better than from labels alone (decision 6).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.baselines.lambdamart import LambdaMART, Slates
+from model.data.engagement import fold_of
+from model.data.events import Unit
+from model.data.text import normalise
+
+Floats = NDArray[np.float32]
+Match = Callable[[Unit], Floats]  # match features [C, F] of all rows of a unit, as they were at its time
+Say = Callable[[str], None]
+FOLDS = 5
+FEWEST = 500  # slates of a task; fewer do not teach trees more than the network learns itself
+LEAVES, RATE, ROUNDS = 31, 0.06, 250  # what LambdaMART on the same features chooses on validation
+
+
+def taught(units: Sequence[Unit], match: Match, seed: int, say: Say = lambda _: None) -> list[Unit]:
+    """The units; slates of a task with enough of them carry what trees fitted to other queries say of their rows."""
+    result = list(units)
+    for task in sorted({unit.context.task for unit in units}):
+        places = [place for place, unit in enumerate(units) if unit.slate and unit.context.task == task]
+        if len(places) >= FEWEST:
+            say(f"trees that teach {task}")
+            slates = [units[place] for place in places]
+            for place, unit, scores in zip(places, slates, _out_of_fold(slates, match, seed), strict=True):
+                result[place] = replace(unit, taught=scores)
+    return result
+
+
+def _out_of_fold(slates: Sequence[Unit], match: Match, seed: int) -> list[Floats]:
+    """Scores of the rows of each slate by trees that never saw its query."""
+    features = [match(unit) for unit in slates]
+    folds = np.array([fold_of(normalise(unit.context.query or "") or str(n), FOLDS) for n, unit in enumerate(slates)])
+    scores: list[Floats] = [np.zeros(0, np.float32)] * len(slates)
+    for fold in np.unique(folds):
+        trees = LambdaMART(LEAVES, RATE, ROUNDS, seed=seed)
+        trees.fit(_joined([(slates[n], features[n]) for n in np.flatnonzero(folds != fold).tolist()]))
+        for n in np.flatnonzero(folds == fold).tolist():
+            scores[n] = trees.scores(features[n]).astype(np.float32)
+    return scores
+
+
+def _joined(slates: Sequence[tuple[Unit, Floats]]) -> Slates:
+    labels = np.concatenate([unit.labels for unit, _ in slates]).astype(np.float32)
+    sizes = np.array([len(unit.labels) for unit, _ in slates], np.int64)
+    return np.concatenate([features for _, features in slates]), labels, sizes
+
+
+def targets(labels: Floats, scores: Floats, share: float) -> Floats:
+    """What a softmax over a slate should give: `share` of it the teacher's view, the rest the labels. [C], sums to 1
+
+    >>> targets(np.array([1, 0], np.float32), np.zeros(2, np.float32), 0.5).tolist()
+    [0.75, 0.25]
+    """
+    positive = np.maximum(labels, 0)
+    thought = np.exp(scores - scores.max())
+    mixed = (1 - share) * positive / max(float(positive.sum()), 1e-9) + share * thought / thought.sum()
+    return np.asarray(mixed, np.float32)

@@ -1,0 +1,91 @@
+"""The teacher: it says of a row what trees fitted to other queries think, and says nothing where slates are few."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from model.data.context import SEARCH, Context
+from model.data.events import Unit
+from model.learning import teacher
+from model.learning.sampling import Sampler
+from model.learning.teacher import targets, taught
+
+ROWS = 8
+
+
+def slate(number: int, query: str | None = None, task: str = SEARCH) -> Unit:
+    """A slate whose relevant rows are those with a high second feature."""
+    features = features_of_number(number)
+    return Unit(
+        Context(task, query=query or f"query {number}"), tuple(f"e{i}" for i in range(ROWS)),
+        (features[:, 1] > 0.3).astype(np.float64), np.full(ROWS, number), slate=True,
+    )  # fmt: skip
+
+
+def features_of_number(number: int) -> np.ndarray:
+    return np.random.default_rng(number).normal(size=(ROWS, 3)).astype(np.float32)
+
+
+def match(unit: Unit) -> np.ndarray:
+    return features_of_number(int(unit.times[0]))
+
+
+@pytest.fixture(scope="module")
+def slates() -> list[Unit]:
+    return [slate(number) for number in range(teacher.FEWEST)]
+
+
+def test_trees_say_what_they_learned_from_other_queries(slates: list[Unit]) -> None:
+    said = taught(slates, match, seed=0)
+    for unit, learned in zip(slates, said, strict=True):
+        assert learned.taught is not None
+        assert learned.taught.shape == (ROWS,)
+        assert learned.entity_ids == unit.entity_ids
+    scores = np.concatenate([unit.taught for unit in said if unit.taught is not None])
+    labels = np.concatenate([unit.labels for unit in slates])
+    assert scores[labels > 0].min() > scores[labels == 0].mean()
+    assert scores[labels > 0].mean() > scores[labels == 0].mean() + 1
+
+
+def test_no_row_is_scored_by_trees_that_saw_its_query(slates: list[Unit]) -> None:
+    """All slates of one query say that a coin decides: only trees that saw them could know how it fell."""
+    coin = np.random.default_rng(1)
+    same = [slate(1000 + n, "The  Same query!" if n % 2 else "the same query") for n in range(200)]
+    tossed = [Unit(u.context, u.entity_ids, coin.integers(0, 2, ROWS).astype(float), u.times, True) for u in same]
+    said = taught([*slates, *tossed], match, seed=0)[len(slates) :]
+    scores = np.concatenate([unit.taught for unit in said if unit.taught is not None])
+    labels = np.concatenate([unit.labels for unit in tossed])
+    assert abs(scores[labels > 0].mean() - scores[labels == 0].mean()) < 0.3
+
+
+def test_few_slates_and_other_units_are_left_alone(slates: list[Unit]) -> None:
+    loose = Unit(Context(SEARCH, query="a"), ("e1",), np.ones(1), np.zeros(1, np.int64), slate=False)
+    few = [slate(n, task="browse") for n in range(20)]
+    said = taught([loose, *few, *slates], match, seed=0)
+    assert all(unit.taught is None for unit in said[: 1 + len(few)])
+    assert all(unit.taught is not None for unit in said[1 + len(few) :])
+
+
+@pytest.mark.parametrize("share", [0.0, 0.4, 1.0])
+def test_targets_are_shares_of_the_labels_and_of_what_was_said(share: float) -> None:
+    labels, scores = np.array([2, 0, 2, -1], np.float32), np.log(np.array([1, 2, 3, 4], np.float32))
+    expected = (1 - share) * np.array([0.5, 0, 0.5, 0]) + share * np.array([0.1, 0.2, 0.3, 0.4])
+    np.testing.assert_allclose(targets(labels, scores, share), expected, atol=1e-6)
+
+
+def test_examples_of_taught_units_aim_at_it(slates: list[Unit], small_config) -> None:
+    said = taught(slates, match, seed=0)
+    rows = {f"e{i}": i for i in range(40)}
+    names = {entity_id: entity_id for entity_id in rows}
+    from model.data.imputation import DEFAULT_RULES
+
+    sampler = Sampler(said, {}, rows, names, DEFAULT_RULES, small_config.training)
+    rng = np.random.default_rng(0)
+    aimed = [example for example in sampler.draw(SEARCH, rng) if example.shown.sum() == ROWS]
+    assert aimed
+    for example in aimed:
+        assert example.targets[~example.shown].sum() == 0
+        assert example.targets.sum() == pytest.approx(1, abs=1e-5)
+        assert (example.targets[example.shown] > 0).all()
+        assert not np.array_equal(example.targets, example.labels)
