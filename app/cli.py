@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from app.commands import data, events, keys, models, study
+from app.commands import bench, data, events, keys, models, study
 
 app = typer.Typer(
     name="unirank",
@@ -21,6 +21,7 @@ app.add_typer(study.app, name="study")
 app.add_typer(events.app, name="events")
 app.add_typer(keys.app, name="keys")
 app.add_typer(models.app, name="models")
+app.add_typer(bench.app, name="bench")
 
 Model = Annotated[Path, typer.Argument(help="A model folder.")]
 DatasetFolder = Annotated[Path, typer.Argument(help="A dataset folder.")]

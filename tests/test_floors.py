@@ -1,4 +1,4 @@
-"""The layout is the architecture: reads every import under app/ and model/ and holds the floors.
+"""The layout is the architecture: reads every import under app/, model/ and bench/ and holds the floors.
 
 A file imports from its own floor without a circle, and from below; never from above. Imports inside functions
 and under TYPE_CHECKING count like any other. The checker is tested too, on small trees that break each rule.
@@ -59,6 +59,7 @@ FLOORS = {
     "app/cli.py": 6,
     "app/commands": 6,
     "app/page": 6,
+    "bench": 6,
 }
 ONLY_IN_APP = {
     "fastapi",
@@ -71,6 +72,7 @@ ONLY_IN_APP = {
 }
 ENVIRONMENT = {"environ", "environb", "getenv", "getenvb", "putenv"}
 TOPS = {"app/__init__.py", "model/__init__.py"}
+BENCH_COMMAND = "app/commands/bench.py"  # finds bench/ in a checkout; nothing else of the wheel may need it
 CLIENT = "app/client.py"  # is copied and imported elsewhere: nothing but httpx and the standard library
 
 
@@ -88,9 +90,9 @@ class Module:
 
 
 def read_modules(root: Path) -> dict[str, Module]:
-    """All modules under app/ and model/ by dotted name."""
+    """All modules under app/, model/ and bench/ by dotted name."""
     found = {}
-    for top in ("app", "model"):
+    for top in ("app", "bench", "model"):
         for file in sorted((root / top).rglob("*.py")):
             path = file.relative_to(root).as_posix()
             name = path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
@@ -189,6 +191,15 @@ def client_on_its_own(modules: dict[str, Module]) -> Iterator[str]:
                 yield f"{CLIENT}:{line}: imports {name}; the client has httpx and the standard library only"
 
 
+def bench_for_its_command_alone(modules: dict[str, Module]) -> Iterator[str]:
+    for module in modules.values():
+        if module.path.startswith("bench/") or module.path == BENCH_COMMAND:
+            continue
+        for line, name in imported_names(module):
+            if name.partition(".")[0] == "bench":
+                yield f"{module.path}:{line}: imports {name}, which is not part of the wheel"
+
+
 def bad_docstrings(modules: dict[str, Module]) -> Iterator[str]:
     for module in modules.values():
         if not ast.get_docstring(module.tree):
@@ -210,6 +221,7 @@ RULES = (
     circles,
     service_below_app,
     client_on_its_own,
+    bench_for_its_command_alone,
     bad_docstrings,
     folders_without_package_file,
 )
@@ -295,6 +307,14 @@ BREAKS = [
         client_on_its_own,
         {"app/client.py": '"""C."""\nimport httpx, json, msgspec'},
         "app/client.py:2: imports msgspec",
+    ),
+    (
+        bench_for_its_command_alone,
+        {
+            "app/commands/bench.py": '"""B."""\nfrom bench import run',
+            "app/cli.py": '"""C."""\nfrom bench.run import run',
+        },
+        "app/cli.py:2: imports bench.run.run",
     ),
     (bad_docstrings, {"model/data/text.py": "import re"}, "model/data/text.py: has no docstring"),
     (

@@ -57,6 +57,11 @@ def page(report: Report) -> str:
         *_calibration(report.get("calibration", {})),
         *_settings(report),
     ]
+    return document(title, parts)
+
+
+def document(title: str, parts: Iterable[str]) -> str:
+    """A page of these parts, with its style in it."""
     head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{escape(title)}</title>'
     body = _joined(parts)
     return f'<!doctype html>\n<html lang="en"><head>{head}<style>{CSS}</style></head>\n<body>\n{body}</body></html>\n'
@@ -95,7 +100,7 @@ def _protocol(report: Report, protocol: str) -> list[str]:
     return [
         f"<h2>{escape(protocol)}</h2>",
         f"<p>{escape(WHAT.get(protocol, ''))} {first['rankings']:,} rankings.</p>",
-        _table(
+        table(
             ["model", *(part for metric in metrics for part in (metric, "95 %")), "seeds"],
             [(_cells(means, model, metrics), model == OURS) for model in models],
         ),
@@ -122,13 +127,13 @@ def _bars(rows: Sequence[Row], metric: str, models: Sequence[str]) -> list[str]:
     if len(slices) == 1:
         return []
     caption = f"{metric} by slice, with 95 % intervals: longer is better; where intervals part, so do the models."
-    return [_figure(slice_bars(slices, models, found, metric), caption)]
+    return [figure(slice_bars(slices, models, found, metric), caption)]
 
 
 def _training(curves: Mapping[str, Any]) -> list[str]:
     if not curves:
         return []
-    drawn = [_figure(training_curves(found), f"{name}: loss, and NDCG@10 on validation, by step.")
+    drawn = [figure(training_curves(found), f"{name}: loss, and NDCG@10 on validation, by step.")
              for name, found in sorted(curves.items()) if name.endswith("seed 0")]  # fmt: skip
     return ["<h2>Training</h2>", *drawn]
 
@@ -139,16 +144,16 @@ def _calibration(found: Mapping[str, Any]) -> list[str]:
     errors = ", ".join(f"{escape(task)} {entry['ece']:.3f}" for task, entry in sorted(found.items()))
     drawing = reliability({task: entry["bins"] for task, entry in found.items()})
     caption = "Stated against observed share of positives, in ten bins; on the dotted line what is stated comes true."
-    return ["<h2>Calibration</h2>", f"<p>Expected calibration error: {errors}.</p>", _figure(drawing, caption)]
+    return ["<h2>Calibration</h2>", f"<p>Expected calibration error: {errors}.</p>", figure(drawing, caption)]
 
 
 def _settings(report: Report) -> list[str]:
     chosen = [([name, ", ".join(f"{k} {v}" for k, v in settings.items())], False)
               for name, settings in report["chosen"].items()]  # fmt: skip
-    return ["<h2>Settings chosen on validation</h2>", _table(["model", "settings"], chosen)] if chosen else []
+    return ["<h2>Settings chosen on validation</h2>", table(["model", "settings"], chosen)] if chosen else []
 
 
-def _table(head: Iterable[str], rows: Iterable[tuple[Sequence[str], bool]]) -> str:
+def table(head: Iterable[str], rows: Iterable[tuple[Sequence[str], bool]]) -> str:
     """A table; the flag of a row says that it is ours."""
     titles = "".join(f"<th>{escape(title)}</th>" for title in head)
     lines = [f"<tr{' class=ours' if ours else ''}>{''.join(_cell(cell) for cell in row)}</tr>" for row, ours in rows]
@@ -159,7 +164,8 @@ def _cell(text: str) -> str:
     return f"<td{' class=number' if text[:1].isdigit() else ''}>{escape(text)}</td>"
 
 
-def _figure(drawing: str, caption: str) -> str:
+def figure(drawing: str, caption: str) -> str:
+    """A drawing with a line below it."""
     return f"<figure>{drawing}<figcaption>{escape(caption)}</figcaption></figure>"
 
 

@@ -42,7 +42,7 @@ def slice_bars(slices: Sequence[str], models: Sequence[str], rows: Mapping[tuple
         axes.invert_yaxis()
         axes.set_xlabel(metric)
         _legend(axes, dict(zip(models, COLOURS, strict=False)))
-        return _svg(figure)
+        return svg(figure)
 
 
 def training_curves(curves: Mapping[str, Any]) -> str:
@@ -58,7 +58,7 @@ def training_curves(curves: Mapping[str, Any]) -> str:
             right.plot(*zip(*points, strict=True), marker="o", markersize=3, color=colour)
         right.set(xlabel="step", ylabel="NDCG@10 on validation", ylim=(0, 1))
         _legend(right, dict(zip(names, COLOURS, strict=False)))
-        return _svg(figure)
+        return svg(figure)
 
 
 def reliability(bins: Mapping[str, Sequence[Row]]) -> str:
@@ -72,7 +72,7 @@ def reliability(bins: Mapping[str, Sequence[Row]]) -> str:
             axes.plot(*zip(*points, strict=True), marker="o", markersize=4, color=colour, label=task)
         axes.set(xlabel="stated probability", ylabel="observed share", xlim=(0, 1), ylim=(0, 1))
         axes.legend()
-        return _svg(figure)
+        return svg(figure)
 
 
 def _legend(axes: Axes, colours: Mapping[str, str]) -> None:
@@ -80,7 +80,7 @@ def _legend(axes: Axes, colours: Mapping[str, str]) -> None:
     axes.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
 
-def _svg(figure: Figure) -> str:
+def svg(figure: Figure) -> str:
     """The drawing alone: no prologue, no date, ink in the colour of the page's text."""
     stream = io.StringIO()
     figure.savefig(stream, format="svg", bbox_inches="tight", transparent=True, metadata={"Date": None, "Creator": ""})

@@ -1,0 +1,126 @@
+"""`unirank bench …`: how fast this service is beside others. What it runs is in `bench/`, which only a source checkout
+has.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from app.commands import terminal
+from app.commands.learning import one_thread
+
+if TYPE_CHECKING:
+    from bench.measure import Figures
+    from bench.plan import Plan
+
+ROOT = Path(__file__).parents[2]
+app = typer.Typer(help="How fast this service is beside others.", no_args_is_help=True)
+BUSY = 0.5  # load average above which something else takes part in what is measured
+FULL = {
+    "candidates": "25,100,200,300,500,1000",
+    "connections": "1,8,32",
+    "shares": "50,80,120",
+}
+
+
+@app.callback()
+def benchmarks() -> None:
+    """How fast this service is beside others."""
+
+
+@app.command()
+def serve(
+    model: Annotated[Path, typer.Argument(help="A model folder.")],
+    out: Annotated[Path, typer.Option(help="Folder for bench.json and bench.html.")] = Path(".bench"),
+    servers: Annotated[str, typer.Option(help="Servers, by comma.")] = "unirank,fastapi,litserve,bentoml,ray",
+    parts: Annotated[str, typer.Option(help="Parts of the run, by comma.")] = "limit,servers,latency,workers",
+    tables: Annotated[str, typer.Option(help="A = rivals run the plain forward pass; B = our scorer.")] = "A,B",
+    candidates: Annotated[str, typer.Option(help="Numbers of candidates.")] = "100,300,500",
+    connections: Annotated[str, typer.Option(help="Connections of the closed loops.")] = "1,8",
+    shares: Annotated[str, typer.Option(help="Rates of the open loops, % of the server's peak.")] = "80",
+    open_candidates: Annotated[
+        str, typer.Option(help="Candidates in the open loops, of those above. [default: 500, or the most]")
+    ] = "",
+    full: Annotated[bool, typer.Option("--full", help="All candidates, connections and rates.")] = False,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Length of one measurement.")] = 3.0,
+    bodies: Annotated[int, typer.Option(min=1, help="Different requests of each size.")] = 300,
+    seed: Annotated[int, typer.Option(help="Requests and moments of arrival follow from it.")] = 0,
+    server_core: Annotated[int, typer.Option(help="Core of the servers.")] = 1,
+    load_core: Annotated[int, typer.Option(help="Core of the load.")] = 0,
+    catalogue: Annotated[
+        list[Path] | None, typer.Option(help="Another model folder, of a catalogue of another size; may be repeated.")
+    ] = None,
+    rivals_python: Annotated[
+        Path | None, typer.Option(help="Python with the rivals. [default: that of .venv-bench]")
+    ] = None,
+) -> None:
+    """This server and others with one model, each on one core, the load on another; answers compared first."""
+    _find_bench()
+    one_thread()
+    from bench.plan import Plan
+
+    sizes = FULL if full else {"candidates": candidates, "connections": connections, "shares": shares}
+    numbers = {name: _numbers(name, text) for name, text in sizes.items()}
+    opened = _numbers("open_candidates", open_candidates) if open_candidates else ()
+    plan = Plan(
+        rivals_python=(rivals_python or ROOT / ".venv-bench" / "bin" / "python").absolute(),
+        servers=_words(servers), parts=_words(parts), tables=_words(tables),
+        candidates=numbers["candidates"], connections=numbers["connections"],
+        shares=tuple(share / 100 for share in numbers["shares"]), open_candidates=opened,
+        seconds=seconds, bodies=bodies, seed=seed, server_core=server_core, load_core=load_core,
+        catalogues=tuple(folder.resolve() for folder in catalogue or ()),
+    )  # fmt: skip
+    _run(model.resolve(), plan, out)
+
+
+def _run(model: Path, plan: Plan, out: Path) -> None:
+    from bench.process import on_cores
+    from bench.run import run
+
+    minutes = plan.total_s() / 60
+    terminal.out.print(f"{', '.join(plan.parts)}: about {minutes:.0f} minutes", highlight=False)
+    if (busy := os.getloadavg()[0]) > BUSY:
+        terminal.out.print(
+            f"the machine is not quiet (load {busy:.1f}): others share the cores, and the figures say so"
+        )
+    with on_cores({plan.load_core}), terminal.bar("bench") as report:  # the bar draws from a thread of its own
+        result = run(model, plan, out, report)
+    show(result)
+    terminal.out.print(f"report in {out / 'bench.html'} and bench.json", highlight=False)
+
+
+def show(result: Figures) -> None:
+    """The tables that fit a terminal; every loop is on the page."""
+    from rich.table import Table
+
+    from bench.tables import short_tables
+
+    for made in short_tables(result):
+        shown = Table(*made.head, title=made.title, caption=made.about or None)
+        for row, ours in made.rows:
+            shown.add_row(*row, style="bold" if ours else None)
+        terminal.out.print(shown)
+
+
+def _find_bench() -> None:
+    """Put the checkout on the path. Raises `ValueError` where this is an installed package without it."""
+    if not (ROOT / "bench" / "__init__.py").is_file():
+        raise ValueError("the benchmark is not part of the installed package: run it from a source checkout")
+    if str(ROOT) not in sys.path:
+        sys.path.insert(0, str(ROOT))
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def _numbers(name: str, text: str) -> tuple[int, ...]:
+    words = _words(text)
+    if not words or not all(word.isdecimal() and int(word) > 0 for word in words):
+        raise ValueError(f"--{name.replace('_', '-')}: expected whole numbers above 0 by comma, got '{text}'")
+    return tuple(sorted({int(word) for word in words}))

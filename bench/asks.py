@@ -1,0 +1,92 @@
+"""The requests of a benchmark and what the right answers are. Everything random follows from the seed.
+
+Bodies are of `POST /v1/rank` and differ from one another, so that nothing is gained by remembering an answer.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bench.plain import PlainRanking
+from model.artefact import Artefact
+from model.data.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH, Context
+
+USERS = 200
+CHECKED = 24  # bodies of each size whose answers are compared before anything is timed
+
+Body = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """The answer to one body: logit and score of every candidate, and their order."""
+
+    ids: tuple[str, ...]
+    logits: dict[str, float]
+    scores: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Asks:
+    """Bodies with the same number of candidates, and the answers to the first of them."""
+
+    candidates: int
+    bodies: tuple[bytes, ...]
+    expected: tuple[Expected, ...]
+
+
+def make_asks(artefact: Artefact, candidates: int, count: int, seed: int) -> Asks:
+    """`count` bodies of so many distinct candidates. Raises `ValueError` where the catalogue has fewer."""
+    if candidates > artefact.entity_count:
+        raise ValueError(f"expected at least {candidates} entities to draw from, the model has {artefact.entity_count}")
+    drawn = random.Random(f"{seed} {candidates}")
+    kinds = [kind for task, kind in _KINDS.items() if task in artefact.tasks]
+    users = artefact.sample_users(USERS)
+    bodies = []
+    for number in range(count):
+        context = kinds[number % len(kinds)](artefact, users, drawn)
+        bodies.append({"context": context, "candidates": drawn.sample(artefact.catalogue.ids, candidates)})
+    plain = PlainRanking(artefact)
+    answers = tuple(_expected(plain, body) for body in bodies[:CHECKED])
+    return Asks(candidates, tuple(json.dumps(body).encode() for body in bodies), answers)
+
+
+def context_of(body: Body) -> Context:
+    """The context that a decoded body asks for."""
+    return Context(**body["context"])
+
+
+def _expected(plain: PlainRanking, body: Body) -> Expected:
+    context, candidates = context_of(body), body["candidates"]
+    logits = plain.logits(plain.fill(context), candidates).tolist()
+    ranked = plain.rank(context, candidates)
+    return Expected(
+        tuple(entity_id for entity_id, _ in ranked), dict(zip(candidates, logits, strict=True)), dict(ranked)
+    )
+
+
+def _search(artefact: Artefact, users: Sequence[str], drawn: random.Random) -> Body:
+    """One to three words of a random name; every second searcher is known."""
+    name = artefact.catalogue.names[drawn.choice(artefact.catalogue.ids)].split()
+    words = drawn.sample(name, min(len(name), drawn.randint(1, 3)))
+    known = {"user_id": drawn.choice(users)} if users and drawn.random() < 0.5 else {}
+    return {"task": SEARCH, "query": " ".join(words), **known}
+
+
+def _homepage(artefact: Artefact, users: Sequence[str], drawn: random.Random) -> Body:
+    return {"task": HOMEPAGE, **({"user_id": drawn.choice(users)} if users else {})}
+
+
+def _more_like_this(artefact: Artefact, users: Sequence[str], drawn: random.Random) -> Body:
+    return {"task": MORE_LIKE_THIS, "source_entity_id": drawn.choice(artefact.catalogue.ids)}
+
+
+_KINDS: dict[str, Callable[[Artefact, Sequence[str], random.Random], Body]] = {
+    SEARCH: _search,
+    HOMEPAGE: _homepage,
+    MORE_LIKE_THIS: _more_like_this,
+}

@@ -1,0 +1,94 @@
+"""The stages of `POST /v1/rank`, each as a function of no arguments over inputs that are made once. Times nothing.
+
+A stage gets what the one before it would have handed over. Names are the lines of the benchmark's table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import msgspec
+import torch
+
+from app import rerank
+from app.answering import rank_answer
+from app.asking import Terms, ranking_request
+from app.ranking import Ordered, Ranking
+from app.schemas import RankBody
+from app.settings import Settings
+from app.wire import decode
+from bench.asks import make_asks
+from bench.plain import packed_records
+from model.artefact import Artefact
+from model.data.imputation import Filled
+from model.network.inputs import serving_batch
+
+STAGES = ("decode", "ask", "fill", "propose", "gather", "features", "forward", "order", "encode")
+CANDIDATES = 500
+DEPTH = 32
+_TIMINGS = ("parse", "records", "score", "rerank")
+
+Stage = Callable[[], Any]
+
+
+def stages(artefact: Artefact, candidates: int = CANDIDATES, seed: int = 0) -> dict[str, Stage]:
+    """Every stage of one homepage request of a known user, or of what else the model knows."""
+    body = _body(artefact, candidates, seed)
+    terms = Terms(Settings(), artefact.version, 0.0)
+    decoded = decode(body, RankBody, DEPTH)
+    asked = ranking_request(decoded, terms)
+    context = replace(asked.context, history=artefact.history(asked.context.user_id or ""))
+    ids, filled = list(asked.candidates or ()), artefact.fill(context)
+    logits = artefact.catalogue.logits(artefact.catalogue.encode(filled), artefact.catalogue.rows_of(ids))
+    places = rerank.order(ids, logits, frozenset())
+    ordered = Ordered(asked, filled, [ids[place] for place in places], logits[places], [], [], len(ids), len(ids))
+    return {
+        "decode": partial(decode, body, RankBody, DEPTH),
+        "ask": partial(ranking_request, decoded, terms),
+        "fill": partial(artefact.fill, context),
+        "propose": partial(artefact.propose, filled, candidates),
+        **_network(artefact, filled, ids),
+        "order": partial(rerank.order, ids, logits, frozenset()),
+        "encode": _encode(artefact, ordered),
+    }
+
+
+def _body(artefact: Artefact, candidates: int, seed: int) -> bytes:
+    """The second of the bodies: a homepage, where the model has that task."""
+    return make_asks(artefact, candidates, 2, seed).bodies[1]
+
+
+def _network(artefact: Artefact, filled: Filled, ids: list[str]) -> dict[str, Stage]:
+    """Records by id, match features, forward pass of candidates and context side."""
+    catalogue, scorer = artefact.catalogue, artefact.scorer
+    encoded = catalogue.encode(filled)
+    records = catalogue.records.take(catalogue.rows_of(ids))
+    batch = serving_batch(encoded, scorer.config.width, scorer.config.history_length, scorer.device)
+    features = torch.from_numpy(scorer.matcher(encoded.query, encoded.source, encoded.profile, records))[None]
+    vectors = torch.from_numpy(records.vector)[None]
+
+    @torch.inference_mode()
+    def forward() -> torch.Tensor:
+        context, events = scorer.ranker.encode(batch)
+        return scorer.ranker.score_encoded(batch, context, events, vectors, features)
+
+    return {
+        "gather": lambda: artefact.layout.unpack(packed_records(artefact, ids)),
+        "features": partial(scorer.matcher, encoded.query, encoded.source, encoded.profile, records),
+        "forward": forward,
+    }
+
+
+def _encode(artefact: Artefact, ordered: Ordered) -> Stage:
+    """Probabilities, answer, JSON."""
+    entities: list[dict[str, object] | None] = [None] * len(ordered.entity_ids)
+
+    def encode() -> bytes:
+        scores = artefact.probability(ordered.request.context.task, ordered.logits).tolist()
+        ranking = Ranking("ranking", ordered, 1, ordered.entity_ids, scores, entities, dict.fromkeys(_TIMINGS, 0.0))
+        return msgspec.json.encode(rank_answer(ranking, artefact, "request", 0.0))
+
+    return encode

@@ -1,0 +1,109 @@
+"""Processes of a server seen from outside: which there are, their cores, processor time and memory. Linux only.
+
+Starts nothing. A process is named by its id and the moment it began, so that a reused id is never taken for it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import time
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+_TICKS_S = os.sysconf("SC_CLK_TCK")
+_MB = 1000  # /proc counts kB
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A process that was running; `began` in clock ticks since boot."""
+
+    pid: int
+    began: int
+
+
+@contextmanager
+def on_cores(cores: Collection[int]) -> Iterator[None]:
+    """Run the block, and whatever it starts for good, on these cores."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def pin(pids: Collection[int], cores: Collection[int]) -> None:
+    """Move processes, with all their threads, to these cores."""
+    for pid in pids:
+        for task in _tasks(pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.sched_setaffinity(task, cores)
+
+
+def tree(pid: int) -> list[int]:
+    """A process and all below it."""
+    found = [pid]
+    for parent in found:
+        for task in _tasks(parent):
+            found += map(int, _read(Path(f"/proc/{parent}/task/{task}/children")).split())
+    return found
+
+
+def seen(pids: Collection[int]) -> set[Seen]:
+    """Those of the processes that are running."""
+    return {Seen(pid, int(fields[19])) for pid in pids if (fields := _stat(pid))}
+
+
+def end(processes: Collection[Seen], patience_s: float) -> None:
+    """Ask processes to end, and after a while make them."""
+    left = _signal(processes, signal.SIGTERM)
+    deadline = time.monotonic() + patience_s
+    while left and time.monotonic() < deadline:
+        time.sleep(0.05)
+        left = left & seen([process.pid for process in left])
+    _signal(left, signal.SIGKILL)
+
+
+def _signal(processes: Collection[Seen], number: signal.Signals) -> set[Seen]:
+    running = set(processes) & seen([process.pid for process in processes])
+    for process in running:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, number)
+    return running
+
+
+def cpu_seconds(pids: Collection[int]) -> float:
+    """Processor time of the processes, in user and kernel."""
+    return sum(int(fields[11]) + int(fields[12]) for pid in pids if (fields := _stat(pid))) / _TICKS_S
+
+
+def memory_mb(pid: int) -> dict[str, float]:
+    """PSS (shared pages by share) and USS (pages of its own) of a process."""
+    rollup = _read(Path(f"/proc/{pid}/smaps_rollup"))
+    kb = {name: int(size) for name, size in re.findall(r"^(\w+): +(\d+) kB$", rollup, re.MULTILINE)}
+    own = kb.get("Private_Clean", 0) + kb.get("Private_Dirty", 0)
+    return {"pss_mb": kb.get("Pss", 0) / _MB, "uss_mb": own / _MB}
+
+
+def _stat(pid: int) -> list[str]:
+    """Fields of /proc/PID/stat from the third on; empty where there is none or the process is a corpse."""
+    fields = _read(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split()
+    return [] if fields[:1] == ["Z"] else fields
+
+
+def _tasks(pid: int) -> list[int]:
+    with contextlib.suppress(OSError):
+        return [int(name) for name in os.listdir(f"/proc/{pid}/task")]
+    return []
+
+
+def _read(path: Path) -> str:
+    with contextlib.suppress(OSError):
+        return path.read_text("utf-8")
+    return ""

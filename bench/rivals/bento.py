@@ -1,0 +1,24 @@
+"""BentoML: the service. `bento_start.py` runs it; the model folder is in UNIRANK_BENCH_MODEL."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import bentoml
+
+from bench.plain import PlainRanking
+from bench.rivals.bodies import ContextIn, RankIn, RankOut, answer
+
+
+@bentoml.service(workers=1, logging={"access": {"enabled": False}}, metrics={"enabled": True})
+class Ranking:
+    """One worker, one thread, metrics on, as it comes; access log off, as everywhere here."""
+
+    def __init__(self) -> None:
+        self._ranking = PlainRanking.load(Path(os.environ["UNIRANK_BENCH_MODEL"]))
+
+    @bentoml.api(route="/rank")
+    def rank(self, context: ContextIn, candidates: list[str]) -> RankOut:
+        """BentoML makes the arguments of the fields of the body."""
+        return answer(self._ranking, RankIn.model_construct(context=context, candidates=candidates))

@@ -1,0 +1,44 @@
+"""The wire types of the rivals as pydantic models: the body of `POST /v1/rank` in, ids and scores out."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, Field
+
+from bench.plain import PlainRanking
+from model.data.context import Context
+
+
+class ContextIn(BaseModel):
+    """Whom and what a ranking is for."""
+
+    task: str
+    user_id: str | None = None
+    query: str | None = None
+    country: str | None = None
+    source_entity_id: str | None = None
+
+
+class RankIn(BaseModel):
+    """A context and its candidates."""
+
+    context: ContextIn
+    candidates: list[str] = Field(min_length=1)
+
+
+class Item(BaseModel):
+    """One ranked entity."""
+
+    id: str
+    score: float
+
+
+class RankOut(BaseModel):
+    """Best first."""
+
+    items: list[Item]
+
+
+def answer(ranking: PlainRanking, body: RankIn) -> RankOut:
+    """One ranking from a validated body to a typed answer."""
+    ranked = ranking.rank(Context(**dict(body.context)), body.candidates)
+    return RankOut(items=[Item(id=entity_id, score=score) for entity_id, score in ranked])
