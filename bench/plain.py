@@ -25,22 +25,14 @@ Scorer = Callable[[Artefact, Filled, Sequence[str]], Logits]
 
 
 def plain_logits(artefact: Artefact, filled: Filled, entity_ids: Sequence[str]) -> Logits:
-    """Logits [C] by the eager forward pass."""
+    """Logits [C] by the eager forward pass of the network as it was trained."""
     catalogue = artefact.catalogue
-    return catalogue.logits(catalogue.encode(filled), catalogue.rows_of(entity_ids))
+    return catalogue.plain_logits(catalogue.encode(filled), catalogue.rows_of(entity_ids))
 
 
 def fast_logits(artefact: Artefact, filled: Filled, entity_ids: Sequence[str]) -> Logits:
-    """Logits [C] by the path that the service takes: gathered records, then its scorer."""
-    side = artefact.side_entities(filled.context)
-    return artefact.score(
-        filled, packed_records(artefact, entity_ids), dict(zip(side, packed_records(artefact, side), strict=True))
-    )
-
-
-def packed_records(artefact: Artefact, entity_ids: Sequence[str]) -> list[bytes]:
-    """The records that the model carries, of all ids that it knows."""
-    return [record for entity_id in entity_ids if (record := artefact.record(entity_id)) is not None]
+    """Logits [C] by the scorer of the service."""
+    return artefact.score(filled, entity_ids)
 
 
 class PlainRanking:

@@ -11,7 +11,6 @@ from functools import partial
 from typing import Any
 
 import msgspec
-import torch
 
 from app import rerank
 from app.answering import rank_answer
@@ -21,12 +20,10 @@ from app.schemas import RankBody
 from app.settings import Settings
 from app.wire import decode
 from bench.asks import make_asks
-from bench.plain import packed_records
 from model.artefact import Artefact
 from model.data.imputation import Filled
-from model.network.inputs import serving_batch
 
-STAGES = ("decode", "ask", "fill", "propose", "gather", "features", "forward", "order", "encode")
+STAGES = ("decode", "ask", "fill", "propose", "gather", "context", "features", "score", "order", "encode")
 CANDIDATES = 500
 DEPTH = 32
 _TIMINGS = ("parse", "records", "score", "rerank")
@@ -62,23 +59,16 @@ def _body(artefact: Artefact, candidates: int, seed: int) -> bytes:
 
 
 def _network(artefact: Artefact, filled: Filled, ids: list[str]) -> dict[str, Stage]:
-    """Records by id, match features, forward pass of candidates and context side."""
-    catalogue, scorer = artefact.catalogue, artefact.scorer
-    encoded = catalogue.encode(filled)
-    records = catalogue.records.take(catalogue.rows_of(ids))
-    batch = serving_batch(encoded, scorer.config.width, scorer.config.history_length, scorer.device)
-    features = torch.from_numpy(scorer.matcher(encoded.query, encoded.source, encoded.profile, records))[None]
-    vectors = torch.from_numpy(records.vector)[None]
-
-    @torch.inference_mode()
-    def forward() -> torch.Tensor:
-        context, events = scorer.ranker.encode(batch)
-        return scorer.ranker.score_encoded(batch, context, events, vectors, features)
-
+    """Records by id, the context made ready, match features, both for a chunk of candidates."""
+    side = artefact.side_entities(filled.context)
+    beside, candidates = (artefact.take(artefact.find(part)) for part in (side, ids))
+    encoded = artefact.catalogue.encode(filled)
+    parts = (encoded.query, encoded.source, encoded.profile)
     return {
-        "gather": lambda: artefact.layout.unpack(packed_records(artefact, ids)),
-        "features": partial(scorer.matcher, encoded.query, encoded.source, encoded.profile, records),
-        "forward": forward,
+        "gather": lambda: artefact.take(artefact.find(ids)),
+        "context": partial(artefact.asked, filled, side, beside),
+        "features": partial(artefact.scorer.matcher.varying, *parts, candidates),
+        "score": partial(artefact.asked(filled, side, beside), candidates),
     }
 
 
