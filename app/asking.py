@@ -131,8 +131,8 @@ class _Check(Lengths):
         self.unbuilt(body.explore != 0, "explore")
         self.unbuilt(body.explain, "explain")
         if body.model not in (None, self.terms.model_version):
-            live = self.terms.model_version
-            self.fault("not_supported", f"only the live model '{live}' can be named", "model")
+            serves = self.terms.model_version
+            self.fault("not_supported", f"only a model that serves can be named; '{serves}' does", "model")
 
     def candidates(self, candidates: list[str | Candidate] | None, *at: str | int) -> list[str] | None:
         entity_ids = _candidate_ids(candidates)

@@ -35,6 +35,7 @@ _TYPES: list[type[msgspec.Struct]] = [
     schemas.HomepageAnswer,
     schemas.EntityAnswer,
     schemas.Limits,
+    schemas.SplitBody,
     schemas.Ready,
     schemas.Alive,
     event_schemas.Engagement,

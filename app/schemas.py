@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
+from app.models.arms import Arm
+
 _SAFE_INTEGER = 2**53  # beyond it, JSON numbers lose digits in most readers
 
 # A whole number is a float that is a multiple of 1: JSON does not tell 3 from 3.0, and bool is refused.
@@ -137,10 +139,11 @@ class HomepageBody(Options, forbid_unknown_fields=True, frozen=True, kw_only=Tru
 
 
 class ModelName(Struct, frozen=True):
-    """Which model answered."""
+    """Which model answered; `arm` while users are split and the request names no model."""
 
     version: str
     checksum: str
+    arm: Arm | UnsetType = UNSET
 
 
 class ItemAnswer(Struct, frozen=True):
@@ -236,6 +239,12 @@ class Limits(Struct, frozen=True):
     max_depth: int
     max_queue_candidates: int
     timeout_ms: int
+
+
+class SplitBody(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """Body of `POST /v1/models/{version}/split`: which share of the users gets that model."""
+
+    share: Annotated[float, Meta(gt=0, lt=1)]
 
 
 class Ready(Struct, frozen=True):

@@ -24,4 +24,4 @@ async def _homepage(call: Call, body: HomepageBody) -> HomepageAnswer:
     rows = row_requests(body, call.terms)
     with call.admitted(*(row.request for row in rows)):
         ranked = await rank_rows(call.service, rows, by_score=body.rank_rows, dedupe=body.dedupe)
-    return homepage_answer(ranked, call.service.model, call.request_id, call.took_s())
+    return homepage_answer(ranked, call.model, call.request_id, call.took_s())

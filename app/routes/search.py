@@ -41,18 +41,14 @@ async def search(request: Request) -> Response:
 )
 async def search_by_link(request: Request) -> Response:
     """The same as a link. `return` takes names by comma; an empty parameter counts as not given."""
-
-    async def work(call: Call, body: bytes) -> RankAnswer:
-        return await _search(call, _from_query(request.scope["query_string"]))
-
-    return await admit(request, work)
+    return await admit(request, lambda _: _from_query(request.scope["query_string"]), _search)
 
 
 async def _search(call: Call, body: SearchBody) -> RankAnswer:
     asked = search_request(body, call.terms)
     with call.admitted(asked):
         ranking = await call.service.rank(asked, call.started)
-    return rank_answer(ranking, call.service.model, call.request_id, call.took_s())
+    return rank_answer(ranking, call.model, call.request_id, call.took_s())
 
 
 def _from_query(query: bytes) -> SearchBody:
