@@ -10,7 +10,7 @@ import pytest
 from app_fakes import Clock, FakeModel, app_of, client_of
 from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
-from redis_server import canned_redis, real_redis, redis_cluster, redis_sentinel, redis_with_password
+from redis_server import canned_redis, real_redis, redis_cluster, redis_sentinel, redis_with_password, redis_with_tls
 
 from app.entity_store.breaker import Breaker
 from app.entity_store.memory import MemoryTier
@@ -37,7 +37,9 @@ def redis_url():
         yield server.connection_url
 
 
-URLS = {"password": redis_with_password, "cluster": redis_cluster, "sentinel": redis_sentinel}
+URLS = {
+    "password": redis_with_password, "tls": redis_with_tls, "cluster": redis_cluster, "sentinel": redis_sentinel,
+}  # fmt: skip
 
 
 @pytest.fixture(params=["memory", "redis", *URLS])
@@ -258,6 +260,38 @@ async def test_the_order_is_the_same_with_and_without_redis(redis_url):
         await client._transport.app.state.live.serving.store.settle()
         cached = await rank(client)
     assert computed[:2] == cached[:2] == (expected, [])
+
+
+async def test_the_order_is_the_same_with_redis_behind_tls():
+    expected = await expected_order()
+    with redis_with_tls() as url:
+        async with client_of(app_of(FakeModel(), redis_url=url, memory_entities=0)) as client:
+            for _ in range(20):  # a handshake may take longer than an answer may
+                order, degraded, _ = await rank(client)
+                assert order == expected
+                await client._transport.app.state.live.serving.store.settle()
+                if not degraded:
+                    break
+                await asyncio.sleep(0.2)
+            cached = await rank(client)
+    assert cached[:2] == (expected, [])
+
+
+async def test_a_redis_of_an_unknown_authority_is_not_believed():
+    with redis_with_tls() as url:
+        tier = redis_tier(url.partition("?")[0])
+        with pytest.raises(TierError):
+            await tier.put(RECORDS)
+        with pytest.raises(TierError):
+            await tier.get(list(RECORDS))
+        await tier.close()
+
+
+def test_an_authority_is_named_for_sentinels_too():
+    client = connect("rediss+sentinel://127.0.0.1:26379/films?ssl_ca_certs=/ca.pem", 0.05)
+    kwargs = client.connection_pool.connection_kwargs
+    sentinel = client.connection_pool.sentinel_manager.sentinels[0].connection_pool.connection_kwargs
+    assert kwargs["ssl_ca_certs"] == sentinel["ssl_ca_certs"] == "/ca.pem"
 
 
 @pytest.mark.parametrize(
