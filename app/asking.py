@@ -124,6 +124,7 @@ class _Check(Lengths):
 
     def options(self, body: Options) -> None:
         self.ids(body.exclude, "exclude")
+        self.ids(body.fields, "return")
         self.unbuilt(body.filter is not None, "filter")
         self.unbuilt(bool(body.boosts), "boosts")
         self.unbuilt(bool(body.pins), "pins")
@@ -165,6 +166,9 @@ def _context(
     check.unbuilt(bool(body.features), *at, "features")
     history = _history(body.history or [])
     check.ids([event.entity_id for event in history], *at, "history")
+    for place, event in enumerate(body.history or ()):
+        if isinstance(event, PastEvent):
+            check.id(event.task, *at, "history", place, "task")
     return Context(task, body.user_id, body.query, body.country, source, history)
 
 

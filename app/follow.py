@@ -82,7 +82,9 @@ class Follower:
             if split != self.live.split:
                 self.live.split = split
                 self._let_go()
-                _log.info("users are %s", f"split: {named}" if split else "not split")
+                _log.info(
+                    "users are %s", f"split: {named[0].name} takes {named[1]:g}" if split and named else "not split"
+                )
 
     async def look_for_shadow(self) -> None:
         """Load what `SHADOW` names, drop what it no longer names. A shadow that fails its checks casts none."""

@@ -8,7 +8,8 @@ from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from app.models.arms import Arm
 
-_SAFE_INTEGER = 2**53  # beyond it, JSON numbers lose digits in most readers
+_SAFE_INTEGER = 2**53 - 1  # beyond it, JSON numbers lose digits in most readers, and are rounded in ours
+TEXT = {"pattern": "^[^\\u0000]*$"}  # said, not checked here: the decoder refuses NUL in any text
 
 # A whole number is a float that is a multiple of 1: JSON does not tell 3 from 3.0, and bool is refused.
 Count = Annotated[float, Meta(ge=0, le=1_000_000, multiple_of=1)]
@@ -18,8 +19,8 @@ Timestamp = Annotated[
     Meta(ge=-_SAFE_INTEGER, le=_SAFE_INTEGER, multiple_of=1, description="ms since 1970 UTC"),
 ]
 # `x-limit` names the setting that bounds the length; OpenAPI shows its value as maxLength or maxItems.
-Id = Annotated[str, Meta(min_length=1, extra_json_schema={"x-limit": "max_id_chars"})]
-Query = Annotated[str, Meta(extra_json_schema={"x-limit": "max_query_chars"})]
+Id = Annotated[str, Meta(min_length=1, extra_json_schema=TEXT | {"x-limit": "max_id_chars"})]
+Query = Annotated[str, Meta(extra_json_schema=TEXT | {"x-limit": "max_query_chars"})]
 Features = dict[str, str | float]
 Seen = Literal["keep", "drop", "demote"]
 Unknown = Literal["score", "last", "drop", "error"]

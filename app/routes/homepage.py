@@ -14,9 +14,11 @@ from app.schemas import HomepageAnswer, HomepageBody
 router = APIRouter(tags=["ranking"])
 
 
-@router.post("/v1/homepage", responses=ranking_answers(HomepageAnswer), openapi_extra=takes(HomepageBody))
+@router.post(
+    "/v1/homepage", responses=ranking_answers(HomepageAnswer), openapi_extra=takes(HomepageBody, required=False)
+)
 async def homepage(request: Request) -> Response:
-    """One ranking a row. A row without candidates is retrieved."""
+    """One ranking a row. A row without candidates is retrieved. The body may be left out."""
     return await rank_body(request, HomepageBody, _homepage, empty=b"{}")
 
 
