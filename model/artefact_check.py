@@ -62,7 +62,11 @@ def _check_task(artefact: Artefact, task: str, limit_s: float) -> None:
 def _logits(artefact: Artefact, filled: Filled, ids: Sequence[str]) -> np.ndarray:
     records = _records(artefact, ids)
     side = artefact.side_entities(filled.context)
-    return artefact.score(filled, records, dict(zip(side, _records(artefact, side), strict=True)))
+    beside = dict(zip(side, _records(artefact, side), strict=True))
+    try:
+        return artefact.score(filled, records, beside)
+    except (LookupError, RuntimeError, ValueError) as error:
+        raise ArtefactError(f"it cannot rank: {type(error).__name__}: {' '.join(str(error).split())}") from error
 
 
 def _records(artefact: Artefact, ids: Sequence[str]) -> list[bytes]:

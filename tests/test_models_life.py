@@ -102,7 +102,7 @@ def test_one_model_by_itself_has_nowhere_to_go(model_path: Path) -> None:
 
 
 def test_folders_that_are_no_models_are_left_out(shelf: Path) -> None:
-    for name, text in (("a", "{}"), ("b", "not JSON"), ("c", "[]")):
+    for name, text in (("a", "{}"), ("b", "not JSON"), ("c", "[]"), ("d", "[" * 100_000)):
         (shelf / name).mkdir()
         (shelf / name / MANIFEST).write_text(text)
     assert [version.name for version in Shelf(shelf).versions()] == ["flat", "one", "two"]

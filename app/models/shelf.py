@@ -74,7 +74,7 @@ class Shelf:
         folders = [self.path] if self.single else sorted(file.parent for file in self.path.glob(f"**/{MANIFEST}"))
         found = []
         for folder in folders:
-            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
                 found.append(self._version(folder))
         return found
 
