@@ -313,7 +313,7 @@ def test_a_file_that_is_something_else_with_its_checksum_right(copy: Path, name:
 
 
 @pytest.mark.parametrize("sealed", [True, False])
-@settings(deadline=None, max_examples=120)
+@settings(deadline=None, max_examples=60)
 @given(name=st.sampled_from([*FILES, MANIFEST]), done=damages("flip", "cut", "insert"))
 def test_damaged_bytes_are_refused_in_one_line_or_harmless(
     model_path: Path, tmp_path_factory: pytest.TempPathFactory, name: str, done: list[Damage], sealed: bool
