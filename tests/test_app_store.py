@@ -7,7 +7,7 @@ import contextlib
 import time
 
 import pytest
-from app_fakes import Clock, FakeModel, app_of, client_of
+from app_fakes import Clock, FakeModel, app_of, client_of, settings
 from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 from redis_server import canned_redis, real_redis, redis_cluster, redis_sentinel, redis_with_password, redis_with_tls
@@ -17,6 +17,7 @@ from app.entity_store.memory import MemoryTier
 from app.entity_store.redis import RedisTier, TierError, pack, unpack
 from app.entity_store.redis_client import connect
 from app.entity_store.store import EntityStore
+from app.main import create_app
 from app.scoring import ComputeThread
 from app.telemetry import Telemetry
 
@@ -320,6 +321,20 @@ async def test_a_sick_redis_costs_a_flag_and_not_the_answer(reply):
         quickest = min([(await rank(client))[2] for _ in range(3)])
         assert quickest < 0.05  # the breaker is open: no waiting at all
         assert (await client.get("/readyz")).status_code == 200
+
+
+async def test_a_service_gets_ready_while_redis_is_silent(tmp_path):
+    (tmp_path / "manifest.json").write_text("{}")
+    async with canned_redis(None) as url:
+        app = create_app(settings(model_path=tmp_path, redis_url=url, memory_entities=0), load=lambda _: FakeModel())
+        began = time.monotonic()
+        async with client_of(app) as client:
+            while (await client.get("/readyz")).status_code != 200:
+                assert time.monotonic() - began < 2
+                await asyncio.sleep(0.01)
+            asked = time.monotonic()
+            assert (await client.get("/readyz")).status_code == 200
+            assert time.monotonic() - asked < 0.05
 
 
 async def test_a_refused_port_costs_a_flag_and_not_the_answer():
