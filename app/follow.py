@@ -82,9 +82,7 @@ class Follower:
             if split != self.live.split:
                 self.live.split = split
                 self._let_go()
-                _log.info(
-                    "users are %s", f"split: {named[0].name} takes {named[1]:g}" if split and named else "not split"
-                )
+                _log.info("users are %s", "not split" if split is None else f"split: {split}")
 
     async def look_for_shadow(self) -> None:
         """Load what `SHADOW` names, drop what it no longer names. A shadow that fails its checks casts none."""
@@ -122,6 +120,7 @@ class Follower:
         """Check a model here, give it a share of the users, and say so in `SPLIT` for the others. Raises where it may
         not serve.
         """
+        self.live.ready()
         found = await asyncio.to_thread(self.shelf.find, wanted)
         try:
             async with self._one_at_a_time:

@@ -69,6 +69,9 @@ class Split:
     challenger: Serving
     share: float
 
+    def __str__(self) -> str:
+        return f"{self.challenger.service.model.version} takes {self.share:g}"
+
 
 class Live:
     """The one mutable object of a process."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import doctest
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from typer.testing import CliRunner
 
 from app.cli import app as commands
 from app.errors import ModelConflictError
+from app.models import arms
 from app.models.arms import arm_of
 from app.models.loading import load_model
 from app.models.shelf import LIVE, SPLIT, Shelf
@@ -30,6 +32,10 @@ def shelf(model_path: Path, tmp_path: Path) -> Path:
 
 
 # ---- arms ---------------------------------------------------------------------------------------------------
+
+
+def test_the_example_in_its_docstring_holds() -> None:
+    assert doctest.testmod(arms).failed == 0
 
 
 @pytest.mark.parametrize("share", [0.01, 0.2, 0.5, 0.9])
@@ -208,6 +214,20 @@ async def test_a_split_that_makes_no_sense_is_refused(
         assert not (shelf / SPLIT).exists()
         assert (await client.delete("/v1/models/two/split")).status_code == 409
         assert (await client.delete("/v1/models/nope/split")).status_code == 404
+
+
+@pytest.mark.anyio
+async def test_nobody_is_split_before_a_model_is_live(shelf: Path) -> None:
+    (shelf / LIVE).unlink()
+    (shelf / SPLIT).write_text("two 0.5\n")
+    async with service(shelf, wait=False) as client:
+        assert (await client.post("/v1/models/two/split", json={"share": 0.5})).status_code == 503
+        (shelf / LIVE).write_text("one\n")
+        for _ in range(PATIENCE):
+            if (await client.get("/readyz")).status_code == 200:
+                break
+            await asyncio.sleep(0.01)
+        await until_split(client)
 
 
 @pytest.mark.anyio
