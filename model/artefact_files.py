@@ -222,10 +222,7 @@ def read(path: Path) -> Contents:
             raise ArtefactError(f"{path}: {name} does not match the checksum in {MANIFEST}")
     try:
         return _contents(path, manifest)
-    except (
-        Exception,
-        pl.exceptions.PanicException,
-    ) as error:  # bytes can make the libraries that read them say anything
+    except (Exception, pl.exceptions.PanicException) as error:  # bad bytes make other libraries raise anything
         raise ArtefactError(f"{path}: {type(error).__name__}: {' '.join(str(error).split())}") from error
 
 
