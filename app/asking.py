@@ -124,6 +124,7 @@ class _Check(Lengths):
 
     def options(self, body: Options) -> None:
         self.ids(body.exclude, "exclude")
+        self.ids(body.fields, "return")
         self.unbuilt(body.filter is not None, "filter")
         self.unbuilt(bool(body.boosts), "boosts")
         self.unbuilt(bool(body.pins), "pins")
@@ -131,8 +132,8 @@ class _Check(Lengths):
         self.unbuilt(body.explore != 0, "explore")
         self.unbuilt(body.explain, "explain")
         if body.model not in (None, self.terms.model_version):
-            live = self.terms.model_version
-            self.fault("not_supported", f"only the live model '{live}' can be named", "model")
+            serves = self.terms.model_version
+            self.fault("not_supported", f"only a model that serves can be named; '{serves}' does", "model")
 
     def candidates(self, candidates: list[str | Candidate] | None, *at: str | int) -> list[str] | None:
         entity_ids = _candidate_ids(candidates)
@@ -165,6 +166,9 @@ def _context(
     check.unbuilt(bool(body.features), *at, "features")
     history = _history(body.history or [])
     check.ids([event.entity_id for event in history], *at, "history")
+    for place, event in enumerate(body.history or ()):
+        if isinstance(event, PastEvent):
+            check.id(event.task, *at, "history", place, "task")
     return Context(task, body.user_id, body.query, body.country, source, history)
 
 

@@ -57,8 +57,8 @@ class Artefact:
         contents = artefact_files.read(path)
         try:
             return cls(contents, device)
-        except ValueError as error:
-            raise ArtefactError(f"{path}: {error}") from error
+        except (LookupError, RuntimeError, TypeError, ValueError) as error:
+            raise ArtefactError(f"{path}: {type(error).__name__}: {' '.join(str(error).split())}") from error
 
     @property
     def entity_count(self) -> int:

@@ -18,7 +18,7 @@ import numpy as np
 import polars as pl
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from model.config import Config
@@ -222,8 +222,8 @@ def read(path: Path) -> Contents:
             raise ArtefactError(f"{path}: {name} does not match the checksum in {MANIFEST}")
     try:
         return _contents(path, manifest)
-    except (OSError, SafetensorError, pl.exceptions.PolarsError, KeyError, ValueError, RuntimeError) as error:
-        raise ArtefactError(f"{path}: {type(error).__name__}: {str(error).splitlines()[0]}") from error
+    except (Exception, pl.exceptions.PanicException) as error:  # bad bytes make other libraries raise anything
+        raise ArtefactError(f"{path}: {type(error).__name__}: {' '.join(str(error).split())}") from error
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -232,7 +232,7 @@ def read_manifest(path: Path) -> Manifest:
         table = json.loads((path / MANIFEST).read_text())
     except FileNotFoundError as error:
         raise ArtefactError(f"{path} is not a model: {MANIFEST} is missing") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ArtefactError(f"{path}/{MANIFEST}: {error}") from error
     try:
         return _manifest(table)

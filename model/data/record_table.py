@@ -45,8 +45,8 @@ class RecordTable:
         columns = {name: arrays[name] for name in (*_HALVES, *_FLOATS)}
         offsets, tokens = arrays["token_offsets"], arrays["tokens"]
         lengths = {len(column) for column in columns.values()} | {len(offsets) - 1}
-        if len(lengths) != 1 or offsets[-1] != len(tokens):
-            raise RecordError(f"columns of {sorted(lengths)} records, {len(tokens)} tokens of {offsets[-1:]}")
+        if len(lengths) != 1 or offsets[0] != 0 or offsets[-1] != len(tokens) or (np.diff(offsets) < 0).any():
+            raise RecordError(f"columns of {sorted(lengths)} records, {len(tokens)} tokens whose offsets do not fit")
         return cls(**columns, tokens=Ragged(offsets, tokens))
 
     def arrays(self) -> dict[str, NDArray[Any]]:

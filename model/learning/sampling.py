@@ -97,7 +97,7 @@ class Sampler:
         return np.array([self.rows[entity] for unit in pairs for entity, label in unit if label > 0], np.int64)
 
     def _shares(self) -> dict[str, int]:
-        """Contexts a step of each task: p ~ n^exponent over the number of positives; a task that is taught gets more."""
+        """Contexts a step of each task: p ~ n^exponent over the number of positives; more where a task is taught."""
         sizes = {task: sum(float((u.labels > 0).sum()) for u in group) for task, group in self._units.items()}
         powers = {task: size**self.config.task_exponent for task, size in sizes.items()}
         total = sum(powers.values())
