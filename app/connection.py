@@ -1,20 +1,27 @@
-"""uvicorn's HTTP connection with two bounds that it lacks: how large the head of a request is, and how long it takes.
+"""uvicorn's HTTP connection with bounds that it lacks: how large the head of a request is, how long it takes, and how
+often who was told to come back later may come at once.
 
-Without them one caller fills the memory with headers that never end, or holds connections by sending nothing. Bodies
-are bounded where they are read (`routes/entrance.py`).
+Without them one caller fills the memory with headers that never end, or holds connections by sending nothing; and an
+overloaded service spends its time on saying no. Bodies are bounded where they are read (`routes/entrance.py`).
 """
 
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import msgspec
+from fastapi import FastAPI
+from uvicorn import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from app.errors import Problem
+from app.errors import ERROR_CODE, OverloadedError, Problem
+from app.live import Live
+from app.quick_no import QuickNo
 
 MOST_HEAD_BYTES = 64 * 1024  # request line and headers; others take 8 to 64 KB
 HEAD_WITHIN_S = 10.0
+REST_S = 0.1  # how long a connection is not read that was just told, with Retry-After, that there is no room
 _END = b"\r\n\r\n"
 
 
@@ -24,6 +31,10 @@ class Connection(HttpToolsProtocol):
     _head_bytes = 0
     _in_head = True
     _late: asyncio.TimerHandle | None = None
+
+    def __init__(self, config: Config, *others: Any, **more: Any) -> None:
+        super().__init__(config, *others, **more)
+        self._quick_no = QuickNo(live_behind(config.loaded_app))
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """The first request is waited for, like a head that began."""
@@ -36,7 +47,11 @@ class Connection(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Pass on, unless the head that these bytes belong to is too large."""
+        """Pass on, unless there is no room, or the head that these bytes belong to is too large."""
+        if self._between_requests() and (refusal := self._quick_no.answer(data)) is not None:
+            self.transport.write(refusal)
+            self._rest()
+            return
         if self._in_head:
             end = data.find(_END)
             self._head_bytes += len(data) if end < 0 else end
@@ -57,6 +72,25 @@ class Connection(HttpToolsProtocol):
         """What comes next is the head of another request."""
         self._in_head = True
         super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Leave the connection alone for a moment where the answer was that there is no room."""
+        if self.scope.get(ERROR_CODE) == OverloadedError.code:
+            self._rest()
+        super().on_response_complete()
+
+    def _between_requests(self) -> bool:
+        """Whether all that came so far is answered."""
+        return self._in_head and not self._head_bytes and (self.cycle is None or self.cycle.response_complete)
+
+    def _rest(self) -> None:
+        if not self.transport.is_closing():
+            self.transport.pause_reading()
+            self.loop.call_later(REST_S, self._read_again)
+
+    def _read_again(self) -> None:
+        if not self.transport.is_closing():
+            self.transport.resume_reading()
 
     def send_400_response(self, msg: str) -> None:
         """What uvicorn says of bytes that are no HTTP, as a problem."""
@@ -85,3 +119,11 @@ class Connection(HttpToolsProtocol):
         )
         self.transport.write(head.encode() + body)
         self.transport.close()
+
+
+def live_behind(app: Any) -> Live:
+    """The live state of the application that uvicorn has wrapped."""
+    while not isinstance(app, FastAPI):
+        app = app.app
+    live: Live = app.state.live
+    return live
