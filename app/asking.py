@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from app.admission import Priority, priority_of
 from app.errors import Fault, InvalidRequestError
@@ -138,9 +139,10 @@ class _Check(Lengths):
     def candidates(self, candidates: list[str | Candidate] | None, *at: str | int) -> list[str] | None:
         entity_ids = _candidate_ids(candidates)
         self.ids(entity_ids or [], *at)
-        for place, candidate in enumerate(candidates or []):
-            if isinstance(candidate, Candidate) and candidate.features:
-                self.unbuilt(True, *at, place, "features")
+        if entity_ids is not candidates:
+            for place, candidate in enumerate(candidates or []):
+                if isinstance(candidate, Candidate) and candidate.features:
+                    self.unbuilt(True, *at, place, "features")
         return entity_ids
 
     def row(self, row: RowBody, seen: set[str], *at: str | int) -> None:
@@ -228,7 +230,8 @@ def _deadline(body: Options, terms: Terms) -> float:
     return terms.started + timeout_ms / 1000
 
 
-def _candidate_ids(candidates: Sequence[str | Candidate] | None) -> list[str] | None:
-    if candidates is None:
-        return None
+def _candidate_ids(candidates: list[str | Candidate] | None) -> list[str] | None:
+    """The ids; the list itself where it holds nothing else, as nearly all do: thousands are not looked at one by one."""
+    if candidates is None or set(map(type, candidates)) == {str}:
+        return cast("list[str] | None", candidates)
     return [candidate if isinstance(candidate, str) else candidate.id for candidate in candidates]
