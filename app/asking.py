@@ -231,7 +231,7 @@ def _deadline(body: Options, terms: Terms) -> float:
 
 
 def _candidate_ids(candidates: list[str | Candidate] | None) -> list[str] | None:
-    """The ids; the list itself where it holds nothing else, as nearly all do: thousands are not looked at one by one."""
+    """The ids; the list itself where it holds nothing else, as nearly all do: none is looked at by itself then."""
     if candidates is None or set(map(type, candidates)) == {str}:
         return cast("list[str] | None", candidates)
     return [candidate if isinstance(candidate, str) else candidate.id for candidate in candidates]
