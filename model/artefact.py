@@ -181,7 +181,8 @@ class Artefact:
 
     def _computed(self, rows: Sequence[int]) -> Records:
         arrays = self.encoder.encode([self.contents.entities[row] for row in rows])
-        vectors = self.scorer.vectors(arrays, rows)
+        trained = self.contents.manifest.sizes.entities  # rows beyond it came later: the learned null id
+        vectors = self.scorer.vectors(arrays, [row if row < trained else -1 for row in rows])
         return assemble(arrays, self.contents.engagement.take(np.array(rows)), vectors)
 
 

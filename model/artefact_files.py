@@ -287,7 +287,7 @@ def _contents(path: Path, manifest: Manifest) -> Contents:
     records = _records(path)
     layout = layout_of(manifest.config, encoder)
     records.check(layout)
-    if not len(entities) == len(records) == len(engagement.popularity) == manifest.sizes.entities:
+    if not len(entities) == len(records) == len(engagement.popularity) >= manifest.sizes.entities:
         raise ArtefactError(f"{path}: the files hold different numbers of entities")
     return Contents(
         manifest, _ranker(path, manifest), encoder, entities,

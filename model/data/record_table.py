@@ -5,7 +5,7 @@ The arrays may be views of a mapped file: then processes share one copy of them,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from model.data.ragged import Ints, Ragged
+from model.data.ragged import Ints, Ragged, concatenate
 from model.data.records import Floats, RecordError, RecordLayout, Records
 
 Halves = NDArray[np.float16]
@@ -38,6 +38,12 @@ class RecordTable:
         """Records that were rounded to this precision already, as `assemble` does."""
         halves = {name: getattr(records, name).astype(np.float16) for name in _HALVES}
         return cls(**halves, **{name: getattr(records, name) for name in _FLOATS}, tokens=records.tokens)
+
+    @classmethod
+    def joined(cls, parts: Sequence[RecordTable]) -> RecordTable:
+        """The records of several tables, one after another."""
+        columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in (*_HALVES, *_FLOATS)}
+        return cls(**columns, tokens=concatenate([part.tokens for part in parts]))
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> RecordTable:
