@@ -6,7 +6,7 @@ The arrays may be views of a mapped file: then processes share one copy of them,
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -65,6 +65,15 @@ class RecordTable:
         found = RecordLayout(*(column.shape[1] for column in (self.vector, self.text, self.engagement, self.static)))
         if found != layout:
             raise RecordError(f"expected {layout}, got {found}")
+
+    def without_tokens(self) -> RecordTable:
+        """The same records, cheaper to take from."""
+        return replace(self, tokens=Ragged(np.zeros_like(self.tokens.offsets), self.tokens.values[:0]))
+
+    @property
+    def retrieval_width(self) -> int:
+        """D + Dz, of the space that candidates are proposed in."""
+        return int(self.vector.shape[1] + self.engagement.shape[1])
 
     def __len__(self) -> int:
         return len(self.inverse)
