@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model import artefact_files
+from model import artefact_lookups as lookups
 from model.artefact_files import ArtefactError, Contents
 from model.data.context import Context, HistoryEvent
 from model.data.encoding import EntityEncoder
@@ -21,8 +22,7 @@ from model.data.matching import MatchFeatures
 from model.data.records import RecordLayout, Records, assemble
 from model.network.catalogue import CatalogueRanker
 from model.network.inputs import ContextEncoder, EncodedContext
-from model.network.scorer import Scorer, retrieval_matrix
-from model.retrieval.dense import DenseIndex
+from model.network.scorer import Scorer
 from model.retrieval.lexical import LexicalIndex
 
 __all__ = ["Artefact", "ArtefactError"]
@@ -44,12 +44,13 @@ class Artefact:
         self.scorer = Scorer(contents.ranker, contexts, device)
         self.layout: RecordLayout = contents.layout
         self.calibration = contents.calibration
-        records = contents.records
-        ids = [str(entity["entity_id"]) for entity in contents.entities]
-        names = {str(e["entity_id"]): str(e["display_name"]) for e in contents.entities}
-        self.catalogue = CatalogueRanker(self.scorer, ids, names, records, contents.manifest.rules)
-        self.dense = DenseIndex(retrieval_matrix(records.part(0, len(records))))
-        self.lexical = LexicalIndex(records.tokens, self.encoder.vocabulary, len(ids))
+        found = contents.lookups or lookups.made(contents.entities, contents.records, self.encoder.vocabulary)
+        directory, rules = found.directory, contents.manifest.rules
+        self.catalogue = CatalogueRanker(
+            self.scorer, directory.ids, directory.names, contents.records, rules, directory.rows
+        )
+        self.dense = found.dense
+        self.lexical = LexicalIndex(found.postings, self.encoder.vocabulary)
 
     @classmethod
     def load(cls, path: Path, device: str = "cpu") -> Artefact:
@@ -90,7 +91,7 @@ class Artefact:
 
     def side_entities(self, context: Context) -> list[str]:
         """Ids whose records `score` needs beside the candidates: the source and the history. `context` is filled."""
-        known = [event.entity_id for event in context.history if event.entity_id in self.catalogue.rows]
+        known = [event.entity_id for event in self.catalogue.known(context.history)]
         ids = known[-self.scorer.config.profile_length :]
         if context.source_entity_id is not None:
             ids.append(context.source_entity_id)
@@ -114,14 +115,13 @@ class Artefact:
     def propose(self, filled: Filled, limit: int, exclude: Collection[str] = ()) -> list[str]:
         """At most `limit` candidates from the whole catalogue: dense and lexical in turn, without repeats."""
         context = self.catalogue.encode(filled)
-        rows = self.catalogue.rows
-        barred = {rows[entity_id] for entity_id in exclude if entity_id in rows}
-        source = rows.get(filled.context.source_entity_id or "")
+        barred = {row for row in self.find(list(exclude)).tolist() if row >= 0}
+        source = self.catalogue.rows.get(filled.context.source_entity_id or "")
         if source is not None and filled.rule_of("source_entity_id") is None:
             barred.add(source)
         dense = self.dense.search(self.scorer.retrieval_query(context), limit, barred)
         lexical = self.lexical.search(context.query, limit, barred)
-        return [self.catalogue.ids[row] for row in _in_turn(lexical, dense)[:limit]]
+        return self.catalogue.ids_of(np.array(_in_turn(lexical, dense)[:limit], np.int64))
 
     def _encode(self, filled: Filled, side_ids: Sequence[str], side: Records) -> EncodedContext:
         places = {entity_id: place for place, entity_id in enumerate(side_ids)}
@@ -137,8 +137,7 @@ class Artefact:
 
     def find(self, entity_ids: Sequence[str]) -> Ints:
         """Rows of the catalogue, -1 = not in it. [C]"""
-        rows = self.catalogue.rows
-        return np.fromiter((rows.get(entity_id, -1) for entity_id in entity_ids), np.int64, len(entity_ids))
+        return self.catalogue.find(entity_ids)
 
     def take(self, rows: Ints) -> Records:
         """The records that the artefact carries in these rows."""
@@ -155,12 +154,12 @@ class Artefact:
 
     def compute_records(self, entity_ids: Sequence[str]) -> list[bytes | None]:
         """Records made anew by the entity tower, the same bytes as the artefact's; None = not in the catalogue."""
-        rows = [self.catalogue.rows.get(entity_id) for entity_id in entity_ids]
-        known = [row for row in rows if row is not None]
+        rows = self.find(entity_ids).tolist()
+        known = [row for row in rows if row >= 0]
         if not known:
             return [None] * len(rows)
         packed = dict(zip(known, self.layout.pack(self._computed(known)), strict=True))
-        return [None if row is None else packed[row] for row in rows]
+        return [packed.get(row) for row in rows]
 
     def including(self, entities: Sequence[Mapping[str, object]]) -> CatalogueRanker:
         """The catalogue with the given entities added where it does not have them, known by their attributes alone."""
@@ -181,7 +180,8 @@ class Artefact:
 
     def _computed(self, rows: Sequence[int]) -> Records:
         arrays = self.encoder.encode([self.contents.entities[row] for row in rows])
-        vectors = self.scorer.vectors(arrays, rows)
+        trained = self.contents.manifest.sizes.entities  # rows beyond it came later: the learned null id
+        vectors = self.scorer.vectors(arrays, [row if row < trained else -1 for row in rows])
         return assemble(arrays, self.contents.engagement.take(np.array(rows)), vectors)
 
 

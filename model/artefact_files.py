@@ -18,27 +18,30 @@ import numpy as np
 import polars as pl
 import torch
 from numpy.typing import NDArray
-from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
+from model import artefact_lookups as lookups
+from model.artefact_lookups import Lookups
 from model.config import Config
 from model.data.context import HistoryEvent
 from model.data.encoding import EntityEncoder, NumberColumn
 from model.data.engagement import Engagement
 from model.data.imputation import Rules, rules_from_json, rules_to_json
-from model.data.record_table import COLUMNS, RecordTable
+from model.data.record_table import RecordTable
 from model.data.records import RecordLayout
 from model.data.text_vectors import TextVectors
 from model.data.vocabulary import Vocabulary
 from model.learning.calibration import Calibration
 from model.network.ranker import Ranker, Sizes
 
-FORMAT = 2
+FORMAT = 3
 MANIFEST = "manifest.json"
 FILES = (
-    "weights.safetensors", "entities.parquet", "records.safetensors",
+    "weights.safetensors", "entities.parquet", "records.safetensors", lookups.CATALOGUE,
     "features.safetensors", "histories.parquet", "golden.json",
 )  # fmt: skip
+BY_ID = ("entity_tower.id.weight",)  # weights that grow with the catalogue: they stay in the mapped file
+DENSE = (lookups.EXACT, lookups.APPROXIMATE)  # one of them is there
 
 
 class ArtefactError(ValueError):
@@ -70,7 +73,7 @@ class Contents:
     manifest: Manifest
     ranker: Ranker
     encoder: EntityEncoder
-    entities: list[dict[str, object]]
+    entities: Sequence[dict[str, object]]
     engagement: Engagement
     records: RecordTable
     layout: RecordLayout
@@ -79,6 +82,7 @@ class Contents:
     histories: dict[str, tuple[HistoryEvent, ...]]
     calibration: Calibration
     golden: list[dict[str, Any]]
+    lookups: Lookups | None = None  # there once they were read from a folder; writing makes them anew
 
 
 def refuse_foreign(out: Path) -> None:
@@ -123,23 +127,23 @@ def write(out: Path, contents: Contents, name: str) -> Manifest:
 def _write_files(folder: Path, contents: Contents) -> None:
     weights = {key: value.cpu().numpy() for key, value in contents.ranker.state_dict().items()}
     save_file(weights, folder / "weights.safetensors")
-    _entity_table(contents.entities, contents.manifest.columns).write_parquet(folder / "entities.parquet")
+    table = _entity_table(contents.entities, contents.manifest.columns)
+    table.write_parquet(folder / "entities.parquet")
+    entities = [_present(row) for row in table.iter_rows(named=True)]
     save_file(contents.records.arrays(), folder / "records.safetensors")
+    lookups.write(folder, lookups.made(entities, contents.records, contents.encoder.vocabulary))
     save_file(_features(contents), folder / "features.safetensors")
     _history_table(contents.histories).write_parquet(folder / "histories.parquet")
     (folder / "golden.json").write_text(json.dumps(contents.golden, indent=1))
 
 
 def _features(contents: Contents) -> dict[str, NDArray[Any]]:
-    encoder, engagement = contents.encoder, contents.engagement
+    encoder = contents.encoder
     return {
         "vocabulary": _texts(encoder.vocabulary.entries),
         "idf": encoder.vocabulary.idf,
         "text_table": encoder.vectors.table,
         "known_categories": encoder.known_categories,
-        "engagement": engagement.vectors.astype(np.float16),
-        "engagement_inverse": engagement.inverse,
-        "popularity": engagement.popularity,
         "users": _texts(contents.users),
         "countries": _texts(contents.countries),
     }
@@ -174,7 +178,7 @@ def _history_table(histories: Mapping[str, Sequence[HistoryEvent]]) -> pl.DataFr
 
 
 def _sealed(folder: Path, manifest: Manifest, name: str) -> Manifest:
-    files = {file: _sha256(folder / file) for file in FILES}
+    files = {file: _sha256(folder / file) for file in (*FILES, *DENSE) if (folder / file).is_file()}
     checksum = _checksum(files)
     values = {key: getattr(manifest, key) for key in Manifest.__slots__}
     return Manifest(**values | {"files": files, "checksum": checksum, "version": f"{name}-{checksum[:12]}"})
@@ -245,8 +249,8 @@ def _manifest(table: Mapping[str, Any]) -> Manifest:
         raise TypeError("expected an object")
     if table.get("format") != FORMAT:
         raise KeyError(f"format {table.get('format')!r}: this release reads format {FORMAT}")
-    if set(table["files"]) != set(FILES):
-        raise KeyError(f"files: expected {', '.join(FILES)}")
+    if set(table["files"]) not in [{*FILES, dense} for dense in DENSE]:
+        raise KeyError(f"files: expected {', '.join(FILES)} and {' or '.join(DENSE)}")
     _expect(
         table,
         {"tasks": list, "columns": dict, "imputation": dict, "calibration": dict, "metrics": dict, "numbers": list},
@@ -280,37 +284,32 @@ def _contents(path: Path, manifest: Manifest) -> Contents:
         manifest.columns, vocabulary, TextVectors(features["text_table"]), manifest.numbers,
         features["known_categories"], manifest.config.network.category_buckets,
     )  # fmt: skip
-    engagement = Engagement(
-        features["engagement"].astype(np.float32), features["engagement_inverse"], features["popularity"]
-    )
-    entities = [_present(row) for row in pl.read_parquet(path / "entities.parquet").iter_rows(named=True)]
-    records = _records(path)
+    records = RecordTable.from_arrays(lookups.mapped(path / "records.safetensors"))
+    found = lookups.read(path, records, vocabulary, manifest.files)
+    named = pl.scan_parquet(path / "entities.parquet").select("entity_id", "display_name")
+    rows = named.select(pl.len()).collect().item()
     layout = layout_of(manifest.config, encoder)
     records.check(layout)
-    if not len(entities) == len(records) == len(engagement.popularity) == manifest.sizes.entities:
+    if not rows == len(found.directory) == len(records) >= manifest.sizes.entities:
         raise ArtefactError(f"{path}: the files hold different numbers of entities")
     return Contents(
-        manifest, _ranker(path, manifest), encoder, entities,
-        engagement, records, layout,
+        manifest, _ranker(path, manifest), encoder, found.directory.entities,
+        Engagement(records.engagement, records.inverse, records.popularity), records, layout,
         _strings(features["users"]), _strings(features["countries"]),
         _histories(path), manifest.calibration, json.loads((path / "golden.json").read_text()),
+        found,
     )  # fmt: skip
 
 
 def _ranker(path: Path, manifest: Manifest) -> Ranker:
     ranker = Ranker(manifest.config.network, manifest.sizes)
-    weights = {name: torch.from_numpy(value) for name, value in load_file(path / "weights.safetensors").items()}
+    weights = {name: torch.from_numpy(value) for name, value in lookups.mapped(path / "weights.safetensors").items()}
     for name, value in weights.items():
         if not torch.isfinite(value).all():
             raise ArtefactError(f"{path}: weight {name} is not finite")
-    ranker.load_state_dict(weights)
+    own = {name: value if name in BY_ID else value.clone() for name, value in weights.items()}
+    ranker.load_state_dict(own, assign=True)
     return ranker.eval()
-
-
-def _records(path: Path) -> RecordTable:
-    """The table as views of the mapped file: torch maps it, numpy's reader would copy it."""
-    with safe_open(path / "records.safetensors", framework="pt", device="cpu") as file:
-        return RecordTable.from_arrays({name: file.get_tensor(name).numpy() for name in COLUMNS})
 
 
 def _histories(path: Path) -> dict[str, tuple[HistoryEvent, ...]]:

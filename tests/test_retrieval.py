@@ -10,24 +10,35 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.config import NetworkConfig
-from model.data.encoding import EntityEncoder
+from model.data.encoding import EntityArrays, EntityEncoder
 from model.data.matching import MatchFeatures
+from model.data.ragged import Ragged
+from model.data.vocabulary import FIELD_BITS
+from model.retrieval import lexical
 from model.retrieval.dense import DenseIndex, best_rows
-from model.retrieval.lexical import LexicalIndex
+from model.retrieval.lexical import GRAM_WEIGHT, NAME_WEIGHT, PREFIX_SHARE, LexicalIndex, Postings
 
 NAMES = ["Toy Story", "Toy Soldiers", "Toy Story 2", "Heat", "The Heat", "Story of Kale", "Amélie", "七人の侍", "?!"]
 ABOUT = ["cowboy doll", "boys", "cowboy doll again", "cops", "cops too", "a love story", "paris", "seven", "nothing"]
 
 
+ENTITIES = [
+    {"entity_id": str(i), "display_name": name, "about": about}
+    for i, (name, about) in enumerate(zip(NAMES, ABOUT, strict=True))
+]
+
+
+@cache
+def encoded() -> tuple[EntityEncoder, EntityArrays]:
+    config = NetworkConfig(text_width=4, text_buckets=2**12)
+    return EntityEncoder.fit(ENTITIES, {"about": "text"}, config, seed=0)
+
+
 @cache
 def parts() -> tuple[MatchFeatures, LexicalIndex]:
-    entities = [
-        {"entity_id": str(i), "display_name": name, "about": about}
-        for i, (name, about) in enumerate(zip(NAMES, ABOUT, strict=True))
-    ]
-    config = NetworkConfig(text_width=4, text_buckets=2**12)
-    encoder, arrays = EntityEncoder.fit(entities, {"about": "text"}, config, seed=0)
-    return MatchFeatures(encoder), LexicalIndex(arrays.tokens, encoder.vocabulary, len(entities))
+    encoder, arrays = encoded()
+    postings = Postings.of(arrays.tokens, len(encoder.vocabulary.weights), np.zeros(len(NAMES), np.float32))
+    return MatchFeatures(encoder), LexicalIndex(postings, encoder.vocabulary)
 
 
 def found(query: str | None, k: int = 20, exclude: tuple[int, ...] = ()) -> list[str]:
@@ -100,6 +111,54 @@ def test_the_same_query_finds_the_same_again() -> None:
     assert found("toy") == found("toy")
     assert found("heat") == found("heat")
     assert found("toy") == found("toy")
+
+
+WORDS = st.lists(st.sampled_from(["toy", "story", "sol", "heat", "cowboy", "boys", "too", "again", "s"]), max_size=4)
+
+
+@settings(deadline=None)
+@given(WORDS, st.integers(1, 9), st.sets(st.integers(0, len(NAMES) - 1)))
+def test_scores_are_sums_over_words_trigrams_and_the_prefix(words: list[str], k: int, exclude: set[int]) -> None:
+    matcher, index = parts()
+    query = matcher.encode_query(" ".join(words))
+    tokens, vocabulary = encoded()[1].tokens, matcher.vocabulary
+    scores = []
+    for row in range(len(NAMES)):
+        held = {int(code) >> FIELD_BITS: NAME_WEIGHT if code & 1 else 1.0 for code in tokens.row(row)}
+        score = sum(held.get(vocabulary.id(w), 0) * v for w, v in zip(query.words, query.weights, strict=True))
+        score += sum(held.get(vocabulary.gram_id(gram), 0) * GRAM_WEIGHT for gram in query.grams)
+        if query.words:
+            prefix = range(*vocabulary.prefix_range(query.words[query.last]))
+            score += max((held.get(n, 0) for n in prefix), default=0) * query.weights[query.last] * PREFIX_SHARE
+        scores.append(score)
+    wanted = [row for row in np.argsort(-np.round(scores, 4), kind="stable") if scores[row] > 0 and row not in exclude]
+    rows = index.search(query, k, exclude)
+    np.testing.assert_allclose([scores[row] for row in rows], [scores[row] for row in wanted[:k]], rtol=1e-4)
+
+
+def test_of_a_common_word_the_best_known_with_it_in_their_name_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    entities = [{"entity_id": str(i), "display_name": f"Film {'x' * (i % 2)}", "about": "y"} for i in range(40)]
+    entities += [{"entity_id": "last", "display_name": "Rare", "about": "film"}]
+    encoder, arrays = EntityEncoder.fit(entities, {"about": "text"}, NetworkConfig(text_width=4, text_buckets=64), 0)
+    popularity = np.arange(41, dtype=np.float32)
+    index = LexicalIndex(Postings.of(arrays.tokens, len(encoder.vocabulary.weights), popularity), encoder.vocabulary)
+    monkeypatch.setattr(lexical, "MOST", 40)
+    encode = MatchFeatures(encoder).encode_query
+    rows = index.search(encode("film"), 41).tolist()
+    assert len(rows) <= 40
+    assert {39, 38, 37} <= set(rows)
+    assert not {0, 40} & set(rows)
+    assert index.search(encode("rare film"), 3)[0] == 40
+
+
+def test_postings_of_a_range_of_words_take_the_first_of_each() -> None:
+    tokens = Ragged.of([[number << FIELD_BITS | 1 for number in range(3)] for _ in range(10)])
+    postings = Postings.of(tokens, 4, -np.arange(10, dtype=np.float32))
+    assert postings.count(0, 3) == 30
+    assert (postings.of_words(0, 3, 30) >> 1).tolist() == [*range(10)] * 3
+    assert (postings.of_words(0, 3, 7) >> 1).tolist() == [0, 1] * 3
+    assert (postings.of_words(1, 2, 4) >> 1).tolist() == [0, 1, 2, 3]
+    assert postings.of_words(3, 4, 5).tolist() == []
 
 
 # ---- dense --------------------------------------------------------------------------------------------------

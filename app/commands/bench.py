@@ -78,6 +78,22 @@ def serve(
     _run(model.resolve(), plan, out)
 
 
+@app.command()
+def catalogue(
+    model: Annotated[Path, typer.Argument(help="A trained model folder.")],
+    out: Annotated[Path, typer.Argument(help="The folder to write; must be empty or a model.")],
+    entities: Annotated[int, typer.Option(min=1, help="How many.")] = 1_000_000,
+    seed: Annotated[int, typer.Option(help="What is drawn follows from it.")] = 0,
+) -> None:
+    """Make a model folder of many entities out of a trained one, to measure what size costs."""
+    _find_bench()
+    from bench.catalogue import make
+
+    with terminal.bar("catalogue") as report:
+        manifest = make(model, out, entities, seed, report)
+    terminal.out.print(f"{manifest.version}: {entities:,} entities in {out}", highlight=False)
+
+
 def _run(model: Path, plan: Plan, out: Path) -> None:
     from bench.process import on_cores
     from bench.run import run

@@ -21,15 +21,19 @@ from model.data.factorise import truncated_svd
 from model.data.text import stable_hash
 
 Floats = NDArray[np.float32]
+Halves = NDArray[np.float16]
 Ints = NDArray[np.int64]
 Weights = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class Engagement:
-    """One table of outcomes: vectors z [N, Dz], inverse = 1/(1 − |z|²) [N], popularity = ln(1 + positives) [N]."""
+    """One table of outcomes: vectors z [N, Dz], inverse = 1/(1 − |z|²) [N], popularity = ln(1 + positives) [N].
 
-    vectors: Floats
+    The vectors are at half precision, also where they are kept in single.
+    """
+
+    vectors: Floats | Halves
     inverse: Floats
     popularity: Floats
 
@@ -37,7 +41,7 @@ class Engagement:
         """The named entities; row -1 stands for one that nobody has engaged with."""
         known = rows >= 0
         return Engagement(
-            self.vectors[rows] * known[:, None],
+            self.vectors[rows].astype(np.float32) * known[:, None],
             np.where(known, self.inverse[rows], np.float32(1.0)),
             self.popularity[rows] * known,
         )

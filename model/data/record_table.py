@@ -5,15 +5,15 @@ The arrays may be views of a mapped file: then processes share one copy of them,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from model.data.ragged import Ints, Ragged
+from model.data.ragged import Ints, Ragged, concatenate
 from model.data.records import Floats, RecordError, RecordLayout, Records
 
 Halves = NDArray[np.float16]
@@ -40,6 +40,12 @@ class RecordTable:
         return cls(**halves, **{name: getattr(records, name) for name in _FLOATS}, tokens=records.tokens)
 
     @classmethod
+    def joined(cls, parts: Sequence[RecordTable]) -> RecordTable:
+        """The records of several tables, one after another."""
+        columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in (*_HALVES, *_FLOATS)}
+        return cls(**columns, tokens=concatenate([part.tokens for part in parts]))
+
+    @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> RecordTable:
         """Back from `arrays()`. Raises `RecordError` where lengths disagree, KeyError where one is missing."""
         columns = {name: arrays[name] for name in (*_HALVES, *_FLOATS)}
@@ -59,6 +65,15 @@ class RecordTable:
         found = RecordLayout(*(column.shape[1] for column in (self.vector, self.text, self.engagement, self.static)))
         if found != layout:
             raise RecordError(f"expected {layout}, got {found}")
+
+    def without_tokens(self) -> RecordTable:
+        """The same records, cheaper to take from."""
+        return replace(self, tokens=Ragged(np.zeros_like(self.tokens.offsets), self.tokens.values[:0]))
+
+    @property
+    def retrieval_width(self) -> int:
+        """D + Dz, of the space that candidates are proposed in."""
+        return int(self.vector.shape[1] + self.engagement.shape[1])
 
     def __len__(self) -> int:
         return len(self.inverse)

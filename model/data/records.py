@@ -17,6 +17,7 @@ from model.data.engagement import Engagement
 from model.data.ragged import Ints, Ragged, concatenate
 
 Floats = NDArray[np.float32]
+Halves = NDArray[np.float16]
 
 
 class RecordError(ValueError):
@@ -72,7 +73,7 @@ def assemble(arrays: EntityArrays, engagement: Engagement, vector: Floats) -> Re
     )
 
 
-def _half(values: Floats) -> Floats:
+def _half(values: Floats | Halves) -> Floats:
     return values.astype(np.float16).astype(np.float32)
 
 

@@ -20,7 +20,7 @@ from model.data.records import Records, assemble
 from model.learning.sampling import Sampler
 from model.network.inputs import ContextEncoder
 from model.network.ranker import Ranker, Sizes
-from model.retrieval.lexical import LexicalIndex
+from model.retrieval.lexical import LexicalIndex, Postings
 
 Say = Callable[[str], None]
 ALIKE = 100  # entities that hard negatives of a query are drawn from
@@ -59,7 +59,9 @@ class Prepared:
 
     def sampler(self, units: Sequence[Unit]) -> Sampler:
         """Draws the examples."""
-        index = LexicalIndex(self.arrays.tokens, self.encoder.vocabulary, len(self.ids))
+        vocabulary = self.encoder.vocabulary
+        postings = Postings.of(self.arrays.tokens, len(vocabulary.weights), np.zeros(len(self.ids), np.float32))
+        index = LexicalIndex(postings, vocabulary)
         encode = MatchFeatures(self.encoder).encode_query
         return Sampler(
             units, self.histories, self.rows, self.names, self.rules, self.config.training,

@@ -8,9 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.data.context import Context, HistoryEvent
+from model.data.id_table import find
 from model.data.imputation import Filled, Rules, fill
 from model.data.record_table import RecordTable
 from model.data.records import Records
+from model.data.texts import Texts
 from model.network.inputs import EncodedContext
 from model.network.scorer import Scorer
 
@@ -28,10 +30,11 @@ class CatalogueRanker:
         names: Mapping[str, str],
         records: Records | RecordTable,
         rules: Rules,
+        rows: Mapping[str, int] | None = None,
     ) -> None:
         self.scorer = scorer
-        self.ids = list(ids)
-        self.rows = {entity_id: row for row, entity_id in enumerate(ids)}
+        self.ids = ids
+        self.rows = {entity_id: row for row, entity_id in enumerate(ids)} if rows is None else rows
         self.names = names
         self.records = records
         self.rules = rules
@@ -43,15 +46,31 @@ class CatalogueRanker:
     def encode(self, filled: Filled) -> EncodedContext:
         """The context side, from the records of source and history. Unknown ids are left out."""
         length = self.scorer.config.profile_length
-        events: list[HistoryEvent] = [e for e in filled.context.history if e.entity_id in self.rows][-length:]
+        events = self.known(filled.context.history)[-length:]
         source_row = self.rows.get(filled.context.source_entity_id or "")
         source = None if source_row is None else self.records.take(np.array([source_row]))
         history = self.records.take(self.rows_of([e.entity_id for e in events])) if events else None
         return self.scorer.encode(filled, source, events, history)
 
+    def find(self, entity_ids: Sequence[str]) -> Ints:
+        """Rows of ids, -1 = not in the catalogue. [C]"""
+        return find(self.rows, entity_ids)
+
     def rows_of(self, entity_ids: Sequence[str]) -> Ints:
-        """Rows of ids that are all in the catalogue."""
-        return np.array([self.rows[entity_id] for entity_id in entity_ids], np.int64)
+        """Rows of ids that are all in the catalogue. Raises KeyError on another."""
+        rows = self.find(entity_ids)
+        if (rows < 0).any():
+            raise KeyError(entity_ids[int(np.argmin(rows))])
+        return rows
+
+    def ids_of(self, rows: Ints) -> list[str]:
+        """The ids of rows."""
+        return self.ids.take(rows) if isinstance(self.ids, Texts) else [self.ids[row] for row in rows.tolist()]
+
+    def known(self, events: Sequence[HistoryEvent]) -> list[HistoryEvent]:
+        """Those whose entity is in the catalogue."""
+        rows = self.find([event.entity_id for event in events]).tolist()
+        return [event for event, row in zip(events, rows, strict=True) if row >= 0]
 
     def logits(self, context: EncodedContext, rows: Ints | None = None) -> Floats:
         """Logits of the named rows, or of the whole catalogue."""

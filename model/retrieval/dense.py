@@ -1,4 +1,4 @@
-"""Nearest entities in the one embedding space, exactly: one matrix product. No approximate index here."""
+"""Nearest entities in the one embedding space, exactly: one matrix product. `approximate.py` is the faster."""
 
 from __future__ import annotations
 
@@ -12,10 +12,18 @@ Ints = NDArray[np.int64]
 
 
 class DenseIndex:
-    """All entities [N, D + Dz] in one matrix."""
+    """All entities [N, D + Dz] in one matrix, which may be a view of a mapped file."""
 
     def __init__(self, matrix: Floats) -> None:
         self.matrix = np.ascontiguousarray(matrix, np.float32)
+
+    def __len__(self) -> int:
+        return len(self.matrix)
+
+    @property
+    def width(self) -> int:
+        """D + Dz."""
+        return int(self.matrix.shape[1])
 
     def search(self, query: Floats, k: int, exclude: Collection[int] = ()) -> Ints:
         """Rows of the k highest dot products, best first, ties in row order. query [D + Dz]"""

@@ -1,0 +1,95 @@
+"""What finds entities of a model: by id, by words, by embedding. Made when a model is written, mapped when it is read.
+
+All that grows with the catalogue is in files that processes share: `catalogue.safetensors` (directory and postings) and
+one of `dense.safetensors` (exact search) or `dense.faiss` (approximate).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+from model.data.directory import Directory
+from model.data.encoding import Entity
+from model.data.record_table import RecordTable
+from model.data.vocabulary import Vocabulary
+from model.network.scorer import retrieval_matrix
+from model.retrieval.approximate import ApproximateIndex, faiss
+from model.retrieval.dense import DenseIndex, Floats, Ints
+from model.retrieval.lexical import Postings
+
+CATALOGUE, EXACT, APPROXIMATE = "catalogue.safetensors", "dense.safetensors", "dense.faiss"
+
+_log = logging.getLogger("unirank.model")
+
+
+@dataclass(frozen=True, slots=True)
+class Lookups:
+    """The same rows by id, by words and by embedding."""
+
+    directory: Directory
+    postings: Postings
+    dense: DenseIndex | ApproximateIndex
+
+
+def made(entities: Sequence[Entity], records: RecordTable, vocabulary: Vocabulary) -> Lookups:
+    """From the entities themselves; search by embedding is exact. Raises ValueError where two ids are the same."""
+    postings = Postings.of(records.tokens, len(vocabulary.weights), records.popularity)
+    return Lookups(Directory.of(entities), postings, DenseIndex(whole_matrix(records)))
+
+
+def write(folder: Path, lookups: Lookups) -> None:
+    """Write the catalogue, and the index that there is."""
+    save_file({**lookups.directory.arrays(), **lookups.postings.arrays()}, folder / CATALOGUE)
+    write_dense(folder, lookups.dense)
+
+
+def write_dense(folder: Path, dense: DenseIndex | ApproximateIndex) -> None:
+    """Write the index alone."""
+    if isinstance(dense, DenseIndex):
+        save_file({"vectors": dense.matrix}, folder / EXACT)
+    else:
+        dense.write(folder / APPROXIMATE)
+
+
+def read(folder: Path, records: RecordTable, vocabulary: Vocabulary, files: Iterable[str]) -> Lookups:
+    """Map what `write` wrote. Raises KeyError, ValueError or RuntimeError where it does not fit the records."""
+    arrays = mapped(folder / CATALOGUE)
+    directory, postings = Directory.from_arrays(arrays), Postings.from_arrays(arrays)
+    if len(postings.starts) != len(vocabulary.weights) + 1:
+        raise ValueError(f"postings of {len(postings.starts) - 1} words, expected {len(vocabulary.weights)}")
+    dense = _approximate(folder, records) if APPROXIMATE in files else DenseIndex(mapped(folder / EXACT)["vectors"])
+    if len(dense) != len(records) or dense.width != records.retrieval_width:
+        raise ValueError(f"an index of {len(dense)} × {dense.width}, not {len(records)} × {records.retrieval_width}")
+    return Lookups(directory, postings, dense)
+
+
+def _approximate(folder: Path, records: RecordTable) -> DenseIndex | ApproximateIndex:
+    library, bare = faiss(), records.without_tokens()
+    if library is None:
+        _log.warning("%s has a FAISS index and faiss-cpu is not installed: searching exactly, which is slow", folder)
+        return DenseIndex(whole_matrix(records))
+
+    def vectors(rows: Ints) -> Floats:
+        return retrieval_matrix(bare.take(rows))
+
+    return ApproximateIndex.read(folder / APPROXIMATE, vectors, library)
+
+
+def whole_matrix(records: RecordTable) -> Floats:
+    """All records in the embedding space of retrieval. [N, D + Dz]"""
+    return retrieval_matrix(records.without_tokens().part(0, len(records)))
+
+
+def mapped(path: Path) -> dict[str, NDArray[Any]]:
+    """All arrays of a file as views of it: torch maps it, numpy's reader would copy it."""
+    with safe_open(path, framework="pt", device="cpu") as file:
+        names = file.keys()
+        return {name: file.get_tensor(name).numpy() for name in names}

@@ -1,0 +1,117 @@
+"""Id → row for catalogues too large for a dictionary in every process: sorted hashes that may be views of a file.
+
+The seed is chosen so that no two ids of the catalogue have one hash; another id is told apart by its bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import count
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.data.encoding import chunks
+from model.data.ragged import Ints
+from model.data.texts import Texts, encoded
+
+Hashes = NDArray[np.uint64]
+_CHUNK = 50_000  # ids hashed at once
+_WORD = 8  # bytes
+
+
+class IdTable(Mapping[str, int]):
+    """A read-only mapping over N ids; `find` is the fast way for many of them."""
+
+    def __init__(self, ids: Texts, hashes: Hashes, rows: NDArray[np.int32], seed: int) -> None:
+        if not len(ids) == len(hashes) == len(rows):
+            raise ValueError(f"{len(ids)} ids, {len(hashes)} hashes, {len(rows)} rows")
+        self.ids, self.hashes, self.rows, self.seed = ids, hashes, rows, seed
+
+    @classmethod
+    def of(cls, ids: Texts) -> IdTable:
+        """Hash the ids of a catalogue. Raises ValueError where two are the same."""
+        if len(set(ids)) < len(ids):
+            raise ValueError("an entity_id occurs twice")
+        for seed in count():
+            hashes = _hashed_all(ids, seed)
+            rows = np.argsort(hashes, kind="stable").astype(np.int32)
+            hashes = hashes[rows]
+            if not (hashes[1:] == hashes[:-1]).any():
+                return cls(ids, hashes, rows, seed)
+        raise AssertionError("unreachable")
+
+    @classmethod
+    def from_arrays(cls, ids: Texts, arrays: Mapping[str, NDArray[Any]]) -> IdTable:
+        """Back from `arrays()`. Raises ValueError where they disagree, KeyError where one is missing."""
+        return cls(ids, arrays["id_hashes"].view(np.uint64), arrays["id_rows"], int(arrays["id_seed"][0]))
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """By name, for a file, without the ids."""
+        hashes = self.hashes.view(np.int64)  # torch, which maps the file, knows few operations on unsigned ones
+        return {"id_hashes": hashes, "id_rows": self.rows, "id_seed": np.array([self.seed])}
+
+    def find(self, ids: Sequence[str]) -> Ints:
+        """Rows, -1 = not in it. [C]"""
+        packed = [encoded(one) for one in ids]
+        hashes = hashed(packed, self.seed)
+        places = np.minimum(self.hashes.searchsorted(hashes), len(self.hashes) - 1)
+        alike = np.flatnonzero(self.hashes[places] == hashes)
+        rows = np.full(len(ids), -1, np.int64)
+        rows[alike] = self.rows[places[alike]]
+        if alike.size:
+            self._verify(packed, alike, rows)
+        return rows
+
+    def _verify(self, packed: list[bytes], alike: Ints, rows: Ints) -> None:
+        """Set to -1 what has the hash of an id and is another string."""
+        wanted = [packed[place] for place in alike.tolist()]
+        lengths, held = self.ids.joined(rows[alike])
+        if held == b"".join(wanted) and lengths.tolist() == [len(one) for one in wanted]:
+            return
+        theirs = [encoded(one) for one in self.ids.take(rows[alike])]
+        rows[alike[[one != other for one, other in zip(wanted, theirs, strict=True)]]] = -1
+
+    def __getitem__(self, entity_id: str) -> int:
+        row = int(self.find([entity_id])[0])
+        if row < 0:
+            raise KeyError(entity_id)
+        return row
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.ids)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def find(rows: Mapping[str, int], ids: Sequence[str]) -> Ints:
+    """Rows of many ids, -1 = unknown, from a dictionary or a table. [C]"""
+    if isinstance(rows, IdTable):
+        return rows.find(ids)
+    return np.fromiter((rows.get(one, -1) for one in ids), np.int64, len(ids))
+
+
+def hashed(packed: Sequence[bytes], seed: int) -> Hashes:
+    """64 bits of each byte string: its words, each mixed with a key of its place, summed. [C]"""
+    lengths = np.fromiter(map(len, packed), np.int64, len(packed))
+    width = max(1, -(-int(lengths.max(initial=0)) // _WORD))
+    words = np.array(packed, f"S{width * _WORD}").view("<u8").reshape(len(packed), width)
+    keys = _mixed(np.arange(1, width + 1, dtype=np.uint64) + np.uint64(seed << 32))
+    summed = np.where(words, _mixed(words ^ keys), np.uint64(0)).sum(1, dtype=np.uint64)  # whatever the width
+    return _mixed(summed + lengths.astype(np.uint64))
+
+
+def _mixed(words: Hashes) -> Hashes:
+    """Every bit of a word depends on every other (the end of MurmurHash3, Appleby 2011)."""
+    words = words ^ words >> np.uint64(33)
+    words = words * np.uint64(0xFF51AFD7ED558CCD)
+    words = words ^ words >> np.uint64(33)
+    words = words * np.uint64(0xC4CEB9FE1A85EC53)
+    return words ^ words >> np.uint64(33)
+
+
+def _hashed_all(ids: Texts, seed: int) -> Hashes:
+    parts = [hashed([encoded(one) for one in ids[start:end]], seed) for start, end in chunks(len(ids), _CHUNK)]
+    return np.concatenate([np.zeros(0, np.uint64), *parts])

@@ -1,0 +1,81 @@
+"""Whether an approximate index is good enough, and how far it must look: measured against exact search, on queries."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from model.retrieval.approximate import ApproximateIndex
+from model.retrieval.dense import DenseIndex, Floats, Ints
+
+DEPTH = 100  # rows of a search, whose recall is measured
+RECALL = 0.98  # an index must reach it
+CHOSEN_RECALL = 0.99  # what the number of lists is chosen by, so that other queries reach the above
+SPEED = 5.0  # times as fast as exact search
+Say = Callable[[str], None]
+
+
+class Index(Protocol):
+    """What proposes by embedding."""
+
+    def search(self, query: Floats, k: int) -> Ints:
+        """Rows of the k best."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Approximate beside exact search."""
+
+    recall: float  # of the DEPTH best, mean over queries
+    exact_ms: float  # median
+    approximate_ms: float
+    probes: int
+    queries: int
+
+    @property
+    def times(self) -> float:
+        """How many times as fast."""
+        return self.exact_ms / self.approximate_ms
+
+    @property
+    def good(self) -> bool:
+        """Whether it may take the place of exact search."""
+        return self.recall >= RECALL and self.times >= SPEED
+
+
+def tune(index: ApproximateIndex, exact: DenseIndex, queries: Floats, say: Say = lambda _: None) -> Measured:
+    """Look into more lists until recall is reached, or a quarter of them is; leaves `index.probes` there."""
+    say("exact answers")
+    wanted, exact_ms = timed(exact, queries)
+    index.probes = 1
+    while True:
+        found, took_ms = timed(index, queries)
+        measured = Measured(recall(found, wanted), exact_ms, took_ms, index.probes, len(queries))
+        say(f"{index.probes} lists: recall {measured.recall:.3f}, {measured.times:.0f} times as fast")
+        if measured.recall >= CHOSEN_RECALL or index.probes * 4 >= index.list_count:
+            return measured
+        index.probes *= 2
+
+
+def timed(index: Index, queries: Floats) -> tuple[list[Ints], float]:
+    """The rows of each query [Q, D + Dz], and the median time in ms."""
+    rows, times = [], []
+    for query in queries:
+        started = time.perf_counter()
+        rows.append(index.search(query, DEPTH))
+        times.append(time.perf_counter() - started)
+    return rows, float(np.median(times)) * 1e3
+
+
+def recall(found: list[Ints], wanted: list[Ints]) -> float:
+    """Share of the wanted rows that were found, mean over queries.
+
+    >>> recall([np.array([1, 2])], [np.array([2, 3])])
+    0.5
+    """
+    return float(np.mean([np.isin(want, got).mean() for got, want in zip(found, wanted, strict=True)]))
