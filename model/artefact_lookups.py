@@ -91,4 +91,5 @@ def whole_matrix(records: RecordTable) -> Floats:
 def mapped(path: Path) -> dict[str, NDArray[Any]]:
     """All arrays of a file as views of it: torch maps it, numpy's reader would copy it."""
     with safe_open(path, framework="pt", device="cpu") as file:
-        return {name: file.get_tensor(name).numpy() for name in file.keys()}  # noqa: SIM118
+        names = file.keys()
+        return {name: file.get_tensor(name).numpy() for name in names}
