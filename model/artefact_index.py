@@ -10,6 +10,7 @@ import logging
 import random
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from model import artefact_files, artefact_lookups
 from model.artefact import Artefact, ArtefactError
 from model.artefact_files import Manifest
 from model.data.context import MORE_LIKE_THIS, SEARCH, Context
+from model.network.scorer import retrieval_matrix
 from model.retrieval.approximate import ApproximateIndex, build, faiss
 from model.retrieval.dense import DenseIndex, Floats
 from model.retrieval.tuning import Measured, tune
@@ -45,9 +47,9 @@ def index(folder: Path, seed: int = 0, report: Report = lambda *_: None) -> tupl
     if library is None:
         raise ArtefactError("faiss-cpu is not installed: pip install 'unirank[large]'")
     artefact = Artefact.load(folder)
-    total = artefact.entity_count
-    exact = DenseIndex(artefact_lookups.whole_matrix(artefact.contents.records))
-    approximate = build(exact.matrix, library, seed, report)
+    total, records = artefact.entity_count, artefact.contents.records
+    exact = DenseIndex(artefact_lookups.whole_matrix(records))
+    approximate = build(exact.matrix, partial(retrieval_matrix, records), library, seed, report)
     measured = tune(
         approximate, exact, sample_queries(artefact, QUERIES, seed), lambda note: report(total, total, note)
     )
@@ -71,11 +73,15 @@ def _said(dense: DenseIndex | ApproximateIndex, found: Measured) -> dict[str, An
     }
 
 
+def sample_contexts(artefact: Artefact, count: int, seed: int) -> list[Context]:
+    """Contexts of the tasks that the model knows, in turn."""
+    drawn, tasks = random.Random(seed), artefact.tasks
+    return [_context(artefact, tasks[n % len(tasks)], drawn) for n in range(count)]
+
+
 def sample_queries(artefact: Artefact, count: int, seed: int) -> Floats:
-    """Contexts of the tasks that the model knows, in turn, as retrieval asks them. [count, D + Dz]"""
-    drawn = random.Random(seed)
-    contexts = [_context(artefact, artefact.tasks[n % len(artefact.tasks)], drawn) for n in range(count)]
-    encoded = [artefact.catalogue.encode(artefact.fill(context)) for context in contexts]
+    """The same as retrieval asks for them. [count, D + Dz]"""
+    encoded = [artefact.catalogue.encode(artefact.fill(one)) for one in sample_contexts(artefact, count, seed)]
     return np.stack([artefact.scorer.retrieval_query(one) for one in encoded])
 
 

@@ -33,7 +33,7 @@ Index = DenseIndex | ApproximateIndex
 
 
 def approximate(matrix: np.ndarray = MATRIX, probes: int = 4) -> ApproximateIndex:
-    made = build(matrix, faiss(), seed=0)
+    made = build(matrix, matrix.__getitem__, faiss(), seed=0)
     made.probes = probes
     return made
 
