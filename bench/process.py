@@ -84,11 +84,11 @@ def cpu_seconds(pids: Collection[int]) -> float:
 
 
 def memory_mb(pid: int) -> dict[str, float]:
-    """PSS (shared pages by share) and USS (pages of its own) of a process."""
+    """PSS (shared pages by share), USS (pages of its own) and what no other could share of a process."""
     rollup = _read(Path(f"/proc/{pid}/smaps_rollup"))
     kb = {name: int(size) for name, size in re.findall(r"^(\w+): +(\d+) kB$", rollup, re.MULTILINE)}
     own = kb.get("Private_Clean", 0) + kb.get("Private_Dirty", 0)
-    return {"pss_mb": kb.get("Pss", 0) / _MB, "uss_mb": own / _MB}
+    return {"pss_mb": kb.get("Pss", 0) / _MB, "uss_mb": own / _MB, "dirty_mb": kb.get("Private_Dirty", 0) / _MB}
 
 
 def _stat(pid: int) -> list[str]:

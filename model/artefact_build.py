@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from model.artefact_files import Contents, Manifest, layout_of, refuse_foreign, write
+from model.artefact_index import index_large
 from model.config import Config
 from model.data.context import Context, HistoryEvent
 from model.data.dataset import Dataset
@@ -55,7 +56,7 @@ def build(
         prepared = prepare(dataset, config, tasks, ALL_PARTS, say)
         trained = replace(train(prepared, steps, training, False, report), calibration=calibration)
     say("writing the model")
-    manifest = write(out, contents_of(prepared, trained), dataset.name)
+    manifest = index_large(out, write(out, contents_of(prepared, trained), dataset.name), report)
     shutil.rmtree(training, ignore_errors=True)
     return manifest
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,8 @@ from model.data.text_vectors import TextVectors
 from model.data.vocabulary import Vocabulary
 from model.learning.calibration import Calibration
 from model.network.ranker import Ranker, Sizes
+from model.retrieval.approximate import ApproximateIndex
+from model.retrieval.dense import DenseIndex
 
 FORMAT = 3
 MANIFEST = "manifest.json"
@@ -112,16 +114,32 @@ def write(out: Path, contents: Contents, name: str) -> Manifest:
     """Write a model folder, replacing an older model of the same name. Returns the manifest with its version."""
     refuse_foreign(out)
     out.parent.mkdir(parents=True, exist_ok=True)
+    return _replaced(out, lambda building: _write_files(building, contents), contents.manifest, name)
+
+
+def rewrite(folder: Path, manifest: Manifest, dense: DenseIndex | ApproximateIndex) -> Manifest:
+    """Write a model folder again with another index; the other files stay. Returns the new manifest."""
+
+    def fill(building: Path) -> None:
+        for file in FILES:
+            shutil.copyfile(folder / file, building / file)
+        lookups.write_dense(building, dense)
+
+    return _replaced(folder, fill, manifest, manifest.version.removesuffix(f"-{manifest.checksum[:12]}"))
+
+
+def _replaced(out: Path, fill: Callable[[Path], None], manifest: Manifest, name: str) -> Manifest:
+    """A folder that is filled beside its place, sealed, and put there."""
     building = out.with_name(f".{out.name}.building")
     shutil.rmtree(building, ignore_errors=True)
     building.mkdir()
-    _write_files(building, contents)
-    manifest = _sealed(building, contents.manifest, name)
-    (building / MANIFEST).write_text(json.dumps(_manifest_json(manifest), indent=1))
+    fill(building)
+    sealed = _sealed(building, manifest, name)
+    (building / MANIFEST).write_text(json.dumps(_manifest_json(sealed), indent=1))
     if out.exists():
         shutil.rmtree(out)
     building.rename(out)
-    return manifest
+    return sealed
 
 
 def _write_files(folder: Path, contents: Contents) -> None:

@@ -9,9 +9,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.numpy import save_file
@@ -22,7 +24,7 @@ from model.data.record_table import RecordTable
 from model.data.vocabulary import Vocabulary
 from model.network.scorer import retrieval_matrix
 from model.retrieval.approximate import ApproximateIndex, faiss
-from model.retrieval.dense import DenseIndex, Floats, Ints
+from model.retrieval.dense import DenseIndex, Floats
 from model.retrieval.lexical import Postings
 
 CATALOGUE, EXACT, APPROXIMATE = "catalogue.safetensors", "dense.safetensors", "dense.faiss"
@@ -72,20 +74,16 @@ def read(folder: Path, records: RecordTable, vocabulary: Vocabulary, files: Iter
 
 
 def _approximate(folder: Path, records: RecordTable) -> DenseIndex | ApproximateIndex:
-    library, bare = faiss(), records.without_tokens()
+    library = faiss()
     if library is None:
         _log.warning("%s has a FAISS index and faiss-cpu is not installed: searching exactly, which is slow", folder)
         return DenseIndex(whole_matrix(records))
-
-    def vectors(rows: Ints) -> Floats:
-        return retrieval_matrix(bare.take(rows))
-
-    return ApproximateIndex.read(folder / APPROXIMATE, vectors, library)
+    return ApproximateIndex.read(folder / APPROXIMATE, partial(retrieval_matrix, records), library)
 
 
 def whole_matrix(records: RecordTable) -> Floats:
     """All records in the embedding space of retrieval. [N, D + Dz]"""
-    return retrieval_matrix(records.without_tokens().part(0, len(records)))
+    return retrieval_matrix(records, np.arange(len(records)))
 
 
 def mapped(path: Path) -> dict[str, NDArray[Any]]:

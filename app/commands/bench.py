@@ -17,6 +17,7 @@ from app.commands.learning import one_thread
 if TYPE_CHECKING:
     from bench.measure import Figures
     from bench.plan import Plan
+    from bench.tables import Table as BenchTable
 
 ROOT = Path(__file__).parents[2]
 app = typer.Typer(help="How fast this service is beside others.", no_args_is_help=True)
@@ -94,6 +95,24 @@ def catalogue(
     terminal.out.print(f"{manifest.version}: {entities:,} entities in {out}", highlight=False)
 
 
+@app.command()
+def retrieval(
+    models: Annotated[list[Path], typer.Argument(help="Model folders, of catalogues of different sizes.")],
+    out: Annotated[Path, typer.Option(help="Folder for retrieval.json.")] = Path(".bench"),
+    seconds: Annotated[float, typer.Option(min=0.1, help="Length of one measurement.")] = 3.0,
+    core: Annotated[int, typer.Option(help="Core to measure on.")] = 1,
+) -> None:
+    """Proposing candidates from whole catalogues: the index of each model beside exact search."""
+    _find_bench()
+    from bench.retrieval import run, tables
+
+    with terminal.spinner("measuring") as say:
+        result = run(models, out, seconds, core, say)
+    for made in tables(result):
+        _print(made)
+    terminal.out.print(f"figures in {out / 'retrieval.json'}", highlight=False)
+
+
 def _run(model: Path, plan: Plan, out: Path) -> None:
     from bench.process import on_cores
     from bench.run import run
@@ -112,15 +131,19 @@ def _run(model: Path, plan: Plan, out: Path) -> None:
 
 def show(result: Figures) -> None:
     """The tables that fit a terminal; every loop is on the page."""
-    from rich.table import Table
-
     from bench.tables import short_tables
 
     for made in short_tables(result):
-        shown = Table(*made.head, title=made.title, caption=made.about or None)
-        for row, ours in made.rows:
-            shown.add_row(*row, style="bold" if ours else None)
-        terminal.out.print(shown)
+        _print(made)
+
+
+def _print(made: BenchTable) -> None:
+    from rich.table import Table
+
+    shown = Table(*made.head, title=made.title, caption=made.about or None)
+    for row, ours in made.rows:
+        shown.add_row(*row, style="bold" if ours else None)
+    terminal.out.print(shown)
 
 
 def _find_bench() -> None:

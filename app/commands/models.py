@@ -45,6 +45,48 @@ def check(model: Annotated[Path, typer.Argument(help="A model folder.")], timeou
 
 
 @app.command()
+def index(
+    model: Annotated[Path, typer.Argument(help="A model folder.")],
+    seed: Annotated[int, typer.Option(help="What k-means and the queries begin with.")] = 0,
+) -> None:
+    """Build an index of a large catalogue; keep it where it finds nearly the same several times as fast."""
+    from model.artefact_index import index
+
+    with terminal.bar("index") as report:
+        manifest, found = index(model, seed, report)
+    kept = "approximate" if found.good else "exact"
+    measured = f"recall@100 {found.recall:.3f}, {found.times:.1f} times as fast as exact search"
+    terminal.out.print(f"{manifest.version}: {kept} search ({measured})", highlight=False)
+
+
+@app.command()
+def publish(
+    model: Annotated[Path, typer.Argument(help="A model folder.")],
+    redis_url: Annotated[str, typer.Option(help="Where to. [default: UNIRANK_REDIS_URL]")] = "",
+) -> None:
+    """Write all records of a model into Redis, before it is made live."""
+    import asyncio
+
+    from app.entity_store.publish import publish
+    from app.settings import Settings
+    from model.artefact_files import read
+
+    settings = Settings()
+    url = redis_url or settings.redis_url
+    if not url:
+        raise ValueError("no Redis: set UNIRANK_REDIS_URL or give --redis-url")
+    contents = read(model)
+    with terminal.bar("publish") as report:
+        done = asyncio.run(publish(contents, url, settings.redis_ttl_s, report))
+    size = done.value_bytes / max(done.records, 1)
+    terminal.out.print(
+        f"{contents.manifest.version}: {done.records:,} records, {size:,.0f} bytes each on average, "
+        f"{done.per_s:,.0f} a second",
+        highlight=False,
+    )
+
+
+@app.command()
 def activate(folder: Folder, version: Wanted, timeout_ms: int = 2_000) -> None:
     """Check a model and make it live; running services take it within a second."""
     from app.models.shelf import Shelf

@@ -6,7 +6,7 @@ The arrays may be views of a mapped file: then processes share one copy of them,
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -66,9 +66,10 @@ class RecordTable:
         if found != layout:
             raise RecordError(f"expected {layout}, got {found}")
 
-    def without_tokens(self) -> RecordTable:
-        """The same records, cheaper to take from."""
-        return replace(self, tokens=Ragged(np.zeros_like(self.tokens.offsets), self.tokens.values[:0]))
+    def for_retrieval(self, rows: Ints) -> tuple[Floats, Floats, Floats]:
+        """Vector, engagement and inverse of the named records: what proposing candidates needs of them."""
+        vector, engagement = (_wide(column.take(rows, axis=0)) for column in (self.vector, self.engagement))
+        return vector, engagement, self.inverse.take(rows)
 
     @property
     def retrieval_width(self) -> int:

@@ -133,10 +133,9 @@ def retrieval_profile(context: EncodedContext) -> Floats:
     return profile if context.source is None else np.asarray(profile + context.source.engagement[0], np.float32)
 
 
-def retrieval_matrix(records: Records) -> Floats:
-    """All entities in the embedding space of retrieval. [N, D + Dz]"""
-    parts = (torch.from_numpy(part) for part in (records.vector, records.engagement, records.inverse))
-    return retrieval_entity(*parts).numpy()
+def retrieval_matrix(records: RecordTable, rows: NDArray[np.int64]) -> Floats:
+    """The named entities in the embedding space of retrieval. [C, D + Dz]"""
+    return retrieval_entity(*(torch.from_numpy(part) for part in records.for_retrieval(rows))).numpy()
 
 
 def entity_batch(arrays: EntityArrays, ids: NDArray[np.int64], numbers: int, device: torch.device) -> EntityBatch:

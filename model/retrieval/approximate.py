@@ -89,7 +89,13 @@ class ApproximateIndex:
         return rows[~np.isin(rows, barred)] if len(barred) else rows
 
 
-def build(matrix: Floats, library: Any, seed: int, report: Report = lambda *_: None) -> ApproximateIndex:
+def build(
+    matrix: Floats,
+    vectors: Callable[[Ints], Floats],
+    library: Any,
+    seed: int,
+    report: Report = lambda *_: None,
+) -> ApproximateIndex:
     """Lists of all entities [N, D + Dz]; looks into one list until it is told otherwise."""
     lists = library.index_factory(matrix.shape[1], f"IVF{_lists_of(len(matrix))},SQ8", library.METRIC_INNER_PRODUCT)
     lists.cp.niter, lists.cp.max_points_per_centroid, lists.cp.seed = _ROUNDS, _POINTS, seed
@@ -101,7 +107,7 @@ def build(matrix: Floats, library: Any, seed: int, report: Report = lambda *_: N
         lists.add(matrix[start:end])
         report(end, len(matrix), "entities into lists")
     library.omp_set_num_threads(1)
-    return ApproximateIndex(lists, matrix.__getitem__, library)
+    return ApproximateIndex(lists, vectors, library)
 
 
 def _lists_of(entities: int) -> int:

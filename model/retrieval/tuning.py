@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -70,6 +70,11 @@ def timed(index: Index, queries: Floats) -> tuple[list[Ints], float]:
         rows.append(index.search(query, DEPTH))
         times.append(time.perf_counter() - started)
     return rows, float(np.median(times)) * 1e3
+
+
+def rows_of(index: Index, queries: Iterable[Floats]) -> list[Ints]:
+    """The DEPTH best rows of each query."""
+    return [index.search(query, DEPTH) for query in queries]
 
 
 def recall(found: list[Ints], wanted: list[Ints]) -> float:

@@ -1,0 +1,59 @@
+"""Writes all records of a model into Redis before it serves, so that no first request has to compute them.
+
+Keys and values are those that the tier writes itself (`redis.py`); doing it again writes the same and renews the
+lifetimes. A few thousand records are in memory at once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from app.entity_store.redis import RedisTier, TierError
+from model.artefact_files import Contents
+from model.artefact_lookups import Lookups
+from model.data.encoding import chunks
+
+TIMEOUT_MS = 5_000  # of one pipeline; nobody waits for an answer meanwhile
+_CHUNK = 2_048  # records packed at once
+Report = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """How much was written, and how fast."""
+
+    records: int
+    value_bytes: int
+    took_s: float
+
+    @property
+    def per_s(self) -> float:
+        """Records a second."""
+        return self.records / max(self.took_s, 1e-9)
+
+
+async def publish(contents: Contents, url: str, ttl_s: int, report: Report = lambda *_: None) -> Published:
+    """Write every record of a model. Raises `ConnectionError` where Redis fails, ValueError on a bad URL."""
+    assert contents.lookups is not None
+    tier = RedisTier(url, contents.manifest.version, TIMEOUT_MS, ttl_s, time.monotonic)
+    try:
+        return await _publish(contents, contents.lookups, tier, report)
+    except TierError as error:
+        raise ConnectionError(str(error)) from error
+    finally:
+        await tier.close()
+
+
+async def _publish(contents: Contents, lookups: Lookups, tier: RedisTier, report: Report) -> Published:
+    total, written, started = len(contents.records), 0, time.perf_counter()
+    for start, end in chunks(total, _CHUNK):
+        packed = contents.layout.pack(contents.records.take(np.arange(start, end)))
+        await tier.put(dict(zip(lookups.directory.ids[start:end], packed, strict=True)))
+        written += sum(map(len, packed))
+        done = Published(end, written, time.perf_counter() - started)
+        report(end, total, f"{done.per_s:,.0f} records/s")
+    return Published(total, written, time.perf_counter() - started)

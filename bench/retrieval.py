@@ -1,0 +1,162 @@
+"""Proposing candidates from whole catalogues: the index of each model beside exact search, in one process each.
+
+Run as `python -m bench.retrieval MODEL SECONDS` it measures one model and writes JSON to standard output;
+`unirank bench retrieval` does so for several. Nothing of a service is in it: no HTTP, no queue.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench import process
+from bench.load import percentiles
+from bench.tables import Row, Table, number
+from model.artefact import Artefact
+from model.artefact_index import sample_contexts
+from model.artefact_lookups import APPROXIMATE, EXACT, whole_matrix
+from model.data.context import SEARCH, Context
+from model.data.imputation import Filled
+from model.retrieval.dense import DenseIndex, Floats
+from model.retrieval.tuning import recall, rows_of
+
+ROOT = Path(__file__).parents[1]
+LIMIT = 500  # candidates of a proposal, as UNIRANK_RETRIEVE_LIMIT has it
+CONTEXTS = 300
+RECALLED = 100  # queries that recall is measured on
+_WARM = 20
+
+
+def measure(folder: Path, seconds: float, seed: int = 0) -> dict[str, Any]:
+    """Figures of one model; each search is repeated for so many seconds."""
+    started = time.perf_counter()
+    artefact = Artefact.load(folder)
+    load_s = time.perf_counter() - started
+    contexts = [artefact.fill(context) for context in sample_contexts(artefact, CONTEXTS, seed)]
+    queries = [_dense_query(artefact, filled) for filled in contexts]
+    found = {
+        "dense": timed(lambda query: artefact.dense.search(query, LIMIT), queries, seconds),
+        "lexical": timed(_lexical(artefact), typed(artefact, seed), seconds),
+        "propose": timed(lambda filled: artefact.propose(filled, LIMIT), contexts, seconds),
+    }
+    memory = process.memory_mb(os.getpid())["dirty_mb"]  # before what follows, which no service does
+    exact = DenseIndex(whole_matrix(artefact.contents.records))
+    return {
+        "version": artefact.version,
+        "entities": artefact.entity_count,
+        "index": "exact" if isinstance(artefact.dense, DenseIndex) else "approximate",
+        "load_s": load_s,
+        "own_memory_mb": memory,
+        **found,
+        "exact": timed(lambda query: exact.search(query, LIMIT), queries, seconds),
+        "recall@100": recall(rows_of(artefact.dense, queries[:RECALLED]), rows_of(exact, queries[:RECALLED])),
+        "bytes_per_entity": _bytes(folder, artefact.entity_count),
+    }
+
+
+def timed(search: Callable[[Any], object], asked: Sequence[Any], seconds: float) -> dict[str, float | None]:
+    """Percentiles of one search after another."""
+    times: list[float] = []
+    end = time.perf_counter() + seconds
+    for query in cycle(asked):
+        started = time.perf_counter()
+        search(query)
+        times.append(time.perf_counter() - started)
+        if len(times) > _WARM and time.perf_counter() > end:
+            return percentiles(times[_WARM:])
+    return percentiles([])
+
+
+def typed(artefact: Artefact, seed: int) -> list[Filled]:
+    """Searches for names, as far as somebody has typed them."""
+    drawn = random.Random(seed)
+    names = [artefact.catalogue.names[drawn.choice(artefact.catalogue.ids)].lower() for _ in range(CONTEXTS)]
+    cut = [name[: drawn.randint(1, len(name))] for name in names]
+    return [artefact.fill(Context(SEARCH, query=query)) for query in cut]
+
+
+def _lexical(artefact: Artefact) -> Callable[[Filled], object]:
+    encode = artefact.scorer.contexts.matcher.encode_query
+    return lambda filled: artefact.lexical.search(encode(filled.context.query), LIMIT)
+
+
+def _dense_query(artefact: Artefact, filled: Filled) -> Floats:
+    return artefact.scorer.retrieval_query(artefact.catalogue.encode(filled))
+
+
+def _bytes(folder: Path, entities: int) -> dict[str, float]:
+    """Size of the index, and of all files, by entity."""
+    sizes = {path.name: path.stat().st_size for path in folder.iterdir()}
+    index = sum(sizes.get(name, 0) for name in (EXACT, APPROXIMATE))
+    return {"index": index / entities, "all": sum(sizes.values()) / entities}
+
+
+def run(models: Iterable[Path], out: Path, seconds: float, core: int, say: Callable[[str], None]) -> Row:
+    """Measure each model in a process of its own on one core; write `retrieval.json` into `out`."""
+    found = []
+    for folder in models:
+        say(str(folder))
+        found.append(_in_a_process(folder, seconds, core))
+    out.mkdir(parents=True, exist_ok=True)
+    result = {"limit": LIMIT, "seconds": seconds, "load_average": os.getloadavg()[0], "models": found}
+    (out / "retrieval.json").write_text(json.dumps(result, indent=1), "utf-8")
+    return result
+
+
+def _in_a_process(folder: Path, seconds: float, core: int) -> dict[str, Any]:
+    command = [sys.executable, "-m", "bench.retrieval", str(folder.resolve()), str(seconds)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with process.on_cores({core}):
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ValueError(f"{folder}: {(done.stderr.strip().splitlines() or ['no reason'])[-1]}")
+    figures: dict[str, Any] = json.loads(done.stdout)
+    return figures
+
+
+def tables(result: Row) -> list[Table]:
+    """How fast, and how large; one line a model in each."""
+    models = sorted(result["models"], key=lambda one: int(one["entities"]))
+    speed = ("entities", "index", "dense", "exact dense", "recall@100", "lexical", "propose")
+    size = ("entities", "index: bytes each", "all files: bytes each", "own memory MB", "load s")
+    about = f"p50 / p99 in milliseconds, {result['limit']} candidates, one core."
+    return [
+        Table("Retrieval", about, speed, tuple((_speed(one), False) for one in models)),
+        Table("Size", "Own memory: what no other process shares.", size, tuple((_size(one), False) for one in models)),
+    ]
+
+
+def _speed(one: Row) -> tuple[str, ...]:
+    dense, exact, lexical, propose = (_pair(one[name]) for name in ("dense", "exact", "lexical", "propose"))
+    return f"{one['entities']:,}", one["index"], dense, exact, number(one["recall@100"], 3), lexical, propose
+
+
+def _size(one: Row) -> tuple[str, ...]:
+    size = one["bytes_per_entity"]
+    sizes = (number(size["index"], 0), number(size["all"], 0))
+    return f"{one['entities']:,}", *sizes, number(one["own_memory_mb"], 0), number(one["load_s"], 1)
+
+
+def _pair(times: Row) -> str:
+    return f"{number(times['p50_ms'])} / {number(times['p99_ms'])}"
+
+
+def main() -> None:
+    """Measure one model and say."""
+    folder, seconds = sys.argv[1:]
+    torch.set_num_threads(1)
+    sys.stdout.write(json.dumps(measure(Path(folder), float(seconds))))
+
+
+if __name__ == "__main__":
+    main()
