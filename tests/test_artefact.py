@@ -356,7 +356,7 @@ def test_tokens_that_no_vocabulary_has(copy: Path) -> None:
 def test_a_table_without_its_columns(copy: Path) -> None:
     pl.DataFrame({"id": [f"e{n}" for n in range(120)]}).write_parquet(copy / "entities.parquet")
     reseal(copy)
-    refused(copy, "column \"entity_id\"")
+    refused(copy, 'column "entity_id"')
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

@@ -61,11 +61,11 @@ def _body(artefact: Artefact, candidates: int, seed: int) -> bytes:
 def _network(artefact: Artefact, filled: Filled, ids: list[str]) -> dict[str, Stage]:
     """Records by id, the context made ready, match features, both for a chunk of candidates."""
     side = artefact.side_entities(filled.context)
-    beside, candidates = (artefact.take(artefact.find(part)) for part in (side, ids))
+    beside, candidates = (artefact.take(artefact.find(part)).read() for part in (side, ids))
     encoded = artefact.catalogue.encode(filled)
     parts = (encoded.query, encoded.source, encoded.profile)
     return {
-        "gather": lambda: artefact.take(artefact.find(ids)),
+        "gather": lambda: artefact.take(artefact.find(ids)).read(),
         "context": partial(artefact.asked, filled, side, beside),
         "features": partial(artefact.scorer.matcher.varying, *parts, candidates),
         "score": partial(artefact.asked(filled, side, beside), candidates),
