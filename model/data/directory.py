@@ -1,7 +1,7 @@
 """Which entities a catalogue has: ids, rows, names and attributes, packed for a file that processes share.
 
-Up to `SMALL` of them everything is unpacked into lists and dictionaries, which are the fastest; above, it is looked up
-in the packed form. The packed form is the same for both.
+Up to `SMALL` of them ids and names are unpacked into lists and dictionaries, which are the fastest; above, they are
+looked up in the packed form. Attributes are unpacked one by one, when an entity is shown or computed.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Directory:
     @cached_property
     def entities(self) -> Sequence[dict[str, object]]:
         """Attributes by row."""
-        return [json.loads(text) for text in self.packed] if self._small else _Unpacked(self.packed)
+        return _Unpacked(self.packed)
 
 
 class _ByEntity(Mapping[str, str]):
