@@ -52,15 +52,16 @@ class Gate:
         each = seconds / candidates
         self._seconds = each if not self._seconds else self._seconds + _MEMORY * (each - self._seconds)
 
-    def check_full(self, patience_s: float) -> None:
-        """Refuse where not even the smallest ranking of the highest priority fits, or would wait longer than that.
+    def full(self, patience_s: float) -> bool:
+        """Whether not even the smallest ranking of the highest priority fits, or it would wait longer than that."""
+        return sum(self._under_way) >= self._limit or self.wait_s(Priority.HIGH) > patience_s
 
-        What is refused here costs next to nothing: its body was not read. Raises `OverloadedError`.
-        """
-        if sum(self._under_way) >= self._limit:
-            self._refuse(Priority.HIGH, "the queue is full")
-        if self.wait_s(Priority.HIGH) > patience_s:
-            self._refuse(Priority.HIGH, f"it would wait {self.wait_s(Priority.HIGH):.2f} s")
+    def check_full(self, patience_s: float) -> None:
+        """Raise `OverloadedError` where there is no room. What is refused here costs little: its body was not read."""
+        if self.full(patience_s):
+            queued = sum(self._under_way) >= self._limit
+            why = "the queue is full" if queued else f"it would wait {self.wait_s(Priority.HIGH):.2f} s"
+            self._refuse(Priority.HIGH, why)
 
     @contextmanager
     def admitted(self, candidates: int, priority: Priority, deadline: float) -> Iterator[None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec import UNSET
 
+from app.models.arms import Arm
 from app.ranking import Ordered, Ranking, RankingModel
 from app.rows import RankedRow
 from app.schemas import (
@@ -21,19 +22,19 @@ from app.schemas import (
 _CONTEXT_FIELDS = ("task", "user_id", "query", "country", "source_entity_id")
 
 
-def model_name(model: RankingModel) -> ModelName:
-    """Version and checksum of the model that answers."""
-    return ModelName(model.version, model.checksum)
+def model_name(model: RankingModel, arm: Arm | None = None) -> ModelName:
+    """Version and checksum of the model that answers, and the arm that it answers."""
+    return ModelName(model.version, model.checksum, arm or UNSET)
 
 
-def rank_answer(ranking: Ranking, model: RankingModel, request_id: str, took_s: float) -> RankAnswer:
+def rank_answer(ranking: Ranking, model: ModelName, request_id: str, took_s: float) -> RankAnswer:
     """The answer of a surface with one list."""
     ordered = ranking.ordered
     return RankAnswer(
         request_id,
         ranking.ranking_id,
         ordered.request.context.task,
-        model_name(model),
+        model,
         _items(ranking),
         _context(ordered),
         ordered.unknown,
@@ -44,9 +45,9 @@ def rank_answer(ranking: Ranking, model: RankingModel, request_id: str, took_s: 
     )
 
 
-def homepage_answer(rows: list[RankedRow], model: RankingModel, request_id: str, took_s: float) -> HomepageAnswer:
+def homepage_answer(rows: list[RankedRow], model: ModelName, request_id: str, took_s: float) -> HomepageAnswer:
     """The answer of the homepage."""
-    return HomepageAnswer(request_id, model_name(model), [_row(row) for row in rows], _ms(took_s))
+    return HomepageAnswer(request_id, model, [_row(row) for row in rows], _ms(took_s))
 
 
 def _row(row: RankedRow) -> RowAnswer:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from app.admission import Priority, priority_of
 from app.errors import Fault, InvalidRequestError
@@ -124,6 +125,7 @@ class _Check(Lengths):
 
     def options(self, body: Options) -> None:
         self.ids(body.exclude, "exclude")
+        self.ids(body.fields, "return")
         self.unbuilt(body.filter is not None, "filter")
         self.unbuilt(bool(body.boosts), "boosts")
         self.unbuilt(bool(body.pins), "pins")
@@ -131,15 +133,16 @@ class _Check(Lengths):
         self.unbuilt(body.explore != 0, "explore")
         self.unbuilt(body.explain, "explain")
         if body.model not in (None, self.terms.model_version):
-            live = self.terms.model_version
-            self.fault("not_supported", f"only the live model '{live}' can be named", "model")
+            serves = self.terms.model_version
+            self.fault("not_supported", f"only a model that serves can be named; '{serves}' does", "model")
 
     def candidates(self, candidates: list[str | Candidate] | None, *at: str | int) -> list[str] | None:
         entity_ids = _candidate_ids(candidates)
         self.ids(entity_ids or [], *at)
-        for place, candidate in enumerate(candidates or []):
-            if isinstance(candidate, Candidate) and candidate.features:
-                self.unbuilt(True, *at, place, "features")
+        if entity_ids is not candidates:
+            for place, candidate in enumerate(candidates or []):
+                if isinstance(candidate, Candidate) and candidate.features:
+                    self.unbuilt(True, *at, place, "features")
         return entity_ids
 
     def row(self, row: RowBody, seen: set[str], *at: str | int) -> None:
@@ -165,6 +168,9 @@ def _context(
     check.unbuilt(bool(body.features), *at, "features")
     history = _history(body.history or [])
     check.ids([event.entity_id for event in history], *at, "history")
+    for place, event in enumerate(body.history or ()):
+        if isinstance(event, PastEvent):
+            check.id(event.task, *at, "history", place, "task")
     return Context(task, body.user_id, body.query, body.country, source, history)
 
 
@@ -224,7 +230,8 @@ def _deadline(body: Options, terms: Terms) -> float:
     return terms.started + timeout_ms / 1000
 
 
-def _candidate_ids(candidates: Sequence[str | Candidate] | None) -> list[str] | None:
-    if candidates is None:
-        return None
+def _candidate_ids(candidates: list[str | Candidate] | None) -> list[str] | None:
+    """The ids; the list itself where it holds nothing else, as nearly all do: none is looked at by itself then."""
+    if candidates is None or set(map(type, candidates)) == {str}:
+        return cast("list[str] | None", candidates)
     return [candidate if isinstance(candidate, str) else candidate.id for candidate in candidates]

@@ -16,7 +16,7 @@ from app.telemetry import Clock, Telemetry
 _log = logging.getLogger("unirank")
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 _TRACE = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}.*")
-_SAFE = (  # whatever a browser is shown of us, it does not guess its type, frame it, or tell others of it
+SAFE_HEADERS = (  # whatever a browser is shown of us, it does not guess its type, frame it, or tell others of it
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
@@ -36,7 +36,7 @@ class Door:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        scope[REQUEST_ID] = _request_id(scope["headers"])
+        scope[REQUEST_ID] = request_id_of(scope["headers"])
         visit = _Visit(scope, send, self._clock)
         try:
             await self._app(scope, receive, visit.send)
@@ -67,12 +67,12 @@ class _Visit:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             timing = f"total;dur={self.seconds() * 1000:.2f}".encode()
-            headers = [(b"x-request-id", self._request_id), (b"server-timing", timing), *_SAFE]
+            headers = [(b"x-request-id", self._request_id), (b"server-timing", timing), *SAFE_HEADERS]
             message = {**message, "headers": [*message.get("headers", ()), *headers]}
         await self._send(message)
 
 
-def _request_id(headers: Iterable[tuple[bytes, bytes]]) -> str:
+def request_id_of(headers: Iterable[tuple[bytes, bytes]]) -> str:
     """The caller's `X-Request-ID`, else the trace id of `traceparent`, else a fresh one."""
     given = dict(headers)
     if (request_id := given.get(b"x-request-id")) and _REQUEST_ID.fullmatch(request_id):

@@ -21,6 +21,8 @@ ModelNotFoundError                at start: no model folder where the settings s
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from http import HTTPStatus
 
 import msgspec
@@ -28,6 +30,7 @@ from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import BaseRoute, Match, Route
 
 REQUEST_ID = "unirank.request_id"  # keys of the ASGI scope: the door writes the first, the handler the second
 ERROR_CODE = "unirank.error_code"
@@ -207,10 +210,12 @@ def problem_response(error: UnirankError, request: Request) -> Response:
     return Response(msgspec.json.encode(problem), error.status, error.headers(), PROBLEM_JSON)
 
 
-def install_problem_handlers(app: FastAPI) -> None:
-    """Make every error of `app`, those of routing too, a problem document."""
+def install_problem_handlers(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
+    """Make every error of `app`, those of routing too, a problem document. `routes` are told to who used a wrong
+    method.
+    """
     app.add_exception_handler(UnirankError, _own)
-    app.add_exception_handler(HTTPException, _routing)
+    app.add_exception_handler(HTTPException, partial(_routing, routes=routes))
 
 
 async def _own(request: Request, error: Exception) -> Response:
@@ -219,7 +224,7 @@ async def _own(request: Request, error: Exception) -> Response:
     return problem_response(error, request)
 
 
-async def _routing(request: Request, error: Exception) -> Response:
+async def _routing(request: Request, error: Exception, routes: Sequence[BaseRoute]) -> Response:
     if not isinstance(error, HTTPException):
         raise error
     translated = UnirankError(f"{request.method} {request.url.path}: {error.detail}")
@@ -228,7 +233,17 @@ async def _routing(request: Request, error: Exception) -> Response:
     translated.code = translated.title.lower().replace(" ", "_").replace("-", "_")
     response = problem_response(translated, request)
     response.headers.update(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED and (allowed := _allowed(request, routes)):
+        response.headers["allow"] = allowed
     return response
+
+
+def _allowed(request: Request, routes: Sequence[BaseRoute]) -> str:
+    """All methods that the path takes; Starlette names those of one route alone."""
+    found = [
+        route for route in routes if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE
+    ]
+    return ", ".join(sorted({method for route in found for method in route.methods or ()}))
 
 
 def _clean(text: str) -> str:

@@ -12,10 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from app.errors import ModelConflictError, ModelNotFoundError, ModelRefusedError, UnirankError
-from app.live import LOADING, WARMING, Live, Serving
+from app.live import LOADING, WARMING, Live, Serving, Split
 from app.models.loading import has_model, make_demo
 from app.models.shelf import MANIFEST, Shelf, Version
-from app.ranking import RankingModel
+from app.ranking import Ordered, RankingModel
 from app.shadow import Shadow
 
 _log = logging.getLogger("unirank")
@@ -32,8 +32,9 @@ class Follower:
         self.shelf = shelf
         self.refused: dict[str, str] = {}  # name of a folder → why it may not serve
         self._load = load
-        self._stamps: dict[Serving, Stamp] = {}  # what is loaded: the live one and the one before
-        self._refused_stamp: Stamp | None = None
+        self._stamps: dict[Serving, Stamp] = {}  # what is loaded: the live one, the one before, the challenger
+        self._before: Serving | None = None
+        self._refused_stamps: set[Stamp] = set()
         self._told = ""
         self._one_at_a_time = asyncio.Lock()
         self._retiring: set[asyncio.Task[None]] = set()
@@ -56,6 +57,7 @@ class Follower:
             await asyncio.sleep(LOOK_EVERY_S)
             try:
                 await self.look()
+                await self.look_for_split()
                 await self.look_for_shadow()
             except Exception:
                 _log.exception("looking for the live model failed")
@@ -65,11 +67,22 @@ class Follower:
         try:
             folder = self.shelf.live()
             stamp = _stamp(folder)
-            if stamp in (self._serving_stamp(), self._refused_stamp):
+            if stamp == self._serving_stamp() or stamp in self._refused_stamps:
                 return
             await self._bring(folder)
         except Exception as error:  # whatever a folder holds, the process lives on with the model it has
             self._say(error)
+
+    async def look_for_split(self) -> None:
+        """Split the users as `SPLIT` says. Where its model may not serve, everybody gets the live one."""
+        async with self._one_at_a_time:
+            named = self.shelf.split()
+            challenger = None if named is None else await self._challenger(named[0])
+            split = None if named is None or challenger is None else Split(challenger, named[1])
+            if split != self.live.split:
+                self.live.split = split
+                self._let_go()
+                _log.info("users are %s", "not split" if split is None else f"split: {split}")
 
     async def look_for_shadow(self) -> None:
         """Load what `SHADOW` names, drop what it no longer names. A shadow that fails its checks casts none."""
@@ -99,13 +112,35 @@ class Follower:
             await self._bring(found.folder)
         except Exception as error:
             raise ModelRefusedError(f"{found.version} may not serve: {error}") from error
-        return await asyncio.to_thread(self.shelf.activate, found.version)
+        activated = await asyncio.to_thread(self.shelf.activate, found.version)
+        await self.look_for_split()
+        return activated
+
+    async def split(self, wanted: str, share: float) -> Version:
+        """Check a model here, give it a share of the users, and say so in `SPLIT` for the others. Raises where it may
+        not serve.
+        """
+        self.live.ready()
+        found = await asyncio.to_thread(self.shelf.find, wanted)
+        try:
+            async with self._one_at_a_time:
+                await self._fit(found.folder, _stamp(found.folder))
+        except Exception as error:
+            raise ModelRefusedError(f"{found.version} may not serve: {error}") from error
+        named = await asyncio.to_thread(self.shelf.split_users, found.version, share)
+        await self.look_for_split()
+        return named
+
+    async def unsplit(self, wanted: str) -> None:
+        """Everybody gets the live model again. Raises `ModelConflictError` where that one takes no share."""
+        await asyncio.to_thread(self.shelf.unsplit, wanted)
+        await self.look_for_split()
 
     async def rollback(self, wanted: str) -> Version:
-        """Leave a model that serves for the one before it. Raises `ModelConflictError` where it does not serve."""
+        """Leave a model that serves for the one before it. Raises `ModelConflictError` where it is not live."""
         live = await asyncio.to_thread(self.shelf.find, wanted)
         if self.live.ready().model.version != live.version:
-            raise ModelConflictError(f"{live.version} does not serve, {self.live.ready().model.version} does")
+            raise ModelConflictError(f"{live.version} is not live, {self.live.ready().model.version} is")
         previous = await asyncio.to_thread(self.shelf.previous)
         return await self.activate(previous.version)
 
@@ -123,37 +158,66 @@ class Follower:
         """Make a folder live: from memory where it is loaded already, else read, checked and warmed first."""
         async with self._one_at_a_time:
             stamp = _stamp(folder)
-            if stamp == self._serving_stamp():
-                return
-            try:
-                serving = self._loaded(stamp) or await self._made(folder)
-            except Exception as error:
-                self._refused_stamp = stamp
-                self._refuse(folder, error)
-                raise
-            self.refused.pop(folder.name, None)
-            self._swap(serving, stamp)
+            if stamp != self._serving_stamp():
+                self._swap(await self._fit(folder, stamp))
+
+    async def _challenger(self, folder: Path) -> Serving | None:
+        """The model that takes a share; None where there is none, where it is live, and where it may not serve."""
+        if self.live.serving is None or not (folder / MANIFEST).is_file():
+            return None
+        stamp = _stamp(folder)
+        if stamp == self._serving_stamp() or stamp in self._refused_stamps:
+            return None
+        try:
+            return await self._fit(folder, stamp)
+        except Exception:
+            return None  # the reason is in the log and in the list
+
+    async def _fit(self, folder: Path, stamp: Stamp) -> Serving:
+        """A folder as a model that is read, checked and warm. Notes the reason, and raises, where it may not serve."""
+        try:
+            serving = self._loaded(stamp) or await self._made(folder)
+        except Exception as error:
+            self._refused_stamps.add(stamp)
+            self._refuse(folder, error)
+            raise
+        self._refused_stamps.discard(stamp)
+        self.refused.pop(folder.name, None)
+        self._stamps[serving] = stamp
+        return serving
 
     async def _made(self, folder: Path) -> Serving:
         if self.live.serving is None:  # nothing to disturb: in the thread that will compute
             model = await self.live.compute.run(lambda: self._load(folder))
         else:
             model = await asyncio.to_thread(self._load, folder)
-        serving = self.live.built(model, self.shadow.saw)
+        serving = self.live.built(model, self._saw)
         if self.live.serving is None:
             self.live.reason = WARMING
         await serving.warm(self.live.clock)
         return serving
 
-    def _swap(self, serving: Serving, stamp: Stamp) -> None:
-        before = self.live.serving
+    def _saw(self, model: RankingModel, ordered: Ordered) -> None:
+        """The shadow is compared with the live model alone, not with a challenger."""
+        if self.live.serving is not None and model is self.live.serving.service.model:
+            self.shadow.saw(model, ordered)
+
+    def _swap(self, serving: Serving) -> None:
+        self._before = self.live.serving
         self.live.go_live(serving)
-        self._stamps[serving] = stamp
-        for other in [kept for kept in self._stamps if kept not in (serving, before)]:
-            del self._stamps[other]
-            self._retire(other)
+        if self.live.split is not None and self.live.split.challenger is serving:
+            self.live.split = None
+        self._let_go()
         model = serving.service.model
         _log.info("model %s is live with %d entities", model.version, model.entity_count)
+
+    def _let_go(self) -> None:
+        """Retire what is not live, was not live before, and takes no share."""
+        challenger = None if self.live.split is None else self.live.split.challenger
+        kept = (self.live.serving, self._before, challenger)
+        for serving in [loaded for loaded in self._stamps if loaded not in kept]:
+            del self._stamps[serving]
+            self._retire(serving)
 
     def _retire(self, serving: Serving) -> None:
         task = asyncio.create_task(serving.retire())

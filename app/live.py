@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from uuid import uuid4
 
 from prometheus_client import CollectorRegistry
@@ -19,6 +20,7 @@ from app.entity_store.redis import RedisTier
 from app.entity_store.store import EntityStore
 from app.errors import NotReadyError
 from app.event_log.log import EventLog
+from app.models.arms import Arm, arm_of
 from app.ranking import Ordered, RankingModel, RankingRequest, RankingService
 from app.scoring import ComputeThread
 from app.settings import Settings
@@ -60,6 +62,17 @@ class Serving:
         await self.store.close()
 
 
+@dataclass(frozen=True, slots=True)
+class Split:
+    """A second model answers this share of the users."""
+
+    challenger: Serving
+    share: float
+
+    def __str__(self) -> str:
+        return f"{self.challenger.service.model.version} takes {self.share:g}"
+
+
 class Live:
     """The one mutable object of a process."""
 
@@ -72,6 +85,7 @@ class Live:
         self.events = EventLog(settings.events_folder())
         self.reason = LOADING
         self.serving: Serving | None = None
+        self.split: Split | None = None
 
     def ready(self) -> RankingService:
         """The service. Raises `NotReadyError` with the reason where there is none."""
@@ -80,16 +94,32 @@ class Live:
         return self.serving.service
 
     @contextmanager
-    def held(self) -> Iterator[RankingService]:
-        """The service for the length of one request: whatever goes live meanwhile, this one stays to the end."""
+    def held(
+        self, user_id: str | None = None, wanted: str | None = None
+    ) -> Iterator[tuple[RankingService, Arm | None]]:
+        """The service for the length of one request: whatever goes live meanwhile, this one stays to the end.
+
+        While users are split, the one of this user's arm, and the arm; or the challenger where its version is `wanted`.
+        """
         self.ready()
-        serving = self.serving
-        assert serving is not None
+        assert self.serving is not None
+        serving, arm = self._chosen(self.serving, user_id, wanted)
         serving.under_way += 1
         try:
-            yield serving.service
+            yield serving.service, arm
         finally:
             serving.under_way -= 1
+
+    def _chosen(self, live: Serving, user_id: str | None, wanted: str | None) -> tuple[Serving, Arm | None]:
+        """Who names a model gets it and is in no arm: arms are compared, and may hold nobody who chose."""
+        if self.split is None:
+            return live, None
+        challenger = self.split.challenger
+        version, other = live.service.model.version, challenger.service.model.version
+        if wanted is not None:
+            return (challenger if wanted == other else live), None
+        arm = arm_of(user_id, version, other, self.split.share)
+        return (challenger if arm == "challenger" else live), arm
 
     def install(self, model: RankingModel) -> None:
         """Go live with a model that is loaded already."""

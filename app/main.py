@@ -58,7 +58,7 @@ def create_app(
     app.state.follower = follower
     for module in _ROUTES:
         app.include_router(module.router)
-    install_problem_handlers(app)
+    install_problem_handlers(app, [route for module in _ROUTES for route in module.router.routes])
     _add_middleware(app, live)
     return app
 

@@ -35,6 +35,7 @@ _TYPES: list[type[msgspec.Struct]] = [
     schemas.HomepageAnswer,
     schemas.EntityAnswer,
     schemas.Limits,
+    schemas.SplitBody,
     schemas.Ready,
     schemas.Alive,
     event_schemas.Engagement,
@@ -67,22 +68,22 @@ def takes(kind: type[msgspec.Struct], required: bool = True) -> dict[str, Any]:
 
 
 def takes_events() -> dict[str, Any]:
-    """`openapi_extra` of the route for events: an array, or one event a line."""
+    """`openapi_extra` of the route for events: an array, or one event a line; none is no fault."""
     event = {"oneOf": [_ref(event_schemas.Engagement), _ref(event_schemas.Impression)]}
     content = {
         "application/json": {"schema": {"type": "array", "items": event}},
         "application/x-ndjson": {"schema": event},
     }
-    return {"requestBody": {"required": True, "content": content}}
+    return {"requestBody": {"required": False, "content": content}}
 
 
-def parameters(**types: str) -> dict[str, Any]:
-    """`openapi_extra` of a route that reads a query string: name=type."""
-    described = [
-        {"name": name.rstrip("_"), "in": "query", "required": False, "schema": {"type": kind}}
-        for name, kind in types.items()
+def parameters(**described: dict[str, Any]) -> dict[str, Any]:
+    """`openapi_extra` of a route that reads a query string: name=JSON schema."""
+    made = [
+        {"name": name.rstrip("_"), "in": "query", "required": False, "schema": schema}
+        for name, schema in described.items()
     ]
-    return {"parameters": described}
+    return {"parameters": made}
 
 
 class Documented(FastAPI):
@@ -93,10 +94,10 @@ class Documented(FastAPI):
         if self.openapi_schema is None:
             made = get_openapi(title=self.title, version=self.version, summary=self.summary, routes=self.routes)
             settings = self.state.live.settings
-            made.setdefault("components", {}).setdefault("schemas", {}).update(components(settings))
+            made.setdefault("components", {}).setdefault("schemas", {}).update(_components())
             if settings.api_keys_file is not None:
                 _add_access(made)
-            self.openapi_schema = made
+            self.openapi_schema = _with_limits(made, settings)
         return self.openapi_schema
 
 
@@ -116,8 +117,11 @@ def _add_access(document: dict[str, Any]) -> None:
 
 def components(settings: Settings) -> dict[str, Any]:
     """JSON schemas of all wire types, by name."""
-    _, found = msgspec.json.schema_components(_TYPES, ref_template=_TEMPLATE)
-    return {name: _with_limits(schema, settings) for name, schema in found.items()}
+    return {name: _with_limits(schema, settings) for name, schema in _components().items()}
+
+
+def _components() -> dict[str, Any]:
+    return msgspec.json.schema_components(_TYPES, ref_template=_TEMPLATE)[1]
 
 
 def _with_limits(schema: Any, settings: Settings) -> Any:

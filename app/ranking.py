@@ -307,7 +307,7 @@ def _ordered_ids(
     """The known ids by logit, then those without a record; and the logits in that order."""
     places = rerank.order(known, logits, behind)
     without_logit = np.full(len(last), np.nan, np.float32)
-    return [*(known[place] for place in places), *last], np.concatenate([logits[places], without_logit])
+    return [*map(known.__getitem__, places), *last], np.concatenate([logits[places], without_logit])
 
 
 def _unknown_source(request: RankingRequest, source: str) -> Exception:

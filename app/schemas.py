@@ -6,7 +6,10 @@ from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
-_SAFE_INTEGER = 2**53  # beyond it, JSON numbers lose digits in most readers
+from app.models.arms import Arm
+
+_SAFE_INTEGER = 2**53 - 1  # beyond it, JSON numbers lose digits in most readers, and are rounded in ours
+TEXT = {"pattern": "^[^\\u0000]*$"}  # said, not checked here: the decoder refuses NUL in any text
 
 # A whole number is a float that is a multiple of 1: JSON does not tell 3 from 3.0, and bool is refused.
 Count = Annotated[float, Meta(ge=0, le=1_000_000, multiple_of=1)]
@@ -16,8 +19,8 @@ Timestamp = Annotated[
     Meta(ge=-_SAFE_INTEGER, le=_SAFE_INTEGER, multiple_of=1, description="ms since 1970 UTC"),
 ]
 # `x-limit` names the setting that bounds the length; OpenAPI shows its value as maxLength or maxItems.
-Id = Annotated[str, Meta(min_length=1, extra_json_schema={"x-limit": "max_id_chars"})]
-Query = Annotated[str, Meta(extra_json_schema={"x-limit": "max_query_chars"})]
+Id = Annotated[str, Meta(min_length=1, extra_json_schema=TEXT | {"x-limit": "max_id_chars"})]
+Query = Annotated[str, Meta(extra_json_schema=TEXT | {"x-limit": "max_query_chars"})]
 Features = dict[str, str | float]
 Seen = Literal["keep", "drop", "demote"]
 Unknown = Literal["score", "last", "drop", "error"]
@@ -137,10 +140,11 @@ class HomepageBody(Options, forbid_unknown_fields=True, frozen=True, kw_only=Tru
 
 
 class ModelName(Struct, frozen=True):
-    """Which model answered."""
+    """Which model answered; `arm` while users are split and the request names no model."""
 
     version: str
     checksum: str
+    arm: Arm | UnsetType = UNSET
 
 
 class ItemAnswer(Struct, frozen=True):
@@ -236,6 +240,12 @@ class Limits(Struct, frozen=True):
     max_depth: int
     max_queue_candidates: int
     timeout_ms: int
+
+
+class SplitBody(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """Body of `POST /v1/models/{version}/split`: which share of the users gets that model."""
+
+    share: Annotated[float, Meta(gt=0, lt=1)]
 
 
 class Ready(Struct, frozen=True):

@@ -6,6 +6,8 @@ Knows nothing of ids, order or HTTP. C = candidates.
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -21,6 +23,7 @@ from app.admission import Gate, Priority
 from app.telemetry import Clock
 
 DEADLINE = "deadline"
+HEAD_START_S = 0.02  # how much earlier something must have come to go before the next higher priority
 CHUNK = 512  # candidates between two looks at the clock
 
 Logits = npt.NDArray[np.float32]
@@ -41,27 +44,31 @@ class Held(Protocol):
 
 
 class ComputeThread:
-    """The one thread in which a model computes; the event loop stays free to answer. Higher priorities go first."""
+    """The one thread in which a model computes; the event loop stays free to answer.
+
+    Higher priorities go first, but nobody starves: each step down the priorities is worth `HEAD_START_S` of waiting.
+    """
 
     def __init__(self) -> None:
-        self._waiting: PriorityQueue[tuple[int, int, Future[Any] | None, Callable[[], Any]]] = PriorityQueue()
+        self._waiting: PriorityQueue[tuple[float, int, Future[Any] | None, Callable[[], Any]]] = PriorityQueue()
         self._numbers = count()
         self._closed = False
         self._thread = Thread(target=self._work, name="unirank-compute", daemon=True)
         self._thread.start()
 
     async def run(self, work: Callable[[], T], priority: Priority = Priority.NORMAL) -> T:
-        """The result of `work`, after what was asked for before at its priority. Cancelled while it waits = not run."""
+        """The result of `work`, after what goes before it. Cancelled while it waits = not run."""
         if self._closed:
             raise RuntimeError("the compute thread is closed")
         future: Future[T] = Future()
-        self._waiting.put((priority, next(self._numbers), future, work))
+        due = time.monotonic() + priority * HEAD_START_S
+        self._waiting.put((due, next(self._numbers), future, work))
         return await asyncio.wrap_future(future)
 
     def close(self) -> None:
         """Let the running work end and drop what waits."""
         self._closed = True
-        self._waiting.put((-1, next(self._numbers), None, lambda: None))
+        self._waiting.put((-math.inf, next(self._numbers), None, lambda: None))
         self._thread.join()
 
     def _work(self) -> None:

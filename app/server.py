@@ -14,6 +14,7 @@ import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from app.access.keys import read_keys
+from app.connection import Connection
 from app.models.loading import find_model
 from app.settings import Settings
 
@@ -47,6 +48,7 @@ def serve(settings: Settings) -> None:
         access_log=False,  # request lines hold queries and user ids
         server_header=False,
         backlog=_BACKLOG,
+        http=Connection,
         timeout_graceful_shutdown=_DRAIN_S,
         timeout_worker_healthcheck=_HUNG_S,
     )

@@ -56,6 +56,7 @@ class Telemetry:
         )
         self.rankings_under_way = Gauge("unirank_rankings_under_way", "Requests that hold a permit", registry=registry)
         self.models_refused = _counter(registry, "unirank_models_refused", "Models that were not let to serve")
+        self.arms = _counter(registry, "unirank_arm", "Requests answered while users are split", "arm", "version")
         self.shadow_failed = _counter(registry, "unirank_shadow_failed", "Rankings that the shadow model could not do")
         self.shadow_overlap = _shares(registry, "unirank_shadow_overlap", "Share of the top 10 that the shadow shares")
         self.shadow_tau = Summary(  # may be negative, which a histogram's sum may not

@@ -1,6 +1,6 @@
 """The servers that are compared: how each is started, on which cores, and how it is ended. Measures nothing.
 
-Each runs in a process group and a home folder of its own, listens on the loopback alone and reports to nobody.
+Each runs in a process group and a home folder of its own, serves on the loopback alone and reports to nobody.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ Reading and writing the files is in `artefact_files.py`. Serving, evaluation and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
 
@@ -19,10 +19,11 @@ from model.data.context import Context, HistoryEvent
 from model.data.encoding import EntityEncoder
 from model.data.imputation import Filled
 from model.data.matching import MatchFeatures
+from model.data.record_table import TableRows
 from model.data.records import RecordLayout, Records, assemble
 from model.network.catalogue import CatalogueRanker
 from model.network.inputs import ContextEncoder, EncodedContext
-from model.network.scorer import Scorer
+from model.network.scorer import Asked, Scorer
 from model.retrieval.lexical import LexicalIndex
 
 __all__ = ["Artefact", "ArtefactError"]
@@ -58,8 +59,8 @@ class Artefact:
         contents = artefact_files.read(path)
         try:
             return cls(contents, device)
-        except ValueError as error:
-            raise ArtefactError(f"{path}: {error}") from error
+        except (LookupError, RuntimeError, TypeError, ValueError) as error:
+            raise ArtefactError(f"{path}: {type(error).__name__}: {' '.join(str(error).split())}") from error
 
     @property
     def entity_count(self) -> int:
@@ -97,7 +98,7 @@ class Artefact:
             ids.append(context.source_entity_id)
         return list(dict.fromkeys(ids))
 
-    def asked(self, filled: Filled, side_ids: Sequence[str], side: Records) -> Callable[[Records], Floats]:
+    def asked(self, filled: Filled, side_ids: Sequence[str], side: Records | TableRows) -> Asked:
         """A context made ready: candidates in, float32 [C] logits out.
 
         `side` holds the records of `side_ids`; what of the source and the history is not among them is left out.
@@ -123,7 +124,7 @@ class Artefact:
         lexical = self.lexical.search(context.query, limit, barred)
         return self.catalogue.ids_of(np.array(_in_turn(lexical, dense)[:limit], np.int64))
 
-    def _encode(self, filled: Filled, side_ids: Sequence[str], side: Records) -> EncodedContext:
+    def _encode(self, filled: Filled, side_ids: Sequence[str], side: Records | TableRows) -> EncodedContext:
         places = {entity_id: place for place, entity_id in enumerate(side_ids)}
         events = [event for event in filled.context.history if event.entity_id in places]
         events = events[-self.scorer.config.profile_length :]
@@ -139,9 +140,9 @@ class Artefact:
         """Rows of the catalogue, -1 = not in it. [C]"""
         return self.catalogue.find(entity_ids)
 
-    def take(self, rows: Ints) -> Records:
-        """The records that the artefact carries in these rows."""
-        return self.contents.records.take(rows)
+    def take(self, rows: Ints) -> TableRows:
+        """The records that the artefact carries in these rows, to be read when they are computed with."""
+        return TableRows(self.contents.records, rows)
 
     def unpack(self, packed: Sequence[bytes]) -> Records:
         """Records from their bytes. Raises `RecordError` on bytes of another layout."""
@@ -150,7 +151,7 @@ class Artefact:
     def record(self, entity_id: str) -> bytes | None:
         """The packed record that the artefact carries."""
         row = self.catalogue.rows.get(entity_id)
-        return None if row is None else self.layout.pack(self.take(np.array([row])))[0]
+        return None if row is None else self.layout.pack(self.contents.records.take(np.array([row])))[0]
 
     def compute_records(self, entity_ids: Sequence[str]) -> list[bytes | None]:
         """Records made anew by the entity tower, the same bytes as the artefact's; None = not in the catalogue."""
@@ -174,7 +175,7 @@ class Artefact:
             self.scorer,
             [*self.catalogue.ids, *ids],
             names,
-            self.take(np.arange(self.entity_count)).joined(added),
+            self.contents.records.take(np.arange(self.entity_count)).joined(added),
             self.catalogue.rules,
         )
 

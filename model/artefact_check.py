@@ -6,14 +6,14 @@ Files, checksums, shapes and finite weights are the reader's work (`artefact_fil
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from model.artefact import Artefact, ArtefactError
 from model.data.context import Context
-from model.data.imputation import MissingFieldError
+from model.data.imputation import Filled, MissingFieldError
 
 TOLERANCE = 1e-3  # of a probability: another processor adds up in another order
 SPREAD = 1e-6  # least standard deviation of logits
@@ -33,7 +33,7 @@ def _check_golden(artefact: Artefact, number: int, entry: Mapping[str, Any]) -> 
     try:
         context = Context(**entry["context"])
         expected = np.array(entry["scores"], np.float64)
-        logits = artefact.score(artefact.fill(context), entry["candidates"])
+        logits = _logits(artefact, artefact.fill(context), entry["candidates"])
     except (KeyError, TypeError, ValueError) as error:
         raise ArtefactError(f"golden request {number}: {type(error).__name__}: {error}") from error
     found = artefact.probability(context.task, logits)
@@ -47,9 +47,9 @@ def _check_task(artefact: Artefact, task: str, limit_s: float) -> None:
         filled = artefact.fill(Context(task, query=artefact.catalogue.names[ids[0]], source_entity_id=ids[0]))
     except MissingFieldError as error:
         raise ArtefactError(f"task {task}: {error}") from error
-    logits = artefact.score(filled, ids)
+    logits = _logits(artefact, filled, ids)
     started = time.perf_counter()
-    artefact.score(filled, ids)
+    _logits(artefact, filled, ids)
     took_s = time.perf_counter() - started
     if not np.isfinite(logits).all():
         raise ArtefactError(f"task {task}: {int((~np.isfinite(logits)).sum())} of {len(ids)} scores are not finite")
@@ -57,3 +57,10 @@ def _check_task(artefact: Artefact, task: str, limit_s: float) -> None:
         raise ArtefactError(f"task {task}: {len(ids)} entities have the same score")
     if took_s > limit_s:
         raise ArtefactError(f"task {task}: {len(ids)} candidates take {took_s:.2f} s, longer than {limit_s:g} s")
+
+
+def _logits(artefact: Artefact, filled: Filled, ids: Sequence[str]) -> np.ndarray:
+    try:
+        return artefact.score(filled, ids)
+    except (LookupError, RuntimeError, ValueError) as error:
+        raise ArtefactError(f"it cannot rank: {type(error).__name__}: {' '.join(str(error).split())}") from error

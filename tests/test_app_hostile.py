@@ -98,6 +98,11 @@ REFUSED = {
     "long source": (context(b'"source_entity_id":%s' % LONG), "/context/source_entity_id"),
     "long query": (context(b'"query":"%s"' % (b"x" * 2001)), "/context/query"),
     "long history id": (context(b'"history":[%s]' % LONG), "/context/history/0"),
+    "long task in the history": (
+        context(b'"history":[{"entity_id":"f1","task":%s}]' % LONG),
+        "/context/history/0/task",
+    ),
+    "long field": (search(b'"return":["year",%s]' % LONG), "/return/1"),
     "history label is text": (
         context(b'"history":[{"entity_id":"f1","label":"1"}]'),
         "/context/history/0/label",
@@ -225,6 +230,13 @@ async def test_bad_query_strings_are_refused(client, query):
 )
 async def test_wrong_routes_and_methods_are_problems(client, method, path, status):
     assert_problem(await client.request(method, path), status)
+
+
+@pytest.mark.parametrize(
+    ("path", "methods"), [("/v1/search", "GET, POST"), ("/v1/models/x/split", "DELETE, POST"), ("/livez", "GET")]
+)
+async def test_a_wrong_method_is_told_which_are_right(client, path, methods):
+    assert (await client.request("PATCH", path)).headers["allow"] == methods
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""])

@@ -7,16 +7,17 @@ import contextlib
 import time
 
 import pytest
-from app_fakes import FILMS, Clock, FakeModel, app_of, client_of
+from app_fakes import FILMS, Clock, FakeModel, app_of, client_of, settings
 from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
-from redis_server import canned_redis, real_redis, redis_cluster, redis_sentinel, redis_with_password
+from redis_server import canned_redis, real_redis, redis_cluster, redis_sentinel, redis_with_password, redis_with_tls
 
 from app.entity_store.breaker import Breaker
 from app.entity_store.memory import MemoryTier
 from app.entity_store.redis import RedisTier, TierError, pack, unpack
 from app.entity_store.redis_client import connect
 from app.entity_store.store import EntityStore
+from app.main import create_app
 from app.scoring import ComputeThread
 from app.telemetry import Telemetry
 
@@ -37,7 +38,9 @@ def redis_url():
         yield server.connection_url
 
 
-URLS = {"password": redis_with_password, "cluster": redis_cluster, "sentinel": redis_sentinel}
+URLS = {
+    "password": redis_with_password, "tls": redis_with_tls, "cluster": redis_cluster, "sentinel": redis_sentinel,
+}  # fmt: skip
 
 
 @pytest.fixture(params=["memory", "redis", *URLS])
@@ -274,6 +277,38 @@ async def test_the_order_is_the_same_with_and_without_redis(redis_url):
     assert computed[:2] == cached[:2] == (expected, [])
 
 
+async def test_the_order_is_the_same_with_redis_behind_tls():
+    expected = await expected_order()
+    with redis_with_tls() as url:
+        async with client_of(app_of(FakeModel(), redis_url=url, memory_entities=0)) as client:
+            for _ in range(20):  # a handshake may take longer than an answer may
+                order, degraded, _ = await rank(client)
+                assert order == expected
+                await client._transport.app.state.live.serving.store.settle()
+                if not degraded:
+                    break
+                await asyncio.sleep(0.2)
+            cached = await rank(client)
+    assert cached[:2] == (expected, [])
+
+
+async def test_a_redis_of_an_unknown_authority_is_not_believed():
+    with redis_with_tls() as url:
+        tier = redis_tier(url.partition("?")[0])
+        with pytest.raises(TierError):
+            await tier.put(RECORDS)
+        with pytest.raises(TierError):
+            await tier.get(list(RECORDS))
+        await tier.close()
+
+
+def test_an_authority_is_named_for_sentinels_too():
+    client = connect("rediss+sentinel://127.0.0.1:26379/films?ssl_ca_certs=/ca.pem", 0.05)
+    kwargs = client.connection_pool.connection_kwargs
+    sentinel = client.connection_pool.sentinel_manager.sentinels[0].connection_pool.connection_kwargs
+    assert kwargs["ssl_ca_certs"] == sentinel["ssl_ca_certs"] == "/ca.pem"
+
+
 @pytest.mark.parametrize(
     "reply",
     [
@@ -300,6 +335,20 @@ async def test_a_sick_redis_costs_a_flag_and_not_the_answer(reply):
         quickest = min([(await rank(client))[2] for _ in range(3)])
         assert quickest < 0.05  # the breaker is open: no waiting at all
         assert (await client.get("/readyz")).status_code == 200
+
+
+async def test_a_service_gets_ready_while_redis_is_silent(tmp_path):
+    (tmp_path / "manifest.json").write_text("{}")
+    async with canned_redis(None) as url:
+        app = create_app(settings(model_path=tmp_path, redis_url=url, memory_entities=0), load=lambda _: FakeModel())
+        began = time.monotonic()
+        async with client_of(app) as client:
+            while (await client.get("/readyz")).status_code != 200:
+                assert time.monotonic() - began < 2
+                await asyncio.sleep(0.01)
+            asked = time.monotonic()
+            assert (await client.get("/readyz")).status_code == 200
+            assert time.monotonic() - asked < 0.05
 
 
 async def test_a_refused_port_costs_a_flag_and_not_the_answer():

@@ -10,11 +10,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
+from damage import Damage, damaged, damages
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
 from model.artefact import Artefact, ArtefactError
 from model.artefact_build import build
+from model.artefact_check import check
 from model.artefact_files import FILES, MANIFEST, refuse_foreign, write
 from model.artefact_lookups import EXACT
 from model.config import Config
@@ -310,6 +315,50 @@ def test_a_file_that_is_something_else_with_its_checksum_right(copy: Path, name:
     refused(copy, ".")
 
 
+@pytest.mark.parametrize("sealed", [True, False])
+@settings(deadline=None, max_examples=60)
+@given(name=st.sampled_from([*FILES, MANIFEST]), done=damages("flip", "cut", "insert"))
+def test_damaged_bytes_are_refused_in_one_line_or_harmless(
+    model_path: Path, tmp_path_factory: pytest.TempPathFactory, name: str, done: list[Damage], sealed: bool
+) -> None:
+    """Where the checksums are made to fit, the readers behind them get to see the damage, and then the checks."""
+    copy = Path(shutil.copytree(model_path, tmp_path_factory.mktemp("damaged") / "copy"))
+    whole = (copy / name).read_bytes()
+    (copy / name).write_bytes(damaged(whole, done))
+    changed = (copy / name).read_bytes() != whole
+    if sealed and name != MANIFEST:
+        reseal(copy)
+    reason = why_refused(copy)
+    shutil.rmtree(copy)
+    assert "\n" not in reason
+    assert reason or sealed or name == MANIFEST or not changed
+
+
+def why_refused(folder: Path) -> str:
+    """The reason, empty where the model may serve; any other error than `ArtefactError` is a failure."""
+    try:
+        check(Artefact.load(folder), 10.0)
+    except ArtefactError as error:
+        return str(error)
+    return ""
+
+
+def test_tokens_that_no_vocabulary_has(copy: Path) -> None:
+    """Found by damage: a record whose checksum is right and whose tokens are not."""
+    records = load_file(copy / "records.safetensors")
+    records["tokens"] = np.full_like(records["tokens"], 2**32 - 1)
+    save_file(records, copy / "records.safetensors")
+    reseal(copy)
+    with pytest.raises(ArtefactError):
+        check(Artefact.load(copy), 10.0)
+
+
+def test_a_table_without_its_columns(copy: Path) -> None:
+    pl.DataFrame({"id": [f"e{n}" for n in range(120)]}).write_parquet(copy / "entities.parquet")
+    reseal(copy)
+    refused(copy, 'column "entity_id"')
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_weights_that_are_not_finite(copy: Path, value: float) -> None:
     weights = load_file(copy / "weights.safetensors")
@@ -379,6 +428,7 @@ def test_a_file_and_its_checksum_both_exchanged(copy: Path) -> None:
         '{"format": 1}',
         '{"format": 1, "files": null}',
         "\0",
+        "[" * 100_000,
     ],
 )
 def test_a_manifest_that_is_none(copy: Path, text: str) -> None:

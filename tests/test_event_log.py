@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
 import signal
@@ -12,6 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
+from damage import Damage, damaged, damages
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
@@ -128,6 +130,70 @@ def test_noise_is_never_read(tmp_path_factory: pytest.TempPathFactory, noise: by
     read = [payload for _, payload in frames(path)]
     assert read == payloads[: len(read)]
     assert len(read) >= at // len(frame(payloads[0]))
+
+
+def written(folder: Path, count: int = 12) -> tuple[Path, list[bytes]]:
+    """A segment of a process that is gone, and its payloads, of many lengths."""
+    segment = Segment(folder)
+    payloads = [f"event {number} {'x' * (number * 7 % 40)}".encode() for number in range(count)]
+    segment.append(payloads)
+    segment.close()
+    return segment.path, payloads
+
+
+@given(damages("flip", "cut", "insert"))
+@settings(deadline=None, max_examples=150)
+def test_damage_is_never_read_as_an_event(tmp_path_factory: pytest.TempPathFactory, done: list[Damage]) -> None:
+    """What comes out was written, in that order and once; recovery and export agree, and go on afterwards."""
+    folder = tmp_path_factory.mktemp("damaged")
+    path, payloads = written(folder)
+    path.write_bytes(damaged(path.read_bytes(), done))
+    read = [payload for _, payload in frames(path)]
+    left = iter(payloads)
+    assert all(payload in left for payload in read)
+    recover(folder)
+    assert recover(folder) == 0
+    keep(folder, b"the next life")
+    assert exported(folder, folder / "out") == [*read, b"the next life"]
+    assert export(folder, folder / "out") == 0
+
+
+@given(damages("flip", "cut"))
+@settings(deadline=None, max_examples=100)
+def test_damage_after_an_export_gives_no_event_twice(
+    tmp_path_factory: pytest.TempPathFactory, done: list[Damage]
+) -> None:
+    folder = tmp_path_factory.mktemp("damaged")
+    path, payloads = written(folder)
+    assert exported(folder, folder / "out") == payloads
+    path.write_bytes(damaged(path.read_bytes(), done))
+    recover(folder)
+    keep(folder, b"the next life")
+    assert exported(folder, folder / "out") == [*payloads, b"the next life"]
+
+
+@given(damages("flip", "cut", "insert"))
+@settings(deadline=None, max_examples=100)
+def test_a_damaged_cursor_is_refused_or_harmless(tmp_path_factory: pytest.TempPathFactory, done: list[Damage]) -> None:
+    folder = tmp_path_factory.mktemp("damaged")
+    written(folder)
+    export(folder, folder / "out")
+    cursor = folder / "out.cursor"
+    cursor.write_bytes(damaged(cursor.read_bytes(), done))
+    with contextlib.suppress(ValueError):
+        export(folder, folder / "out")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{", '{"bytes": -1}', '{"bytes": 1e999}', '{"bytes": 1, "segments": 3}', "\xff"]
+)
+def test_a_cursor_that_is_none_is_refused_by_name(tmp_path: Path, text: str) -> None:
+    keep(tmp_path / "events", b"one")
+    export(tmp_path / "events", tmp_path / "out")
+    (tmp_path / "out.cursor").write_bytes(text.encode("latin-1"))
+    with pytest.raises(ValueError, match=r"out\.cursor: not what an export wrote"):
+        export(tmp_path / "events", tmp_path / "out")
+    assert (tmp_path / "out").read_text() == "one\n"
 
 
 def test_a_full_disk_is_an_error_and_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

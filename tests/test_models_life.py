@@ -3,56 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 
-import httpx
 import pytest
 import torch
-from app_fakes import client_of, settings
+from model_shelf import PATIENCE, service, shelf_of_three, until, version_of
 from typer.testing import CliRunner
 
 from app.cli import app as commands
 from app.errors import ModelConflictError, ModelNotFoundError
-from app.main import create_app
 from app.models.loading import load_model
 from app.models.shelf import LIVE, MANIFEST, PREVIOUS, SHADOW, Shelf
 from app.shadow import kendall_tau, overlap
 from model.artefact import Artefact, ArtefactError
 from model.artefact_check import check
-from model.artefact_files import Contents, read, write
+from model.artefact_files import read, write
 
 LIMIT_S = 10.0
-PATIENCE = 1000  # looks of 10 ms
 
 
 @pytest.fixture
 def shelf(model_path: Path, tmp_path: Path) -> Path:
-    """Two good models, alike but for the version, and one whose scores are all the same; `one` is live."""
-    folder = tmp_path / "models"
-    shutil.copytree(model_path, folder / "one")
-    write(folder / "two", read(model_path), "two")
-    write(folder / "flat", flat(read(model_path)), "flat")
-    (folder / LIVE).write_text("one\n")
-    return folder
-
-
-def flat(contents: Contents) -> Contents:
-    """A model that says the same of everything, golden requests included."""
-    with torch.no_grad():
-        for weight in (contents.ranker.out.weight, contents.ranker.straight.weight):
-            weight.zero_()
-    task = contents.golden[0]["context"]["task"]
-    same = float(contents.calibration.probability(task, contents.ranker.out.bias.detach().numpy())[0])
-    golden = [
-        entry | {"scores": [same] * len(entry["scores"])}
-        for entry in contents.golden
-        if entry["context"]["task"] == task
-    ]
-    return replace(contents, golden=golden)
+    """`one`, which is live, `two` and `flat`."""
+    return shelf_of_three(model_path, tmp_path / "models")
 
 
 # ---- what may not serve -------------------------------------------------------------------------------------
@@ -129,7 +102,7 @@ def test_one_model_by_itself_has_nowhere_to_go(model_path: Path) -> None:
 
 
 def test_folders_that_are_no_models_are_left_out(shelf: Path) -> None:
-    for name, text in (("a", "{}"), ("b", "not JSON"), ("c", "[]")):
+    for name, text in (("a", "{}"), ("b", "not JSON"), ("c", "[]"), ("d", "[" * 100_000)):
         (shelf / name).mkdir()
         (shelf / name / MANIFEST).write_text(text)
     assert [version.name for version in Shelf(shelf).versions()] == ["flat", "one", "two"]
@@ -152,32 +125,20 @@ def test_models_are_listed_checked_and_moved_by_commands(shelf: Path) -> None:
     assert run(commands, ["models", "check", str(shelf / "one")]).exit_code == 0
 
 
+def test_models_are_listed_where_none_is_live(shelf: Path, tmp_path: Path) -> None:
+    run = CliRunner().invoke
+    for text in (None, "gone\n", "\n"):
+        (shelf / LIVE).unlink() if text is None else (shelf / LIVE).write_text(text)
+        listed = run(commands, ["models", "list", str(shelf)])
+        assert listed.exit_code == 0
+        assert "nothing is live" in listed.stderr
+        assert "two" in listed.stdout
+    (tmp_path / "empty").mkdir()
+    for folder in ("empty", "missing"):
+        assert "no model" in str(run(commands, ["models", "list", str(tmp_path / folder)]).exception)
+
+
 # ---- in a running service -----------------------------------------------------------------------------------
-
-
-@asynccontextmanager
-async def service(shelf: Path, **changes: object) -> AsyncIterator[httpx.AsyncClient]:
-    app = create_app(settings(model_path=shelf, state_dir=shelf, **changes))
-    async with client_of(app) as client:
-        for _ in range(PATIENCE):
-            if (await client.get("/readyz")).status_code == 200:
-                break
-            await asyncio.sleep(0.01)
-        yield client
-
-
-async def version_of(client: httpx.AsyncClient) -> str:
-    answer = await client.post("/v1/search", json={"query": "a", "limit": 3})
-    assert answer.status_code == 200, answer.text
-    return str(answer.json()["model"]["version"])
-
-
-async def until(client: httpx.AsyncClient, prefix: str) -> None:
-    for _ in range(PATIENCE):
-        if (await version_of(client)).startswith(prefix):
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError(f"{prefix} did not become live")
 
 
 @pytest.mark.anyio
@@ -197,6 +158,19 @@ async def test_a_model_is_activated_by_one_call_and_left_by_another(shelf: Path)
         back = await client.post(f"/v1/models/{two}/rollback")
         assert (back.status_code, back.json()["live"]) == (200, one)
         assert await version_of(client) == one
+
+
+@pytest.mark.anyio
+async def test_a_service_without_a_live_model_lists_what_there_is_and_takes_one(shelf: Path) -> None:
+    (shelf / LIVE).unlink()
+    async with service(shelf, wait=False) as client:
+        assert (await client.get("/readyz")).status_code == 503
+        listed = (await client.get("/v1/models")).json()
+        assert listed["live"] is None
+        assert [model["name"] for model in listed["models"]] == ["flat", "one", "two"]
+        assert (await client.post("/v1/models/two/rollback")).status_code == 503
+        assert (await client.post("/v1/models/two/activate")).status_code == 200
+        assert (await version_of(client)).startswith("two-")
 
 
 @pytest.mark.anyio

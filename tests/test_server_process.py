@@ -1,17 +1,30 @@
-"""The server as processes: several workers, a port for the operator, a worker that dies, a drain at the end."""
+"""The server as processes: several workers, a port for the operator, a worker that dies, a drain at the end; replicas
+that answer alike, a disk that fills up.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import resource
 import signal
 import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
+import httpx
+import pytest
+from redis_server import real_redis
 from server_process import free_port, served, status, wait_for
 
 from app.access.keys import new_key, write_keys
 from app.access.scopes import Scope
+from app.event_log.export import export
+
+Replica = tuple[subprocess.Popen[bytes], str, Path]  # its process, its URL, its state folder
 
 
 def workers_of(process: subprocess.Popen[bytes]) -> set[int]:
@@ -45,3 +58,79 @@ def test_workers_share_both_ports_and_one_that_dies_is_replaced(model_path: Path
     assert process.returncode == 0
     assert secret not in log.read_text()
     assert not re.search(r"Traceback|q=a", log.read_text()), log.read_text()
+
+
+@pytest.fixture(scope="module")
+def replicas(model_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Replica]]:
+    """Two services of the same model, each with a hash seed of its own: one keeps all records in memory, one none."""
+    folder = tmp_path_factory.mktemp("replicas")
+    with ExitStack() as stack:
+        redis = stack.enter_context(real_redis())
+        made = []
+        for name, own in (("one", {}), ("other", {"redis_url": redis.connection_url, "memory_entities": 0})):
+            state = folder / name
+            made.append(
+                (*stack.enter_context(served(model_path, folder / f"{name}.log", state_dir=state, **own)), state)
+            )
+        yield made
+
+
+def answers_of(url: str) -> list[Any]:
+    """What a service says to many questions: ids in order, and scores."""
+    with httpx.Client(base_url=url, timeout=30) as client:
+
+        def items(path: str, **body: object) -> list[dict[str, Any]]:
+            answer = client.post(path, json=body)
+            assert answer.status_code == 200, answer.text
+            return list(answer.json()["items"])
+
+        found = items("/v1/search", query="a", limit=120)
+        sources = [item["id"] for item in found[:10]]
+        names = [client.get(f"/v1/entities/{source}").json()["display_name"] for source in sources]
+        return [found] + [
+            (
+                items("/v1/search", query=name, user_id=f"u{number}"),
+                items(f"/v1/more-like-this/{source}", user_id=f"u{number}"),
+                items("/v1/rank", context={"task": "homepage", "user_id": f"u{number}"}, limit=50),
+            )
+            for number, (source, name) in enumerate(zip(sources * 2, names * 2, strict=True))
+        ]
+
+
+def test_every_replica_answers_alike(replicas: list[Replica]) -> None:
+    (_, one, _), (_, other, _) = replicas
+    first = answers_of(one)
+    assert len({json.dumps(answer) for answer in first}) == len(first)
+    assert answers_of(other) == first
+    assert answers_of(one) == first
+
+
+def test_a_disk_that_fills_up_costs_events_and_nothing_else(replicas: list[Replica], tmp_path: Path) -> None:
+    """The system lets the process write no file beyond 500 KB; what was acknowledged is exported, and no more."""
+    process, url, state = replicas[0]
+    _, hard = resource.prlimit(process.pid, resource.RLIMIT_FSIZE)
+    statuses, acknowledged = [], []
+    with httpx.Client(base_url=url, timeout=30) as client:
+
+        def post(number: int) -> httpx.Response:
+            query = f"{number} " + "x" * 1900
+            event = {"type": "engagement", "timestamp": 1, "task": "search", "entity_id": "e1", "label": 1}
+            answer = client.post("/v1/events", json=[event | {"query": query}] * 100)
+            statuses.append(answer.status_code)
+            if answer.status_code == 202:
+                acknowledged.extend([query] * 100)
+            return answer
+
+        post(0)
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (500_000, hard))
+        answers = [post(number) for number in range(1, 5)]
+        refused = next(answer for answer in answers if answer.status_code != 202)
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+        assert refused.json()["type"] == "urn:unirank:problem:events_unavailable"
+        assert client.get("/readyz").status_code == 200
+        assert client.post("/v1/search", json={"query": "a"}).status_code == 200
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (hard, hard))
+        assert post(9).status_code == 202
+    export(state / "events", tmp_path / "out")
+    kept = [json.loads(line)["query"] for line in (tmp_path / "out").read_text().splitlines()]
+    assert sorted(kept) == sorted(acknowledged)

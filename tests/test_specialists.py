@@ -11,6 +11,9 @@ from model.baselines.ease import EASE
 from model.baselines.ials import IALS
 from model.baselines.lambdamart import LambdaMART, Slates
 from model.baselines.sasrec import SASRec
+from model.config import Config
+from model.data.dataset import Dataset
+from model.studies.specialists import World
 
 USERS, ITEMS = 40, 12
 
@@ -121,3 +124,12 @@ def test_lambdamart_learns_a_rule_and_does_it_again() -> None:
 def test_settings_out_of_range_are_refused(make: object) -> None:
     with pytest.raises(ValueError, match="expected"):
         make()  # type: ignore[operator]
+
+
+def test_words_without_numbers_are_the_same_words(world: Dataset) -> None:
+    words = World(world, Config()).words
+    whole, alone = words("toy story", None), words.without_numbers()("toy story", None)
+    numbers = 1 + sum(kind == "number" for kind in world.columns.values())  # and popularity
+    assert whole.shape[1] - alone.shape[1] == numbers
+    assert np.array_equal(alone[:, :-1], whole[:, : alone.shape[1] - 1])
+    assert np.array_equal(alone[:, -1], whole[:, -1])

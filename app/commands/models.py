@@ -10,7 +10,7 @@ import typer
 from app.commands import terminal
 
 if TYPE_CHECKING:
-    from app.models.shelf import Version
+    from app.models.shelf import Shelf, Version
 
 app = typer.Typer(help="Models: which one serves, and how to move between them.", no_args_is_help=True)
 
@@ -26,10 +26,13 @@ def show(folder: Folder) -> None:
     from app.models.shelf import Shelf
 
     shelf = Shelf(folder)
-    live, shadow = shelf.live(), shelf.shadow()
+    versions = shelf.versions()
+    if not versions:
+        raise ValueError(f"no models: {folder} holds no model folder")
+    roles = _roles(shelf)
     table = Table("model", "version", "dataset", "tasks", "")
-    for version in shelf.versions():
-        role = "live" if version.folder == live else "shadow" if version.folder == shadow else ""
+    for version in versions:
+        role = ", ".join(what for one, what in roles if one == version.folder)
         table.add_row(version.name, version.version, version.dataset, ", ".join(version.tasks), role)
     terminal.out.print(table)
 
@@ -103,6 +106,30 @@ def rollback(folder: Folder) -> None:
 
 
 @app.command()
+def split(
+    folder: Folder,
+    version: Wanted,
+    share: Annotated[float, typer.Option(help="Share of the users, above 0 and below 1.")],
+    timeout_ms: int = 2_000,
+) -> None:
+    """Check a model and let it answer a share of the users, always the same ones; the others get the live one."""
+    from app.models.shelf import Shelf
+
+    shelf = Shelf(folder)
+    _checked(shelf.find(version).folder, timeout_ms)
+    _say(shelf.split_users(version, share), f"takes {share:g} of the users")
+
+
+@app.command()
+def unsplit(folder: Folder) -> None:
+    """Everybody gets the live model again."""
+    from app.models.shelf import Shelf
+
+    Shelf(folder).unsplit()
+    terminal.out.print("everybody gets the live model", highlight=False)
+
+
+@app.command()
 def shadow(
     folder: Folder,
     version: Wanted,
@@ -116,6 +143,20 @@ def shadow(
         _say(shelf.lift_shadow(version), "is the shadow no more")
     else:
         _say(shelf.cast_shadow(version), "is the shadow")
+
+
+def _roles(shelf: Shelf) -> list[tuple[Path, str]]:
+    """Folder → what it does; a `LIVE` that is missing or names nothing is said and no reason to show nothing."""
+    roles = []
+    try:
+        roles.append((shelf.live(), "live"))
+    except ValueError as error:
+        terminal.err.print(f"nothing is live: {error}", highlight=False)
+    if (shadow := shelf.shadow()) is not None:
+        roles.append((shadow, "shadow"))
+    if (split := shelf.split()) is not None:
+        roles.append((split[0], f"{split[1]:g} of the users"))
+    return roles
 
 
 def _checked(model: Path, timeout_ms: int) -> str:

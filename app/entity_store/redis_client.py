@@ -1,14 +1,15 @@
 """A client for a Redis URL: one server, a Sentinel's primary, or a cluster. Sets limits, sends nothing.
 
 `redis://`, `rediss://` (TLS) and `unix://` as redis-py reads them, user and password included;
-`redis+sentinel://[user:password@]host:port[,host:port…]/service` and `redis+cluster://host:port` (`rediss+…` for TLS).
+`redis+sentinel://[user:password@]host:port[,host:port…]/service` and `redis+cluster://host:port` (`rediss+…` for TLS,
+`?ssl_ca_certs=FILE` for an authority of one's own).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.cluster import RedisCluster
@@ -70,7 +71,8 @@ def _primary(url: str, limits: dict[str, Any]) -> Redis:
         if value is not None
     }
     sentinels = [_address(host) for host in parts.netloc.rpartition("@")[2].split(",")]
-    tls = {"ssl": True} if parts.scheme.startswith("rediss") else {}
+    authority = parse_qs(parts.query).get("ssl_ca_certs", [None])[0]
+    tls = {"ssl": True, "ssl_ca_certs": authority} if parts.scheme.startswith("rediss") else {}
     options = {**limits, **tls}
     sentinel = Sentinel(sentinels, sentinel_kwargs=options, **options, **credentials)  # type: ignore[no-untyped-call]
     client: Redis = sentinel.master_for(service, retry=Retry(NoBackoff(), 0), max_connections=CONNECTIONS)

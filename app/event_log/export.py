@@ -7,15 +7,24 @@ behind that length is cut off and written again.
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Annotated
+
+import msgspec
 
 from app.event_log.segments import frames, segments
 
 CURSOR = ".cursor"
+_Bytes = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+
+
+class _Cursor(msgspec.Struct, forbid_unknown_fields=True):
+    """How long the file was, and how far each segment was read."""
+
+    bytes: _Bytes = 0
+    segments: dict[str, _Bytes] = msgspec.field(default_factory=dict)
 
 
 def export(folder: Path, out: Path, say: Callable[[str], None] = lambda _: None) -> int:
@@ -42,44 +51,46 @@ def export(folder: Path, out: Path, say: Callable[[str], None] = lambda _: None)
         return total
 
 
-def _cursor(out: Path) -> dict[str, Any]:
+def _cursor(out: Path) -> _Cursor:
+    path = _cursor_path(out)
     try:
-        cursor: dict[str, Any] = json.loads(_cursor_path(out).read_text("utf-8"))
+        return msgspec.json.decode(path.read_bytes(), type=_Cursor)
     except FileNotFoundError:
-        return {"bytes": 0, "segments": {}}
-    return cursor
+        return _Cursor()
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not what an export wrote ({error}); export to another file") from error
 
 
 def _cursor_path(out: Path) -> Path:
     return out.with_name(out.name + CURSOR)
 
 
-def _back_to(stream: IO[bytes], out: Path, cursor: dict[str, Any]) -> None:
+def _back_to(stream: IO[bytes], out: Path, cursor: _Cursor) -> None:
     size = out.stat().st_size
     if size == 0:
-        cursor["bytes"] = 0  # moved away, or never begun
-    elif not _cursor_path(out).exists() or size < cursor["bytes"]:
+        cursor.bytes = 0  # moved away, or never begun
+    elif not _cursor_path(out).exists() or size < cursor.bytes:
         raise ValueError(f"{out}: not a file that an export wrote, or part of it is missing; name another one")
-    stream.truncate(cursor["bytes"])
+    stream.truncate(cursor.bytes)
 
 
-def _copy(path: Path, stream: IO[bytes], cursor: dict[str, Any]) -> int:
-    offset, count = cursor["segments"].get(path.name, 0), 0
+def _copy(path: Path, stream: IO[bytes], cursor: _Cursor) -> int:
+    offset, count = cursor.segments.get(path.name, 0), 0
     for behind, payload in frames(path, offset):
         stream.write(payload + b"\n")
         offset, count = behind, count + 1
-    cursor["segments"][path.name] = offset
+    cursor.segments[path.name] = offset
     return count
 
 
-def _commit(stream: IO[bytes], out: Path, cursor: dict[str, Any]) -> None:
+def _commit(stream: IO[bytes], out: Path, cursor: _Cursor) -> None:
     """The file first, then the cursor: the other way round would lose events."""
     stream.flush()
     os.fsync(stream.fileno())
-    cursor["bytes"] = os.fstat(stream.fileno()).st_size
+    cursor.bytes = os.fstat(stream.fileno()).st_size
     new = _cursor_path(out).with_suffix(".new")
-    with new.open("w", encoding="utf-8") as written:
-        json.dump(cursor, written)
+    with new.open("wb") as written:
+        written.write(msgspec.json.encode(cursor))
         written.flush()
         os.fsync(written.fileno())
     new.rename(_cursor_path(out))

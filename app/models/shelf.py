@@ -1,8 +1,8 @@
 """The shelf: a folder of model folders, and small files that say which of them serves. Loads nothing.
 
-`LIVE`, `SHADOW` and `PREVIOUS` each hold the name of one folder beside them. Every worker and every replica reads
-`LIVE` each second, so whoever writes it (a command, a route, `cp`) moves all of them. A settings path that is itself a
-model folder is a shelf of one: there is nothing to move.
+`LIVE`, `SHADOW` and `PREVIOUS` each hold the name of one folder beside them, `SPLIT` a name and a share of the users.
+Every worker and every replica reads them each second, so whoever writes one (a command, a route, `cp`) moves all of
+them. A settings path that is itself a model folder is a shelf of one: there is nothing to move.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from uuid import uuid4
 from app.errors import ModelConflictError, ModelNotFoundError
 
 MANIFEST = "manifest.json"
-LIVE, SHADOW, PREVIOUS = "LIVE", "SHADOW", "PREVIOUS"
+LIVE, SHADOW, PREVIOUS, SPLIT = "LIVE", "SHADOW", "PREVIOUS", "SPLIT"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +59,22 @@ class Shelf:
         name = self._read(SHADOW)
         return None if name is None else self.path / name
 
+    def split(self) -> tuple[Path, float] | None:
+        """The folder that a share of the users gets instead of the live one, and that share; None = everybody gets
+        the live one. So they do where the file says no share between 0 and 1."""
+        name, _, share = (self._read(SPLIT) or "").rpartition(" ")
+        try:
+            part = float(share)
+        except ValueError:
+            return None
+        return (self.path / name.strip(), part) if name and 0 < part < 1 else None
+
     def versions(self) -> list[Version]:
         """All models, by name. Folders whose manifest cannot be read are left out."""
         folders = [self.path] if self.single else sorted(file.parent for file in self.path.glob(f"**/{MANIFEST}"))
         found = []
         for folder in folders:
-            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
                 found.append(self._version(folder))
         return found
 
@@ -78,7 +88,8 @@ class Shelf:
         raise ModelNotFoundError(f"there is no model '{wanted}'; there are {known}")
 
     def activate(self, wanted: str) -> Version:
-        """Name a model in `LIVE`, and the one before it in `PREVIOUS`. Raises `ModelConflictError` on a single one."""
+        """Name a model in `LIVE`, and the one before it in `PREVIOUS`; a split is over. Raises `ModelConflictError`
+        on a single one."""
         found = self.find(wanted)
         self._movable()
         before = self._read(LIVE)
@@ -86,6 +97,7 @@ class Shelf:
             if before is not None:
                 self._write(PREVIOUS, before)
             self._write(LIVE, found.name)
+        (self.path / SPLIT).unlink(missing_ok=True)
         return found
 
     def previous(self) -> Version:
@@ -110,6 +122,29 @@ class Shelf:
             raise ModelConflictError(f"{found.version} is not the shadow")
         (self.path / SHADOW).unlink(missing_ok=True)
         return found
+
+    def split_users(self, wanted: str, share: float) -> Version:
+        """Name a model and its share of the users in `SPLIT`. Raises `ModelConflictError` where it is live."""
+        if not 0 < share < 1:
+            raise ValueError(f"a share is above 0 and below 1, got {share:g}")
+        self._movable()
+        found = self.find(wanted)
+        if self._read(LIVE) == found.name:
+            raise ModelConflictError(f"{found.version} is live: it takes all users that no other model takes")
+        self._write(SPLIT, f"{found.name} {share}")
+        return found
+
+    def unsplit(self, wanted: str | None = None) -> None:
+        """Everybody gets the live model again. Raises `ModelConflictError` where nothing, or not `wanted`, takes a
+        share."""
+        if wanted is not None:
+            found, split = self.find(wanted), self.split()
+            if split is None or split[0] != found.folder:
+                raise ModelConflictError(f"{found.version} takes no share of the users")
+        try:
+            (self.path / SPLIT).unlink()
+        except FileNotFoundError as error:
+            raise ModelConflictError("users are not split") from error
 
     def _movable(self) -> None:
         if self.single:

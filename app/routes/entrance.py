@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,25 +14,29 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message
 
+from app.answering import model_name
 from app.asking import Terms
 from app.errors import REQUEST_ID, BodyTimeoutError, BodyTooLargeError
 from app.live import Live
+from app.models.arms import Arm
 from app.ranking import RankingRequest, RankingService
-from app.schemas import RankAnswer
+from app.schemas import HomepageBody, ModelName, MoreLikeThisBody, RankAnswer, RankBody, SearchBody
 from app.settings import Settings
 from app.wire import decode
 
-Body = TypeVar("Body", bound=msgspec.Struct)
+_log = logging.getLogger("unirank")
+Body = TypeVar("Body", RankBody, SearchBody, MoreLikeThisBody, HomepageBody)
 Answer = TypeVar("Answer")
 CALLER_GONE = 499  # nobody reads it; metrics do
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One admitted request: who ranks, on which terms, and when it began."""
+    """One admitted request: who ranks, for which arm of a split, on which terms, and when it began."""
 
     live: Live
     service: RankingService
+    arm: Arm | None
     request_id: str
     started: float
 
@@ -39,6 +44,11 @@ class Call:
     def terms(self) -> Terms:
         """What its body is held against."""
         return Terms(self.live.settings, self.service.model.version, self.started)
+
+    @property
+    def model(self) -> ModelName:
+        """Who answers."""
+        return model_name(self.service.model, self.arm)
 
     @contextmanager
     def admitted(self, *requests: RankingRequest) -> Iterator[None]:
@@ -59,14 +69,31 @@ def live_of(request: Request) -> Live:
     return live
 
 
-async def admit(request: Request, work: Callable[[Call, bytes], Coroutine[Any, Any, msgspec.Struct]]) -> Response:
-    """Answer with what `work` makes of the body. Raises `UnavailableError`s before any work."""
+async def admit(
+    request: Request, read: Callable[[bytes], Body], work: Callable[[Call, Body], Coroutine[Any, Any, msgspec.Struct]]
+) -> Response:
+    """Answer with what `work` makes of the body that `read` finds. Raises `UnavailableError`s before any work."""
     live = live_of(request)
-    body = await read_body(request, live.settings)
-    with live.held() as service, live.telemetry.rankings_under_way.track_inprogress():
-        call = Call(live, service, request.scope[REQUEST_ID], live.clock())
+    raw = await read_body(request, live.settings)
+    live.ready()
+    started = live.clock()
+    body = read(raw)
+    user_id = body.context.user_id if isinstance(body, RankBody) else body.user_id
+    with live.held(user_id, body.model) as (service, arm), live.telemetry.rankings_under_way.track_inprogress():
+        call = Call(live, service, arm, request.scope[REQUEST_ID], started)
         answer = await _unless_gone(request, work(call, body))
-    return Response(status_code=CALLER_GONE) if answer is None else respond(answer)
+    if answer is None:
+        return Response(status_code=CALLER_GONE)
+    _note_arm(call)
+    return respond(answer)
+
+
+def _note_arm(call: Call) -> None:
+    """Count who answered which arm, and say it to those who log that much; users are not named."""
+    if call.arm is not None:
+        version = call.service.model.version
+        call.live.telemetry.arms.labels(call.arm, version).inc()
+        _log.debug("request %s: arm %s, model %s", call.request_id, call.arm, version)
 
 
 async def _unless_gone(request: Request, work: Coroutine[Any, Any, Answer]) -> Answer | None:
@@ -97,11 +124,8 @@ async def rank_body(
     empty: bytes = b"",
 ) -> Response:
     """Answer with what `work` makes of the decoded body; `empty` stands for a body that is left out."""
-
-    async def decoded(call: Call, body: bytes) -> msgspec.Struct:
-        return await work(call, decode(body or empty, kind, call.live.settings.max_depth))
-
-    return await admit(request, decoded)
+    max_depth = live_of(request).settings.max_depth
+    return await admit(request, lambda body: decode(body or empty, kind, max_depth), work)
 
 
 async def read_body(request: Request, settings: Settings) -> bytes:

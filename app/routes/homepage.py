@@ -14,9 +14,11 @@ from app.schemas import HomepageAnswer, HomepageBody
 router = APIRouter(tags=["ranking"])
 
 
-@router.post("/v1/homepage", responses=ranking_answers(HomepageAnswer), openapi_extra=takes(HomepageBody))
+@router.post(
+    "/v1/homepage", responses=ranking_answers(HomepageAnswer), openapi_extra=takes(HomepageBody, required=False)
+)
 async def homepage(request: Request) -> Response:
-    """One ranking a row. A row without candidates is retrieved."""
+    """One ranking a row. A row without candidates is retrieved. The body may be left out."""
     return await rank_body(request, HomepageBody, _homepage, empty=b"{}")
 
 
@@ -24,4 +26,4 @@ async def _homepage(call: Call, body: HomepageBody) -> HomepageAnswer:
     rows = row_requests(body, call.terms)
     with call.admitted(*(row.request for row in rows)):
         ranked = await rank_rows(call.service, rows, by_score=body.rank_rows, dedupe=body.dedupe)
-    return homepage_answer(ranked, call.service.model, call.request_id, call.took_s())
+    return homepage_answer(ranked, call.model, call.request_id, call.took_s())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable
 from pathlib import Path
 
 from fastapi import APIRouter, Request
@@ -12,14 +12,17 @@ from pydantic import BaseModel
 from app.errors import ModelConflictError, ModelNotFoundError, NotFoundError
 from app.follow import Follower
 from app.models.shelf import Version
-from app.openapi import problems
-from app.routes.entrance import live_of
+from app.openapi import problems, takes
+from app.routes.entrance import live_of, read_body
+from app.schemas import SplitBody
+from app.wire import decode
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
 
 
 class Model(BaseModel):
-    """One model of the shelf. `metrics` are those of its training."""
+    """One model of the shelf. `split`: the share of the users that it takes from the live one. `metrics` are those of
+    its training."""
 
     version: str
     name: str
@@ -28,62 +31,70 @@ class Model(BaseModel):
     dataset: str
     live: bool
     shadow: bool
+    split: float | None = None
     refused: str | None = None
     metrics: dict[str, object]
 
 
 class Models(BaseModel):
-    """All models; `live` is the version that this worker answers with."""
+    """All models; `live` is the version that this worker answers with, null before there is one."""
 
     live: str | None
     models: list[Model]
 
 
-@router.get("", responses=problems(404, 503))
+@router.get("", responses=problems(409))
 async def models(request: Request) -> Models:
     """What is on the shelf, and what serves."""
-    follower, live = _follower(request), live_of(request)
-    version = live.ready().model.version
+    follower, serving = _follower(request), live_of(request).serving
+    live = None if serving is None else serving.service.model.version
     found = await asyncio.to_thread(follower.shelf.versions)
     shadow = await asyncio.to_thread(follower.shelf.shadow)
-    return Models(live=version, models=[_model(entry, version, shadow, follower.refused) for entry in found])
+    split = await asyncio.to_thread(follower.shelf.split)
+    return Models(live=live, models=[_model(entry, live, shadow, split, follower.refused) for entry in found])
 
 
-@router.post("/{version}/activate", responses=problems(404, 409, 422, 503))
+@router.post("/{version}/activate", responses=problems(404, 409, 422))
 async def activate(request: Request, version: str) -> Models:
-    """Check a model, serve it here at once and in the other workers within a second."""
-    try:
-        await _follower(request).activate(version)
-    except ModelNotFoundError as error:
-        raise NotFoundError(str(error)) from error
-    return await models(request)
+    """Check a model, serve it here at once and in the other workers within a second. Ends a split."""
+    return await _moved(request, _follower(request).activate(version))
 
 
 @router.post("/{version}/rollback", responses=problems(404, 409, 422, 503))
 async def rollback(request: Request, version: str) -> Models:
-    """Leave a model that serves for the one that served before it."""
-    try:
-        await _follower(request).rollback(version)
-    except ModelNotFoundError as error:
-        raise NotFoundError(str(error)) from error
-    return await models(request)
+    """Leave the live model for the one that was live before it. Ends a split."""
+    return await _moved(request, _follower(request).rollback(version))
 
 
-@router.post("/{version}/shadow", responses=problems(404, 409, 503))
+@router.post("/{version}/split", responses=problems(400, 404, 408, 409, 413, 422, 503), openapi_extra=takes(SplitBody))
+async def split(request: Request, version: str) -> Models:
+    """Check a model and let it answer a share of the users, always the same ones; the others get the live one."""
+    settings = live_of(request).settings
+    body = decode(await read_body(request, settings), SplitBody, settings.max_depth)
+    return await _moved(request, _follower(request).split(version, body.share))
+
+
+@router.delete("/{version}/split", responses=problems(404, 409))
+async def no_split(request: Request, version: str) -> Models:
+    """Everybody gets the live model again."""
+    return await _moved(request, _follower(request).unsplit(version))
+
+
+@router.post("/{version}/shadow", responses=problems(404, 409))
 async def shadow(request: Request, version: str) -> Models:
     """Let a model rank beside the live one, unseen; metrics say how it compares. Workers load it within a second."""
-    return await _moved(request, _follower(request).shelf.cast_shadow, version)
+    return await _moved(request, asyncio.to_thread(_follower(request).shelf.cast_shadow, version))
 
 
-@router.delete("/{version}/shadow", responses=problems(404, 409, 503))
+@router.delete("/{version}/shadow", responses=problems(404, 409))
 async def no_shadow(request: Request, version: str) -> Models:
     """This model is no shadow any more."""
-    return await _moved(request, _follower(request).shelf.lift_shadow, version)
+    return await _moved(request, asyncio.to_thread(_follower(request).shelf.lift_shadow, version))
 
 
-async def _moved(request: Request, move: Callable[[str], Version], version: str) -> Models:
+async def _moved(request: Request, move: Awaitable[Version | None]) -> Models:
     try:
-        await asyncio.to_thread(move, version)
+        await move
     except ModelNotFoundError as error:
         raise NotFoundError(str(error)) from error
     return await models(request)
@@ -96,9 +107,12 @@ def _follower(request: Request) -> Follower:
     return follower
 
 
-def _model(entry: Version, live: str, shadow: Path | None, refused: dict[str, str]) -> Model:
+def _model(
+    entry: Version, live: str | None, shadow: Path | None, split: tuple[Path, float] | None, refused: dict[str, str]
+) -> Model:
     return Model(
         version=entry.version, name=entry.name, checksum=entry.checksum, tasks=entry.tasks, dataset=entry.dataset,
-        live=entry.version == live, shadow=entry.folder == shadow, refused=refused.get(entry.folder.name),
-        metrics=entry.metrics,
+        live=entry.version == live, shadow=entry.folder == shadow,
+        split=split[1] if split is not None and split[0] == entry.folder else None,
+        refused=refused.get(entry.folder.name), metrics=entry.metrics,
     )  # fmt: skip

@@ -27,6 +27,6 @@ async def more_like_this(request: Request, entity_id: str) -> Response:
         asked = replace(more_like_this_request(entity_id, body, call.terms), source_in_path=True)
         with call.admitted(asked):
             ranking = await call.service.rank(asked, call.started)
-        return rank_answer(ranking, call.service.model, call.request_id, call.took_s())
+        return rank_answer(ranking, call.model, call.request_id, call.took_s())
 
     return await rank_body(request, MoreLikeThisBody, work, empty=b"{}")

@@ -23,4 +23,4 @@ async def _rank(call: Call, body: RankBody) -> RankAnswer:
     asked = ranking_request(body, call.terms)
     with call.admitted(asked):
         ranking = await call.service.rank(asked, call.started)
-    return rank_answer(ranking, call.service.model, call.request_id, call.took_s())
+    return rank_answer(ranking, call.model, call.request_id, call.took_s())

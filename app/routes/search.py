@@ -9,13 +9,14 @@ from app.asking import search_request
 from app.errors import invalid
 from app.openapi import parameters, ranking_answers, takes
 from app.routes.entrance import Call, admit, rank_body
-from app.schemas import RankAnswer, SearchBody
+from app.schemas import TEXT, RankAnswer, SearchBody
 from app.wire import convert, decode_query
 
 router = APIRouter(tags=["ranking"])
 
 _TEXT = {"q": "query", "user_id": "user_id", "country": "country", "seen": "seen"}
 _WHOLE = ("limit", "offset", "timeout_ms")
+_ID = TEXT | {"type": "string", "x-limit": "max_id_chars"}
 _ALLOWED = frozenset({*_TEXT, *_WHOLE, "return"})
 
 
@@ -29,30 +30,26 @@ async def search(request: Request) -> Response:
     "/v1/search",
     responses=ranking_answers(RankAnswer),
     openapi_extra=parameters(
-        q="string",
-        user_id="string",
-        country="string",
-        seen="string",
-        return_="string",
-        limit="integer",
-        offset="integer",
-        timeout_ms="integer",
+        q=TEXT | {"type": "string", "x-limit": "max_query_chars"},
+        user_id=_ID,
+        country=_ID,
+        seen={"type": "string", "enum": ["", "keep", "drop", "demote"]},
+        return_=TEXT | {"type": "string"},
+        limit={"type": "integer", "minimum": 1, "maximum": 1_000_000},
+        offset={"type": "integer", "minimum": 0, "maximum": 1_000_000},
+        timeout_ms={"type": "integer", "minimum": 1, "maximum": 600_000},
     ),
 )
 async def search_by_link(request: Request) -> Response:
     """The same as a link. `return` takes names by comma; an empty parameter counts as not given."""
-
-    async def work(call: Call, body: bytes) -> RankAnswer:
-        return await _search(call, _from_query(request.scope["query_string"]))
-
-    return await admit(request, work)
+    return await admit(request, lambda _: _from_query(request.scope["query_string"]), _search)
 
 
 async def _search(call: Call, body: SearchBody) -> RankAnswer:
     asked = search_request(body, call.terms)
     with call.admitted(asked):
         ranking = await call.service.rank(asked, call.started)
-    return rank_answer(ranking, call.service.model, call.request_id, call.took_s())
+    return rank_answer(ranking, call.model, call.request_id, call.took_s())
 
 
 def _from_query(query: bytes) -> SearchBody:

@@ -16,7 +16,7 @@ from app import rerank
 from app.answering import rank_answer
 from app.asking import Terms, ranking_request
 from app.ranking import Ordered, Ranking
-from app.schemas import RankBody
+from app.schemas import ModelName, RankBody
 from app.settings import Settings
 from app.wire import decode
 from bench.asks import make_asks
@@ -61,11 +61,11 @@ def _body(artefact: Artefact, candidates: int, seed: int) -> bytes:
 def _network(artefact: Artefact, filled: Filled, ids: list[str]) -> dict[str, Stage]:
     """Records by id, the context made ready, match features, both for a chunk of candidates."""
     side = artefact.side_entities(filled.context)
-    beside, candidates = (artefact.take(artefact.find(part)) for part in (side, ids))
+    beside, candidates = (artefact.take(artefact.find(part)).read() for part in (side, ids))
     encoded = artefact.catalogue.encode(filled)
     parts = (encoded.query, encoded.source, encoded.profile)
     return {
-        "gather": lambda: artefact.take(artefact.find(ids)),
+        "gather": lambda: artefact.take(artefact.find(ids)).read(),
         "context": partial(artefact.asked, filled, side, beside),
         "features": partial(artefact.scorer.matcher.varying, *parts, candidates),
         "score": partial(artefact.asked(filled, side, beside), candidates),
@@ -75,10 +75,11 @@ def _network(artefact: Artefact, filled: Filled, ids: list[str]) -> dict[str, St
 def _encode(artefact: Artefact, ordered: Ordered) -> Stage:
     """Probabilities, answer, JSON."""
     entities: list[dict[str, object] | None] = [None] * len(ordered.entity_ids)
+    model = ModelName(artefact.version, artefact.checksum)
 
     def encode() -> bytes:
         scores = artefact.probability(ordered.request.context.task, ordered.logits).tolist()
         ranking = Ranking("ranking", ordered, 1, ordered.entity_ids, scores, entities, dict.fromkeys(_TIMINGS, 0.0))
-        return msgspec.json.encode(rank_answer(ranking, artefact, "request", 0.0))
+        return msgspec.json.encode(rank_answer(ranking, model, "request", 0.0))
 
     return encode

@@ -1,7 +1,7 @@
 """Ray Serve. Run as `python -m bench.rivals.ray_serve MODEL PORT`. One node, one replica, one proxy.
 
-The node's address is 127.0.0.2: with 127.0.0.1 Ray hangs, and by default it listens to the network. Its processes take
-over the core of this one.
+The node's address is 127.0.0.2: told 127.0.0.1, or nothing, Ray takes the machine's address on the network. HTTP is on
+the loopback; some inner ports are on every interface all the same. Its processes take over the core of this one.
 """
 
 from __future__ import annotations

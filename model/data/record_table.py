@@ -6,7 +6,7 @@ The arrays may be views of a mapped file: then processes share one copy of them,
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -51,8 +51,8 @@ class RecordTable:
         columns = {name: arrays[name] for name in (*_HALVES, *_FLOATS)}
         offsets, tokens = arrays["token_offsets"], arrays["tokens"]
         lengths = {len(column) for column in columns.values()} | {len(offsets) - 1}
-        if len(lengths) != 1 or offsets[-1] != len(tokens):
-            raise RecordError(f"columns of {sorted(lengths)} records, {len(tokens)} tokens of {offsets[-1:]}")
+        if len(lengths) != 1 or offsets[0] != 0 or offsets[-1] != len(tokens) or (np.diff(offsets) < 0).any():
+            raise RecordError(f"columns of {sorted(lengths)} records, {len(tokens)} tokens whose offsets do not fit")
         return cls(**columns, tokens=Ragged(offsets, tokens))
 
     def arrays(self) -> dict[str, NDArray[Any]]:
@@ -79,11 +79,12 @@ class RecordTable:
     def __len__(self) -> int:
         return len(self.inverse)
 
-    def take(self, rows: Ints) -> Records:
-        """The named records, ready to compute with."""
+    def take(self, rows: Ints, bare: bool = False) -> Records:
+        """The named records, ready to compute with; `bare` = without their tokens, as a history needs them."""
         wide = {name: _wide(getattr(self, name).take(rows, axis=0)) for name in _HALVES}
         floats = {name: getattr(self, name).take(rows, axis=0) for name in _FLOATS}
-        return Records(**wide, **floats, tokens=self.tokens.take(rows))
+        none = Ragged(np.zeros(len(rows) + 1, np.int64), self.tokens.values[:0])
+        return Records(**wide, **floats, tokens=none if bare else self.tokens.take(rows))
 
     def part(self, start: int, end: int) -> Records:
         """Records start…end-1."""
@@ -96,3 +97,31 @@ def _wide(values: Halves) -> Floats:
     """float16 → float32; torch's way is ten times as fast as numpy's."""
     wide: Floats = torch.from_numpy(values).float().numpy()
     return wide
+
+
+@dataclass(frozen=True, slots=True)
+class TableRows:
+    """Some records of a table, not read yet: what is read just before it is computed with is in the cache then."""
+
+    table: RecordTable
+    rows: Ints
+    bare: bool = False
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def part(self, start: int, end: int) -> TableRows:
+        """Those from `start` to before `end`."""
+        return replace(self, rows=self.rows[start:end])
+
+    def without_tokens(self) -> TableRows:
+        """The same without tokens."""
+        return replace(self, bare=True)
+
+    def take(self, places: Ints) -> Records:
+        """The named ones, read."""
+        return self.table.take(self.rows[places], self.bare)
+
+    def read(self) -> Records:
+        """All of them."""
+        return self.table.take(self.rows, self.bare)

@@ -25,6 +25,7 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
 Alike = Callable[[str], Ints]  # a query → rows of entities that share words with it
 POOL = 4  # one step draws this many times `negatives`, and its contexts share them: fewer entities to encode
+TAUGHT = 1.5  # times as many contexts for a task with a teacher: soft targets take longer to learn by heart
 LATE = 0.5  # moments are drawn as u ** LATE along the positives, so later ones, with more history, come more often
 
 
@@ -96,13 +97,17 @@ class Sampler:
         return np.array([self.rows[entity] for unit in pairs for entity, label in unit if label > 0], np.int64)
 
     def _shares(self) -> dict[str, int]:
-        """Contexts a step of each task: p ~ n^exponent over the number of positives."""
+        """Contexts a step of each task: p ~ n^exponent over the number of positives; more where a task is taught."""
         sizes = {task: sum(float((u.labels > 0).sum()) for u in group) for task, group in self._units.items()}
         powers = {task: size**self.config.task_exponent for task, size in sizes.items()}
         total = sum(powers.values())
         if not total:
             raise ValueError("there is no positive label in the rows under training")
-        return {task: max(2, round(self.config.contexts_per_step * p / total)) for task, p in powers.items()}
+        taught = {task for task, group in self._units.items() if any(unit.taught is not None for unit in group)}
+        more = {task: TAUGHT if task in taught else 1.0 for task in powers}
+        return {
+            task: max(2, round(more[task] * self.config.contexts_per_step * p / total)) for task, p in powers.items()
+        }
 
     def draw(self, task: str, rng: np.random.Generator) -> list[Example]:
         """The examples of one task for one step."""

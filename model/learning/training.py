@@ -77,7 +77,7 @@ def steps_for(config: TrainingConfig, prepared: Prepared) -> int:
     if config.steps:
         return config.steps
     positives = sum(int((unit.labels > 0).sum()) for unit in prepared.units)
-    return int(np.clip(positives / 100, 200, 900))
+    return int(np.clip(positives / 75, 200, 900))
 
 
 def train(

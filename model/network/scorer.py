@@ -13,7 +13,7 @@ from model.data.context import HistoryEvent
 from model.data.encoding import EntityArrays, chunks
 from model.data.imputation import Filled
 from model.data.matching import given_parts
-from model.data.record_table import RecordTable
+from model.data.record_table import RecordTable, TableRows
 from model.data.records import Records
 from model.network.folded import Folded
 from model.network.inputs import ContextEncoder, EncodedContext, serving_batch
@@ -98,11 +98,11 @@ class Asked:
         constant = torch.from_numpy(self._matcher.constant(context.query, context.profile)).to(self._device)
         self._folded = scorer.folded.context(scorer.batch(context), context.task, columns, constant)
 
-    def __call__(self, candidates: Records) -> Floats:
+    def __call__(self, candidates: Records | TableRows) -> Floats:
         """Logits [C]."""
         return self.all(candidates) if len(candidates) > SCORE_CHUNK else self._logits(candidates)
 
-    def all(self, records: Records | RecordTable) -> Floats:
+    def all(self, records: Records | RecordTable | TableRows) -> Floats:
         """Logits [N], however many there are."""
         logits = np.empty(len(records), np.float32)
         for start, end in chunks(len(records), SCORE_CHUNK):
@@ -110,7 +110,8 @@ class Asked:
         return logits
 
     @torch.inference_mode()
-    def _logits(self, candidates: Records) -> Floats:
+    def _logits(self, candidates: Records | TableRows) -> Floats:
+        candidates = candidates.read() if isinstance(candidates, TableRows) else candidates
         values = torch.from_numpy(self._matcher.varying(*self._parts, candidates)).to(self._device)
         found: Floats = self._folded(torch.from_numpy(candidates.vector).to(self._device), values).cpu().numpy()
         return found

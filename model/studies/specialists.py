@@ -183,8 +183,10 @@ def _bm25(world: World, settings: Settings) -> Subject:
 
 def _trees_on_words(world: World, settings: Settings) -> Subject:
     train_, valid = _slates(world)
-    made = [slates_of(u, world.rows, lambda c, r: world.words(c.query or "", r)) for u in (train_, valid)]
-    return ClassicTrees(LambdaMART(**settings).fit(*made), world.words, world.rows)
+    words = world.words if settings["numbers"] else world.words.without_numbers()
+    made = [slates_of(u, world.rows, lambda c, r: words(c.query or "", r)) for u in (train_, valid)]
+    trees = {name: value for name, value in settings.items() if name != "numbers"}
+    return ClassicTrees(LambdaMART(**trees).fit(*made), words, world.rows)
 
 
 def _trees_on_features(world: World, settings: Settings) -> Subject:
@@ -208,9 +210,10 @@ NEIGHBOURS = _grid(neighbours=(50, 200, 800), shrink=(0.0, 10.0, 50.0))
 RECENT = _grid(ridge=(150.0, 300.0, 500.0), recency=((0.9, 0.1), (0.9, 0.3), (0.97, 0.1)))
 CONFIDENCE = _grid(factors=(32, 64, 128), alpha=(1.0, 5.0, 20.0))
 TREES = _grid(leaves=(15, 31, 63), learning_rate=(0.03, 0.06))
+TREES_ON_WORDS = _grid(leaves=(15, 31, 63), learning_rate=(0.06,), numbers=(True, False))
 SPECIALISTS = (
     Specialist("bm25", SEARCH, SEARCHES, _grid(column=("display_name", ALL, "name + all")), _bm25),
-    Specialist("lambdamart words", SEARCH, SEARCHES, TREES, _trees_on_words, TREES_SECONDS),
+    Specialist("lambdamart words", SEARCH, SEARCHES, TREES_ON_WORDS, _trees_on_words, TREES_SECONDS),
     Specialist("lambdamart our features", SEARCH, SEARCHES, TREES, _trees_on_features, TREES_SECONDS),
     Specialist("popularity", HOMEPAGE, (HOMEPAGE,), [{}], _popularity),
     Specialist("item knn", HOMEPAGE, (HOMEPAGE,), NEIGHBOURS, _item_knn),

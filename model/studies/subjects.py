@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
@@ -55,6 +56,12 @@ class WordFeatures:
         numbers = [name for name, kind in columns.items() if kind == "number"]
         table = [[_number(entity.get(name)) for name in numbers] for entity in entities]
         self.static = np.column_stack([np.array(table, np.float32).reshape(len(entities), -1), np.log1p(counts)])
+
+    def without_numbers(self) -> WordFeatures:
+        """Words alone: exact numbers let trees tell entities apart and learn judgments of those by heart."""
+        alone = copy.copy(self)
+        alone.static = self.static[:, :0]
+        return alone
 
     def __call__(self, query: str, rows: Ints | None) -> NDArray[np.float32]:
         """[C, F]"""

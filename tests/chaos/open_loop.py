@@ -11,20 +11,24 @@ from urllib.parse import urlsplit
 
 @dataclass(slots=True)
 class Arrivals:
-    """What came of the requests of an open loop. `seconds` from the moment each was due, of those answered 200."""
+    """What came of the requests of an open loop. `seconds` from the moment each was due, of those answered 200;
+    `in_time` of these were answered before the last was sent.
+    """
 
     due: int = 0
     statuses: Counter[int] = field(default_factory=Counter)
     seconds: list[float] = field(default_factory=list)
+    in_time: int = 0
     unexplained: int = 0  # refusals without Retry-After
 
 
-async def arrive(url: str, path: str, body: bytes, rate: float, seconds: float, connections: int = 64) -> Arrivals:
+async def arrive(url: str, path: str, body: bytes, rate: float, seconds: float, connections: int) -> Arrivals:
     """Send `rate` requests a second for `seconds`. One that finds no free connection waits, and its clock runs."""
     arrivals = Arrivals()
     due: asyncio.Queue[float | None] = asyncio.Queue()
     request = _request(url, path, body)
     callers = [asyncio.create_task(_caller(url, request, due, arrivals)) for _ in range(connections)]
+    await asyncio.sleep(0.5)  # all are connected
     started = time.perf_counter()
     for number in range(int(rate * seconds)):
         moment = started + number / rate
@@ -32,6 +36,7 @@ async def arrive(url: str, path: str, body: bytes, rate: float, seconds: float, 
             await asyncio.sleep(ahead)
         due.put_nowait(moment)
         arrivals.due += 1
+    arrivals.in_time = len(arrivals.seconds)
     for _ in callers:
         due.put_nowait(None)
     await asyncio.gather(*callers)

@@ -1,0 +1,140 @@
+"""Raw bytes over real connections: heads without end, heads that do not come, bodies that stop, what is no HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+
+import pytest
+import uvicorn
+from app_fakes import app_of
+from uvicorn.server import ServerState
+
+from app.connection import MOST_HEAD_BYTES, Connection
+
+pytestmark = pytest.mark.anyio
+
+LIVE = b"GET /livez HTTP/1.1\r\nHost: x\r\n"
+SEARCH = b"POST /v1/search HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@asynccontextmanager
+async def port_of(**changes: object) -> AsyncIterator[int]:
+    """A port with the service behind connections of ours."""
+    config = uvicorn.Config(app_of(**changes), log_level="critical", http=Connection)
+    state, loop = ServerState(), asyncio.get_running_loop()
+    server = await loop.create_server(lambda: Connection(config, state, {}), "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        for connection in list(state.connections):
+            connection.shutdown()
+        await asyncio.sleep(0)
+
+
+async def say(port: int, pieces: Sequence[bytes], pause_s: float = 0.0) -> bytes:
+    """Send piece after piece, as long as it listens; what it said until it hung up or was silent for a second."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    hearing = asyncio.create_task(_hear(reader))
+    with suppress(ConnectionError):
+        for piece in pieces:
+            if hearing.done():
+                break
+            writer.write(piece)
+            await writer.drain()
+            await asyncio.sleep(pause_s)
+    said = await hearing
+    writer.close()
+    return said
+
+
+async def _hear(reader: asyncio.StreamReader) -> bytes:
+    said = b""
+    with suppress(ConnectionError, TimeoutError):
+        while data := await asyncio.wait_for(reader.read(65_536), 1.0):
+            said += data
+    return said
+
+
+def problem_in(said: bytes) -> dict[str, object]:
+    head, _, body = said.partition(b"\r\n\r\n")
+    assert b"content-type: application/problem+json" in head
+    assert b"connection: close" in head
+    problem = json.loads(body)
+    assert head.startswith(b"HTTP/1.1 %d " % problem["status"])
+    return dict(problem)
+
+
+@pytest.mark.parametrize("size", [1_000, MOST_HEAD_BYTES - 100])
+async def test_a_large_head_is_taken(size: int) -> None:
+    async with port_of() as port:
+        assert (await say(port, [LIVE, b"X-A: ", b"a" * size, b"\r\n\r\n"])).startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [LIVE + b"X-A: " + b"a" * MOST_HEAD_BYTES + b"\r\n\r\n"],
+        [LIVE, b"X-A: ", *[b"a" * 10_000] * 7],
+        [LIVE, *(b"X-%d: a\r\n" % number for number in range(10_000))],
+        [b"GET /" + b"a" * MOST_HEAD_BYTES + b" HTTP/1.1\r\n\r\n"],
+        [LIVE, b"\r\n", LIVE, b"X-A: ", *[b"a" * 10_000] * 7],
+    ],
+    ids=["one header", "in pieces", "many headers", "path", "second request"],
+)
+async def test_a_head_that_is_too_large_is_refused(pieces: list[bytes]) -> None:
+    async with port_of() as port:
+        said = await say(port, pieces, 0.001 if len(pieces) < 20 else 0)
+        assert problem_in(said[said.index(b"HTTP/1.1 431") :])["type"] == "urn:unirank:problem:head_too_large"
+
+
+@pytest.mark.parametrize(
+    ("pieces", "pause_s"),
+    [([b"GET /li"], 0.0), ([bytes([byte]) for byte in LIVE], 0.02), ([LIVE + b"\r\n", b"GET /li"], 0.01)],
+    ids=["silence", "a letter at a time", "second request"],
+)
+async def test_a_head_that_does_not_come_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, pieces: list[bytes], pause_s: float
+) -> None:
+    monkeypatch.setattr("app.connection.HEAD_WITHIN_S", 0.2)
+    async with port_of() as port:
+        said = await say(port, pieces, pause_s)
+        assert problem_in(said[said.index(b"HTTP/1.1 408") :])["type"] == "urn:unirank:problem:head_timeout"
+
+
+async def test_who_says_nothing_is_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.connection.HEAD_WITHIN_S", 0.1)
+    async with port_of() as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+        writer.close()
+
+
+async def test_a_body_that_stops_is_not_waited_for() -> None:
+    async with port_of(body_timeout_ms=100) as port:
+        said = await say(port, [SEARCH % 100, b"{"])
+        assert said.startswith(b"HTTP/1.1 408 ")
+        assert b"urn:unirank:problem:body_timeout" in said
+
+
+async def test_a_large_body_is_no_head_and_a_connection_is_used_again() -> None:
+    body = b'{"query":"toy"' + b" " * 500_000 + b"}"
+    async with port_of() as port:
+        said = await say(port, [SEARCH % len(body), body, LIVE[:9], LIVE[9:] + b"\r\n"], 0.05)
+        assert said.count(b"HTTP/1.1 200 ") == 2
+
+
+@pytest.mark.parametrize(
+    "nonsense", [b"\x16\x03\x01\x02\x00\x01", b"hello\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"\x00" * 100]
+)
+async def test_what_is_no_http_is_a_problem(nonsense: bytes) -> None:
+    async with port_of() as port:
+        assert problem_in(await say(port, [nonsense]))["type"] == "urn:unirank:problem:malformed_request"

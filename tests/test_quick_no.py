@@ -1,0 +1,78 @@
+"""The quickest no says what the long way says, and takes nothing for a ranking that is not plainly one."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from app_fakes import app_of, client_of
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.admission import Priority
+from app.quick_no import QuickNo, plain_ranking
+
+pytestmark = pytest.mark.anyio
+BODY = b'{"context": {"task": "search"}}'
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+def request(path: str = "/v1/rank", body: bytes = BODY, *more: str, length: int | None = None) -> bytes:
+    lines = [f"POST {path} HTTP/1.1", "Host: a", f"Content-Length: {len(body) if length is None else length}", *more]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+@pytest.mark.parametrize("path", ["/v1/rank", "/v1/search", "/v1/homepage", "/v1/more-like-this/a%20b", "/v1/rank?x=1"])
+def test_a_whole_request_for_a_ranking_is_one(path: str) -> None:
+    assert plain_ranking(request(path)) == path.partition("?")[0]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"", b"POST", request("/v1/events"), request("/v1/models/x/activate"), request("/v1/rank/"),
+        request("/v1/more-like-this/"),
+        request().replace(b"POST", b"GET"), request()[:-1], request() + b"x", request(length=3), request() * 2,
+        request("/v1/rank", BODY, "Content-Length: 31"), request("/v1/rank", BODY, "Transfer-Encoding: chunked"),
+        request("/v1/rank", BODY, "Expect: 100-continue"), request("/v1/rank", BODY, "Connection: Close"),
+        request("/v1/rank", BODY, "Upgrade: h2c"), request().replace(b"HTTP/1.1", b"HTTP/1.0"),
+        request().replace(b"Content-Length", b"Content-Size"), request().replace(b"31", b"+31"),
+    ],
+)  # fmt: skip
+def test_anything_else_goes_the_long_way(data: bytes) -> None:
+    assert plain_ranking(data) is None
+
+
+@given(st.binary(max_size=200))
+def test_bytes_of_any_kind_are_read(data: bytes) -> None:
+    assert plain_ranking(data) is None
+    plain_ranking(b"POST /v1/rank HTTP/1.1\r\n" + data)
+
+
+async def test_the_quick_and_the_long_way_say_the_same() -> None:
+    app = app_of(max_queue_candidates=1)
+    live = app.state.live
+    quick = QuickNo(live)
+    assert quick.answer(request()) is None
+    async with client_of(app) as client:
+        with live.gate.admitted(1, Priority.HIGH, 1e12):
+            answer = quick.answer(request("/v1/rank", BODY, "X-Request-Id: mine"))
+            assert quick.answer(request("/v1/events")) is None
+            long = await client.post("/v1/rank", content=BODY, headers={"x-request-id": "mine"})
+        metrics = (await client.get("/metrics")).text
+    assert answer is not None
+    head, _, body = answer.partition(b"\r\n\r\n")
+    status, *lines = head.decode().split("\r\n")
+    headers = dict(line.split(": ", 1) for line in lines)
+    assert status.split(" ", 2)[1] == "503"
+    assert json.loads(body) == long.json()
+    assert json.loads(body)["request_id"] == "mine"
+    assert int(headers["content-length"]) == len(body)
+    assert set(long.headers) - set(headers) == {"server-timing"}
+    assert {name: long.headers[name] for name in headers} == headers
+    assert 'unirank_requests_total{route="/v1/rank",status="503"} 1.0' in metrics  # the long way stops before its route
+    assert 'unirank_shed_total{priority="high"} 2.0' in metrics
