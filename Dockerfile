@@ -11,7 +11,7 @@ WORKDIR /src
 COPY constraints.txt pyproject.toml README.md LICENSE ./
 COPY model ./model
 COPY app ./app
-RUN pip install -c constraints.txt .[demo]
+RUN pip install -c constraints.txt .[demo,large]
 
 FROM python:3.11-slim
 # One compute thread a process: more of them fight over the cores (2 × 640 calls/s against 2 × 327 on two cores).

@@ -26,7 +26,7 @@ Keys = NDArray[np.uint64]
 NAME_WEIGHT = 3.0  # a word of the display name counts this often
 PREFIX_SHARE = 0.8  # a prefix match counts this much of a whole word
 GRAM_WEIGHT = 0.15  # a shared character trigram of the name: typos
-MOST = 2**16  # matches that one search looks at
+MOST = 2**17  # matches that one search looks at
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,36 +100,48 @@ class LexicalIndex:
         """Rows of the k best matches, best first; only rows that match something. Empty for an empty query."""
         if not query.words:
             return np.zeros(0, np.int64)
-        rows, scores = _summed(np.concatenate(self._matches(self._terms(query))))
+        rows, scores = _summed(self._matches(*self._terms(query)))
         if exclude:
             scores[np.isin(rows, np.fromiter(exclude, np.int64, len(exclude)))] = -np.inf
         return rows[best_rows(scores, k)]
 
-    def _terms(self, query: EncodedQuery) -> list[_Term]:
-        """Words, trigrams, and the last word as a prefix."""
+    def _terms(self, query: EncodedQuery) -> tuple[list[_Term], _Term]:
+        """Words and trigrams; and the last word as a prefix."""
         numbers = [self.vocabulary.id(word) for word in query.words]
         words = [_Term(n, n + 1, weight) for n, weight in zip(numbers, query.weights.tolist(), strict=True)]
         known = [self.vocabulary.gram_id(gram) for gram in sorted(query.grams)]
         grams = [_Term(n, n + 1, GRAM_WEIGHT) for n in known if n is not None]
         start, end = self.vocabulary.prefix_range(query.words[query.last])
-        return [*words, *grams, _Term(start, end, words[query.last].weight * PREFIX_SHARE)]
+        return [*words, *grams], _Term(start, end, words[query.last].weight * PREFIX_SHARE)
 
-    def _matches(self, terms: list[_Term]) -> list[Keys]:
-        """(row, score) of every match. The rarest take what they need, the others share what is left of `MOST`."""
-        terms = sorted(terms, key=lambda term: self.postings.count(term.start, term.end))
-        left, found = MOST, []
-        for place, term in enumerate(terms):
-            codes = self.postings.of_words(term.start, term.end, left // (len(terms) - place))
-            left -= min(left, len(codes))
-            keys = _keys(codes, term.weight)
-            found.append(keys if term.end - term.start == 1 else _highest(keys))
-        return found
+    def _matches(self, words: list[_Term], prefix: _Term) -> Keys:
+        """(row, score) of every match; an entity has a word once, but many that begin alike: the best one counts."""
+        terms = [*words, prefix]
+        shares = _shares([self.postings.count(term.start, term.end) for term in terms])
+        codes = [self.postings.of_words(t.start, t.end, share) for t, share in zip(terms, shares, strict=True)]
+        return np.concatenate([_keys(codes[:-1], words), _highest(_keys(codes[-1:], [prefix]))])
 
 
-def _keys(codes: Codes, weight: float) -> Keys:
+def _shares(counts: list[int]) -> list[int]:
+    """How many of its matches each term may bring: the rarest take what they need, the others share what is left.
+
+    >>> _shares([MOST, 5, MOST]) == [(MOST - 5) // 2, MOST // 3, (MOST - 5) - (MOST - 5) // 2]
+    True
+    """
+    shares, left = [0] * len(counts), MOST
+    for rank, place in enumerate(sorted(range(len(counts)), key=counts.__getitem__)):
+        shares[place] = left // (len(counts) - rank)
+        left -= min(counts[place], shares[place])
+    return shares
+
+
+def _keys(codes: list[Codes], terms: list[_Term]) -> Keys:
     """row << 32 | bits of the score, so that one sort brings together what belongs to a row."""
-    scores = np.array([weight, NAME_WEIGHT * weight], np.float32).view(np.uint32).astype(np.uint64)
-    keys: Keys = (codes >> 1).astype(np.uint64) << np.uint64(32) | scores[codes & 1]
+    weights = np.array([(term.weight, NAME_WEIGHT * term.weight) for term in terms], np.float32)
+    places = np.repeat(np.arange(len(terms)) * 2, [len(some) for some in codes])
+    together = np.concatenate(codes)
+    keys: Keys = (together >> 1).astype(np.uint64) << np.uint64(32)
+    keys |= weights.view(np.uint32).ravel()[places + (together & 1)]
     return keys
 
 
