@@ -109,7 +109,7 @@ async def bad_model_row(model: Path, work: Path, seconds: float) -> Row:
 
 async def overload_row(model: Path, work: Path, seconds: float) -> Row:
     """Five times as many requests as the service can answer, on a schedule of their own."""
-    async with service(model, work / "overload.log", state_dir=work, timeout_ms=500) as url:
+    async with service(model, work / "overload.log", apart=True, state_dir=work, timeout_ms=500) as url:
         async with httpx.AsyncClient(base_url=url) as client:
             found = order_of(await client.post("/v1/search", json={"query": "a", "limit": CANDIDATES}))
         ids = (found * (CANDIDATES // len(found) + 1))[:CANDIDATES]
@@ -123,6 +123,7 @@ async def overload_row(model: Path, work: Path, seconds: float) -> Row:
             before = loaded.turn()
         peak = len(before.seconds) / seconds
         arrivals = await arrive(url, "/v1/rank", body, 5 * peak, seconds, CALLERS)
+        await asyncio.sleep(1)  # what was still waiting is done
         async with load(url, asks, lambda answer: "" if answer.status_code == 200 else "refused", 8) as loaded:
             await asyncio.sleep(seconds)
             after = loaded.turn()

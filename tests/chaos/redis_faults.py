@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
-from collections.abc import AsyncIterator, Sequence
-from contextlib import ExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager, nullcontext
 from pathlib import Path
 
 from redis_server import real_redis
@@ -105,11 +106,31 @@ async def _row(url: str, fault: str, seconds: float, break_it: Step, heal: Step)
 
 
 @asynccontextmanager
-async def service(model: Path, log: Path, **settings: object) -> AsyncIterator[str]:
-    """A service whose start and end do not block the loop: the proxy runs in it."""
+async def service(model: Path, log: Path, apart: bool = False, **settings: object) -> AsyncIterator[str]:
+    """A service whose start and end do not block the loop: the proxy runs in it.
+
+    `apart`: it gets a core of its own and the caller the others, so that a load does not slow what it loads.
+    """
     context = served(model, log, **settings)
-    _, url = await asyncio.to_thread(context.__enter__)
+    process, url = await asyncio.to_thread(context.__enter__)
     try:
-        yield url
+        with _apart(process.pid) if apart else nullcontext():
+            yield url
     finally:
         await asyncio.to_thread(context.__exit__, None, None, None)
+
+
+@contextmanager
+def _apart(pid: int) -> Iterator[None]:
+    """Where there are two cores and a way to say so; threads that come later inherit from those that are there."""
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    if len(cores) < 2:
+        yield
+        return
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        os.sched_setaffinity(int(thread), cores[:1])
+    os.sched_setaffinity(0, cores[1:])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)
