@@ -14,7 +14,6 @@ import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from app.access.keys import read_keys
-from app.connection import Connection
 from app.models.loading import find_model
 from app.settings import Settings
 
@@ -36,7 +35,9 @@ def serve(settings: Settings) -> None:
     else:
         read_keys(settings.api_keys_file)
     os.environ.update(settings.environment())  # workers are spawned and read the settings from here
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: threads of workers collide
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy and torch are imported: threads of workers collide
+    from app.connection import Connection
+
     signal.signal(signal.SIGTERM, _leave)  # uvicorn drains, then raises the signal again
     config = uvicorn.Config(
         "app.main:create_app_from_env",
