@@ -8,6 +8,7 @@ overloaded service spends its time on saying no. Bodies are bounded where they a
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import Any
 
 import msgspec
@@ -21,7 +22,8 @@ from app.quick_no import QuickNo
 
 MOST_HEAD_BYTES = 64 * 1024  # request line and headers; others take 8 to 64 KB
 HEAD_WITHIN_S = 10.0
-REST_S = 0.1  # how long a connection is not read that was just told, with Retry-After, that there is no room
+HASTY_S = 0.2  # who was told, with Retry-After, that there is no room, and is told so again within this time, …
+REST_S = 0.1  # … is not read for so long
 _END = b"\r\n\r\n"
 
 
@@ -30,6 +32,7 @@ class Connection(HttpToolsProtocol):
 
     _head_bytes = 0
     _in_head = True
+    _refused_at = -math.inf
     _late: asyncio.TimerHandle | None = None
 
     def __init__(self, config: Config, *others: Any, **more: Any) -> None:
@@ -84,7 +87,9 @@ class Connection(HttpToolsProtocol):
         return self._in_head and not self._head_bytes and (self.cycle is None or self.cycle.response_complete)
 
     def _rest(self) -> None:
-        if not self.transport.is_closing():
+        now = self.loop.time()
+        hasty, self._refused_at = now - self._refused_at < HASTY_S, now
+        if hasty and not self.transport.is_closing():
             self.transport.pause_reading()
             self.loop.call_later(REST_S, self._read_again)
 
