@@ -19,9 +19,7 @@ _RANKING = re.compile(rb"POST (/v1/(?:rank|search|homepage|batch|more-like-this/
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,9})[ \t]*(?=\r\n)", re.IGNORECASE)
 _NOT_PLAIN = re.compile(rb"\r\n(?:transfer-encoding|expect|upgrade|connection:[ \t]*close)", re.IGNORECASE)
 _ID = re.compile(rb"\r\n(x-request-id|traceparent):[ \t]*([^\r\n]*?)[ \t]*(?=\r\n)", re.IGNORECASE)
-SHARE = (
-    0.8  # of the patience that others have: what comes in at once is not counted yet, and the long way would refuse it
-)
+SHARE = 0.8  # of the patience that others have: what came in just now is not counted yet
 _END = b"\r\n\r\n"
 _MORE_LIKE_THIS = "/v1/more-like-this/"
 _SAFE = b"".join(name + b": " + value + b"\r\n" for name, value in SAFE_HEADERS)

@@ -238,7 +238,7 @@ class RankingService:
 
     def _filled(self, request: RankingRequest) -> Filled:
         context = request.context
-        if context.source_entity_id is not None and self.model.entity(context.source_entity_id) is None:
+        if context.source_entity_id is not None and self.model.find([context.source_entity_id])[0] < 0:
             raise _unknown_source(request, context.source_entity_id)
         if context.user_id is not None and not request.history_given:
             context = replace(context, history=self.model.history(context.user_id))
