@@ -39,9 +39,11 @@ class Gate:
     def __init__(self, limit: int, clock: Clock, telemetry: Telemetry) -> None:
         self._limit = limit
         self._clock = clock
-        self._telemetry = telemetry
+        self._shed = [telemetry.shed.labels(priority.name.lower()) for priority in Priority]
+        self._queue_candidates = [telemetry.queue_candidates.labels(priority.name.lower()) for priority in Priority]
         self._under_way = [0] * len(Priority)
         self._seconds = 0.0  # for one candidate; 0 = not measured yet
+        self._usual = 0.0  # candidates of a ranking
 
     def wait_s(self, priority: Priority) -> float:
         """How long a request of that priority would wait now."""
@@ -52,16 +54,21 @@ class Gate:
         each = seconds / candidates
         self._seconds = each if not self._seconds else self._seconds + _MEMORY * (each - self._seconds)
 
-    def full(self, patience_s: float) -> bool:
-        """Whether not even the smallest ranking of the highest priority fits, or it would wait longer than that."""
-        return sum(self._under_way) >= self._limit or self.wait_s(Priority.HIGH) > patience_s
+    def no_room(self, patience_s: float, coming: int = 0) -> str:
+        """Why not even the smallest ranking of the highest priority may come in; empty = it may.
+
+        `coming` rankings were let in and are not admitted yet; they count as many candidates as rankings usually have.
+        """
+        ahead = coming * self._usual
+        if sum(self._under_way) + ahead >= self._limit:
+            return "the queue is full"
+        wait_s = self.wait_s(Priority.HIGH) + ahead * self._seconds
+        return f"it would wait {wait_s:.2f} s" if wait_s > patience_s else ""
 
     def check_full(self, patience_s: float) -> None:
         """Raise `OverloadedError` where there is no room. What is refused here costs little: its body was not read."""
-        if self.full(patience_s):
-            queued = sum(self._under_way) >= self._limit
-            why = "the queue is full" if queued else f"it would wait {self.wait_s(Priority.HIGH):.2f} s"
-            self._refuse(Priority.HIGH, why)
+        if why := self.no_room(patience_s):
+            raise self.refusal(Priority.HIGH, why)
 
     @contextmanager
     def admitted(self, candidates: int, priority: Priority, deadline: float) -> Iterator[None]:
@@ -71,20 +78,21 @@ class Gate:
         """
         queue = sum(self._under_way)
         if queue and queue + candidates > self._limit * _FILLS[priority]:
-            self._refuse(priority, f"{queue} candidates are under way")
+            raise self.refusal(priority, f"{queue} candidates are under way")
         if self._clock() + self.wait_s(priority) > deadline:
-            self._refuse(priority, f"it would wait {self.wait_s(priority):.2f} s, longer than it may take")
+            raise self.refusal(priority, f"it would wait {self.wait_s(priority):.2f} s, longer than it may take")
+        self._usual = candidates if not self._usual else self._usual + _MEMORY * (candidates - self._usual)
         self._move(priority, candidates)
         try:
             yield
         finally:
             self._move(priority, -candidates)
 
-    def _refuse(self, priority: Priority, why: str) -> None:
-        name = priority.name.lower()
-        self._telemetry.shed.labels(name).inc()
-        raise OverloadedError(f"priority {name}: {why}", max(1, math.ceil(self.wait_s(priority))))
+    def refusal(self, priority: Priority, why: str) -> OverloadedError:
+        """What to raise, or to answer, where there is no room; counted."""
+        self._shed[priority].inc()
+        return OverloadedError(f"priority {priority.name.lower()}: {why}", max(1, math.ceil(self.wait_s(priority))))
 
     def _move(self, priority: Priority, candidates: int) -> None:
         self._under_way[priority] += candidates
-        self._telemetry.queue_candidates.labels(priority.name.lower()).set(self._under_way[priority])
+        self._queue_candidates[priority].set(self._under_way[priority])

@@ -17,7 +17,6 @@ from uvicorn import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app.errors import ERROR_CODE, OverloadedError, Problem
-from app.live import Live
 from app.quick_no import QuickNo
 
 MOST_HEAD_BYTES = 64 * 1024  # request line and headers; others take 8 to 64 KB
@@ -37,7 +36,7 @@ class Connection(HttpToolsProtocol):
 
     def __init__(self, config: Config, *others: Any, **more: Any) -> None:
         super().__init__(config, *others, **more)
-        self._quick_no = QuickNo(live_behind(config.loaded_app))
+        self._quick_no = quick_no_behind(config.loaded_app)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """The first request is waited for, like a head that began."""
@@ -126,9 +125,9 @@ class Connection(HttpToolsProtocol):
         self.transport.close()
 
 
-def live_behind(app: Any) -> Live:
-    """The live state of the application that uvicorn has wrapped."""
+def quick_no_behind(app: Any) -> QuickNo:
+    """That of the application that uvicorn has wrapped."""
     while not isinstance(app, FastAPI):
         app = app.app
-    live: Live = app.state.live
-    return live
+    quick_no: QuickNo = app.state.quick_no
+    return quick_no

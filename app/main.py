@@ -21,6 +21,7 @@ from app.live import LOADING, WARMING, Live
 from app.models.loading import load_model
 from app.models.shelf import Shelf
 from app.openapi import Documented
+from app.quick_no import QuickNo
 from app.ranking import RankingModel
 from app.routes import entities, events, health, homepage, limits, metrics, models, more_like_this, page, rank, search
 from app.settings import Settings
@@ -55,6 +56,7 @@ def create_app(
         redoc_url=None,
     )
     app.state.live = live
+    app.state.quick_no = QuickNo(live)
     app.state.follower = follower
     for module in _ROUTES:
         app.include_router(module.router)

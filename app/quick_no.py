@@ -7,10 +7,13 @@ that comes in pieces, goes the long way and gets the same answer there.
 
 from __future__ import annotations
 
+import asyncio
 import re
+import time
 
 import msgspec
 
+from app.admission import Priority
 from app.door import SAFE_HEADERS, request_id_of
 from app.errors import PROBLEM_JSON, OverloadedError, Problem
 from app.live import Live
@@ -19,33 +22,59 @@ _RANKING = re.compile(rb"POST (/v1/(?:rank|search|homepage|batch|more-like-this/
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,9})[ \t]*(?=\r\n)", re.IGNORECASE)
 _NOT_PLAIN = re.compile(rb"\r\n(?:transfer-encoding|expect|upgrade|connection:[ \t]*close)", re.IGNORECASE)
 _ID = re.compile(rb"\r\n(x-request-id|traceparent):[ \t]*([^\r\n]*?)[ \t]*(?=\r\n)", re.IGNORECASE)
-SHARE = 0.8  # of the patience that others have: what came in just now is not counted yet
+SHARE = 0.8  # of the patience that others have, so that hardly anybody is let in who is refused behind
+REST_S = 0.003  # of the event loop, which promises never to be busy for more than 5 ms
 _END = b"\r\n\r\n"
 _MORE_LIKE_THIS = "/v1/more-like-this/"
 _SAFE = b"".join(name + b": " + value + b"\r\n" for name, value in SAFE_HEADERS)
 
 
 class QuickNo:
-    """Refuses for one application."""
+    """Refuses for one application, of which each worker has one. Its event loop runs."""
 
     def __init__(self, live: Live) -> None:
         self._live = live
         self._patience_s = SHARE * live.settings.timeout_ms / 1000
+        self._coming = 0  # let in during this turn of the event loop; in the next they are admitted, or refused
+        self._rests = False
 
     def answer(self, data: bytes) -> bytes | None:
-        """The whole answer to these bytes, where they are one whole request for a ranking and there is no room."""
-        if not self._live.gate.full(self._patience_s):
-            return None
-        path = plain_ranking(data)
+        """The whole answer to these bytes, where they are one whole request for a ranking and there is no room.
+
+        A hundred requests may come within one turn of the event loop; who is let in takes room at once.
+        """
+        why = self._live.gate.no_room(self._patience_s, self._coming)
+        path = plain_ranking(data) if why else None
         if path is None:
+            self._let_in()
             return None
-        try:
-            self._live.gate.check_full(self._patience_s)
-        except OverloadedError as error:
-            route = f"{_MORE_LIKE_THIS}{{entity_id}}" if path.startswith(_MORE_LIKE_THIS) else path
-            self._live.telemetry.request(route, error.status, error.code, 0.0)
-            return _refusal(error, path, _request_id(data))
-        return None
+        self._rest()
+        return self._refused(why, path, data)
+
+    def _let_in(self) -> None:
+        if not self._coming:
+            asyncio.get_running_loop().call_soon(self._turned)
+        self._coming += 1
+
+    def _turned(self) -> None:
+        self._coming = 0
+
+    def _rest(self) -> None:
+        """After this turn nothing is read for a moment: what comes meanwhile is refused in one go. Each waking of the
+        event loop takes the core and the interpreter's lock from the compute thread."""
+        if not self._rests:
+            self._rests = True
+            asyncio.get_running_loop().call_soon(self._rested)
+
+    def _rested(self) -> None:
+        time.sleep(REST_S)
+        self._rests = False
+
+    def _refused(self, why: str, path: str, data: bytes) -> bytes:
+        error = self._live.gate.refusal(Priority.HIGH, why)
+        route = f"{_MORE_LIKE_THIS}{{entity_id}}" if path.startswith(_MORE_LIKE_THIS) else path
+        self._live.telemetry.request(route, error.status, error.code, 0.0)
+        return _written(error, path, _request_id(data))
 
 
 def plain_ranking(data: bytes) -> str | None:
@@ -70,7 +99,7 @@ def _request_id(data: bytes) -> str:
     return request_id_of((name.lower(), value) for name, value in _ID.findall(head))
 
 
-def _refusal(error: OverloadedError, path: str, request_id: str) -> bytes:
+def _written(error: OverloadedError, path: str, request_id: str) -> bytes:
     kind = f"urn:unirank:problem:{error.code}"
     body = msgspec.json.encode(Problem(kind, error.title, error.status, error.detail, path, [], request_id))
     headers = {**error.headers(), "content-type": PROBLEM_JSON, "content-length": len(body), "x-request-id": request_id}
