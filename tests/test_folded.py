@@ -11,6 +11,7 @@ import torch
 from model.artefact import Artefact
 from model.config import NetworkConfig
 from model.data.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH, Context
+from model.network.context_side import OneContext
 from model.network.folded import Folded
 from model.network.ranker import ContextBatch, Ranker, Sizes
 
@@ -47,6 +48,15 @@ def context(task: int, events: int) -> ContextBatch:
     )  # fmt: skip
 
 
+def one(batch: ContextBatch, events: int) -> OneContext:
+    """The same context as arrays."""
+    return OneContext(
+        int(batch.task), int(batch.user), int(batch.country), batch.missing[0].numpy(), batch.query[0].numpy(),
+        batch.profile[0].numpy(), batch.source[0].numpy(), batch.history[0, :events].numpy(),
+        batch.kinds[0, :events].numpy(),
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize(
     "changes", [{}, {"task_input": False}, {"crossing": False}, {"learned_dropout": 1.0}], ids=lambda c: str(c)
 )
@@ -64,7 +74,7 @@ def test_folded_is_plain(columns: list[int], events: int, changes: dict[str, boo
     for task in range(3):
         batch = context(task, events)
         plain = ranker.score(batch, vectors[None], features[None])[0]
-        found = folded.context(batch, task, chosen, constant)
+        found = folded.context(one(batch, events), chosen, constant.numpy())
         torch.testing.assert_close(found(vectors, features[:, columns].contiguous()), plain, rtol=1e-4, atol=1e-4)
         few = found(vectors[:2], features[:2, columns].contiguous())  # buffers are used again
         torch.testing.assert_close(few, plain[:2], rtol=1e-4, atol=1e-4)
