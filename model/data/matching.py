@@ -190,7 +190,7 @@ class MatchFeatures:
         given = given_parts(query, source, profile)
         rows = np.empty((len(self.columns(given)), len(candidates)), np.float32)  # [A, C]: a feature in one piece
         numbers = (candidates.tokens.values >> FIELD_BITS).astype(np.int64)  # once, as indices
-        lengths = np.linalg.norm(candidates.engagement, axis=1) if source is not None or given[2] else rows[0]
+        lengths = np.sqrt((candidates.engagement**2).sum(1)) if source is not None or given[2] else rows[0]
         start = 0
         if given[0]:
             start = self._widths[0]
