@@ -178,7 +178,7 @@ class MatchFeatures:
     def constant(self, query: EncodedQuery, profile: Profile) -> NDArray[np.float32]:
         """What is the same for every candidate, 0 elsewhere: an absent part of a context says 0 of everybody. [F]"""
         features = np.zeros(sum(self._widths), np.float32)
-        mean_idf = float(query.weights.mean()) if len(query.words) else 0.0
+        mean_idf = float(query.weights.sum() / len(query.words)) if query.words else 0.0
         start = sum(self._widths[:3])
         features[start : start + 4] = len(query.words), mean_idf, profile.size, profile.liked_share
         return features
@@ -314,18 +314,18 @@ class MatchFeatures:
         rows[:4] = ease_scale(scores * candidates.inverse[:, None]).T
         rows[4] = scores[:, 0] / np.maximum(lengths * np.linalg.norm(profile.liked[0]), 1e-6)
         rows[5:7] = (candidates.text @ profile.text.T).T
-        for kind, of_history in enumerate(profile.numbers):
-            start = 7 + kind * self._numbers
-            self._number_features(of_history, candidates, rows[start : start + self._numbers])
+        self._number_features(profile, candidates, rows[7:].reshape(2, self._numbers, -1))
 
-    def _number_features(self, of_history: Floats, candidates: Records, rows: Floats) -> None:
-        """How far each number lies from that of the history, 0 where unknown, into `rows` [n, C].
+    def _number_features(self, profile: Profile, candidates: Records, rows: Floats) -> None:
+        """How far each number lies from the mean and from the highest of the history, 0 where unknown, into `rows`
+        [2, n, C].
 
         What is newer than all that somebody met could mostly not be met.
         """
         values, known = self._known_numbers(candidates.static)
-        np.subtract(values.T, of_history[:, None], out=rows)
-        np.copyto(rows, 0, where=~known.T | np.isnan(of_history)[:, None])
+        missing = np.ascontiguousarray(~known.T) | np.isnan(profile.numbers)[:, :, None]
+        np.subtract(values.T, profile.numbers[:, :, None], out=rows)
+        np.copyto(rows, 0, where=missing)
 
 
 def stem_of(word: str) -> str | None:

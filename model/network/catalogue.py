@@ -50,7 +50,7 @@ class CatalogueRanker:
         known = np.flatnonzero(found >= 0)[-length:]
         events = [filled.context.history[place] for place in known.tolist()]
         source_row = self.rows.get(filled.context.source_entity_id or "")
-        source = None if source_row is None else self.records.take(np.array([source_row]))
+        source = None if source_row is None else self.records.part(source_row, source_row + 1)
         history = self.records.take(found[known], bare=True) if events else None
         return self.scorer.encode(filled, source, events, history)
 

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional
 
 from model.network.layers import ResidualMLP
 from model.network.ranker import Ranker
@@ -100,8 +99,9 @@ class _Norm:
 
 
 def gelu(values: Floats) -> Floats:
-    """GELU; numpy has no error function."""
-    found: Floats = functional.gelu(torch.from_numpy(values)).numpy()
+    """x · Φ(x); numpy has no error function, and torch's own GELU takes longer to begin than to compute so little."""
+    share = torch.erf(torch.from_numpy(values * np.float32(0.5**0.5))).numpy()
+    found: Floats = values * (np.float32(0.5) * (share + np.float32(1)))
     return found
 
 
