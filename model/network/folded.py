@@ -125,21 +125,44 @@ class Evidence:
         return scores.T @ self._straight
 
     def _scores(self, values: Tensor, scores: Tensor) -> None:
-        """asinh of standard scores, [A, C] into `scores`: log(|x| + √(x² + 1)) with the sign of x, exact to 1e-7."""
+        """asinh of standard scores, [A, C] into `scores`."""
         rows, columns = values.shape
         scaled, size = (self._scratch.take(name, rows, columns, values) for name in ("scaled", "size"))
         torch.sub(values, self._mean, out=scaled).mul_(self._inverse_deviation)
-        torch.mul(scaled, scaled, out=size).add_(1).sqrt_()
-        torch.abs(scaled, out=scores)
-        torch.copysign(_log(size.add_(scores)), scaled, out=scores)
+        if ASINH_IS_VECTORISED and values.device.type == "cpu":
+            np.arcsinh(scaled.numpy(), out=scores.numpy())
+        else:
+            quick_asinh(scaled, size, scores)
 
 
-def _log(values: Tensor) -> Tensor:
-    """In place; numpy takes less than half of torch's time on a CPU."""
-    if values.device.type == "cpu":
-        np.log(values.numpy(), out=values.numpy())
-        return values
-    return values.log_()
+def quick_asinh(values: Tensor, size: Tensor, out: Tensor) -> None:
+    """log(|x| + √(x² + 1)) with the sign of x, exact to 1e-7; `size` is overwritten. All of one shape.
+
+    >>> values = torch.tensor([-1e6, -0.1, 0.0, 2.0])
+    >>> found = torch.empty(4)
+    >>> quick_asinh(values, torch.empty(4), found)
+    >>> bool(torch.allclose(found, values.asinh()))
+    True
+    """
+    torch.mul(values, values, out=size).add_(1).sqrt_()
+    torch.abs(values, out=out)
+    size.add_(out)
+    if size.device.type == "cpu":  # numpy's logarithm takes less than half of torch's time
+        np.log(size.numpy(), out=size.numpy())
+    else:
+        size.log_()
+    torch.copysign(size, values, out=out)
+
+
+def asinh_is_vectorised() -> bool:
+    """Whether numpy computes asinh of float32 sixteen at a time: with AVX-512 it does, else one by one."""
+    introspect = getattr(np.lib, "introspect", None)  # since numpy 2.2
+    found = introspect.opt_func_info("^arcsinh$", "float32") if introspect is not None else {}
+    return any(loop["current"] in _AVX512 for loops in found.values() for loop in loops.values())
+
+
+_AVX512 = ("X86_V4", "AVX512_SKX")  # as numpy's versions call it
+ASINH_IS_VECTORISED = asinh_is_vectorised()
 
 
 def product(left: Tensor, right: Tensor, out: Tensor) -> Tensor:
