@@ -11,6 +11,8 @@ import torch
 from model.artefact import Artefact
 from model.config import NetworkConfig
 from model.data.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH, Context
+from model.network import folded
+from model.network.context_side import OneContext
 from model.network.folded import Folded
 from model.network.ranker import ContextBatch, Ranker, Sizes
 
@@ -47,6 +49,15 @@ def context(task: int, events: int) -> ContextBatch:
     )  # fmt: skip
 
 
+def one(batch: ContextBatch, events: int) -> OneContext:
+    """The same context as arrays."""
+    return OneContext(
+        int(batch.task), int(batch.user), int(batch.country), batch.missing[0].numpy(), batch.query[0].numpy(),
+        batch.profile[0].numpy(), batch.source[0].numpy(), batch.history[0, :events].numpy(),
+        batch.kinds[0, :events].numpy(),
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize(
     "changes", [{}, {"task_input": False}, {"crossing": False}, {"learned_dropout": 1.0}], ids=lambda c: str(c)
 )
@@ -55,7 +66,7 @@ def context(task: int, events: int) -> ContextBatch:
 @torch.inference_mode()
 def test_folded_is_plain(columns: list[int], events: int, changes: dict[str, bool | float]) -> None:
     ranker = ranker_of(replace(CONFIG, **changes))
-    folded = Folded(ranker)
+    ready = Folded(ranker)
     g = torch.Generator().manual_seed(5)
     vectors, constant = torch.randn(C, D, generator=g), torch.randn(F, generator=g)
     features = constant.repeat(C, 1)
@@ -64,10 +75,24 @@ def test_folded_is_plain(columns: list[int], events: int, changes: dict[str, boo
     for task in range(3):
         batch = context(task, events)
         plain = ranker.score(batch, vectors[None], features[None])[0]
-        found = folded.context(batch, task, chosen, constant)
+        found = ready.context(one(batch, events), chosen, constant.numpy())
         torch.testing.assert_close(found(vectors, features[:, columns].contiguous()), plain, rtol=1e-4, atol=1e-4)
         few = found(vectors[:2], features[:2, columns].contiguous())  # buffers are used again
         torch.testing.assert_close(few, plain[:2], rtol=1e-4, atol=1e-4)
+
+
+@torch.inference_mode()
+def test_both_ways_to_asinh(monkeypatch: pytest.MonkeyPatch) -> None:
+    ranker, batch = ranker_of(CONFIG), context(1, 2)
+    g = torch.Generator().manual_seed(5)
+    vectors, features = torch.randn(C, D, generator=g), torch.randn(C, F, generator=g) * 100
+    logits = []
+    for vectorised in (False, True):
+        monkeypatch.setattr(folded, "ASINH_IS_VECTORISED", vectorised)
+        made = Folded(ranker).context(one(batch, 2), np.arange(F), np.zeros(F, np.float32))
+        logits.append(made(vectors, features))
+    torch.testing.assert_close(*logits, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(logits[0], ranker.score(batch, vectors[None], features[None])[0], rtol=1e-4, atol=1e-4)
 
 
 def test_an_artefact_scores_as_it_was_trained(artefact: Artefact) -> None:

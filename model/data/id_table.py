@@ -6,7 +6,7 @@ The seed is chosen so that no two ids of the catalogue have one hash; another id
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import count
+from itertools import count, repeat
 from typing import Any
 
 import numpy as np
@@ -90,7 +90,7 @@ def find(rows: Mapping[str, int], ids: Sequence[str]) -> Ints:
     """Rows of many ids, -1 = unknown, from a dictionary or a table. [C]"""
     if isinstance(rows, IdTable):
         return rows.find(ids)
-    return np.fromiter((rows.get(one, -1) for one in ids), np.int64, len(ids))
+    return np.fromiter(map(rows.get, ids, repeat(-1)), np.int64, len(ids))
 
 
 def hashed(packed: Sequence[bytes], seed: int) -> Hashes:

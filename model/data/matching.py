@@ -178,7 +178,7 @@ class MatchFeatures:
     def constant(self, query: EncodedQuery, profile: Profile) -> NDArray[np.float32]:
         """What is the same for every candidate, 0 elsewhere: an absent part of a context says 0 of everybody. [F]"""
         features = np.zeros(sum(self._widths), np.float32)
-        mean_idf = float(query.weights.mean()) if len(query.words) else 0.0
+        mean_idf = float(query.weights.sum() / len(query.words)) if query.words else 0.0
         start = sum(self._widths[:3])
         features[start : start + 4] = len(query.words), mean_idf, profile.size, profile.liked_share
         return features
@@ -187,26 +187,34 @@ class MatchFeatures:
         self, query: EncodedQuery, source: Records | None, profile: Profile, candidates: Records
     ) -> NDArray[np.float32]:
         """Features [C, A] of the columns that differ between candidates."""
-        asked, from_source, by_history = given_parts(query, source, profile)
-        parts = []
-        if asked:
-            parts.append(self._query_features(query, candidates))
-        if from_source and source is not None:
-            parts.append(self._source_features(source, candidates))
-        if by_history:
-            parts += [_history_features(profile, candidates), self._number_features(profile, candidates)]
-        popularity = candidates.popularity[:, None]
-        parts += [candidates.static[:, : 2 * self._numbers + 3], popularity, popularity == 0]
-        return np.concatenate(parts, axis=1, dtype=np.float32)
+        given = given_parts(query, source, profile)
+        rows = np.empty((len(self.columns(given)), len(candidates)), np.float32)  # [A, C]: a feature in one piece
+        numbers = (candidates.tokens.values >> FIELD_BITS).astype(np.int64)  # once, as indices
+        lengths = np.sqrt((candidates.engagement**2).sum(1)) if source is not None or given[2] else rows[0]
+        start = 0
+        if given[0]:
+            start = self._widths[0]
+            self._query_features(query, candidates, numbers, rows[:start])
+        if source is not None:
+            end = start + self._widths[1]
+            self._source_features(source, candidates, numbers, lengths, rows[start:end])
+            start = end
+        if given[2]:
+            end = start + self._widths[2]
+            self._history_features(profile, candidates, lengths, rows[start:end])
+        rows[-2 * self._numbers - 5 : -2] = candidates.static[:, : 2 * self._numbers + 3].T
+        rows[-2], rows[-1] = candidates.popularity, candidates.popularity == 0
+        return rows.T
 
-    def _query_features(self, query: EncodedQuery, candidates: Records) -> NDArray[np.float32]:
-        exact, prefix, stem, grams = self._hits(query, candidates.tokens)
+    def _query_features(self, query: EncodedQuery, candidates: Records, numbers: Ints, rows: Floats) -> None:
+        """Into `rows` [A, C]; `numbers` are the words of the tokens."""
+        exact, prefix, stem, grams = self._hits(query, candidates.tokens, numbers)
         covered = exact.copy()
         covered[:, query.last] |= prefix
         weights = query.weights / query.weights.sum()
-        by_field = weights @ self._in_fields[covered]  # [C, fields]
+        by_field = weights @ self._in_fields.take(covered, axis=0)  # [C, fields]
         whole = by_field[:, 0] > 0.999
-        by_field += STEM_SHARE * (weights @ self._in_fields[stem & ~covered])
+        by_field += STEM_SHARE * (weights @ self._in_fields.take(stem & ~covered, axis=0))
         exact_name = (exact & 1) @ weights
         found = covered != 0
         any_field = found @ weights
@@ -220,16 +228,22 @@ class MatchFeatures:
             2 * grams / (in_query + in_name), grams / in_query, grams / np.maximum(in_name, 1),
             candidates.text @ query.text,
         ]  # fmt: skip
-        return np.concatenate([by_field, np.stack(single, axis=1)], axis=1, dtype=np.float32)
+        rows[: len(self.fields)] = by_field.T
+        for row, values in zip(rows[len(self.fields) :], single, strict=True):
+            row[:] = values
 
-    def _hits(self, query: EncodedQuery, tokens: Ragged) -> tuple[Masks, Masks, Masks, NDArray[np.int64]]:
+    def _hits(
+        self, query: EncodedQuery, tokens: Ragged, numbers: Ints
+    ) -> tuple[Masks, Masks, Masks, NDArray[np.int64]]:
         """Field masks of each query word [C, K], of the last as a prefix [C], of stems [C, K]; shared trigrams [C]."""
         total, count = len(tokens), len(query.words)
-        touched = self._mark(query)
-        found = self._slots.take(tokens.values >> FIELD_BITS)
+        touched, grams_touched = self._mark(query)
+        found = self._slots.take(numbers)
+        self._slots[grams_touched] = 0
         for start, end in touched:
             self._slots[start:end] = 0
-        places, owner = _where(found, tokens)
+        places, bounds = _where(found, tokens)
+        owner = np.repeat(np.arange(total), np.diff(bounds))
         slot, mask = found[places], (tokens.values[places] & _FIELD_MASK).astype(np.uint16)
         exact = np.zeros((total, count), np.uint16)
         words_only = slot <= MAX_QUERY_WORDS
@@ -245,66 +259,73 @@ class MatchFeatures:
         grams = np.bincount(owner[slot == _TRIGRAM_SLOT], minlength=total)
         return exact, prefix, stem, grams
 
-    def _mark(self, query: EncodedQuery) -> list[tuple[int, int]]:
-        """Write the slot of each stem, prefix, trigram and word into the scratch table; returns what to clear."""
+    def _mark(self, query: EncodedQuery) -> tuple[list[tuple[int, int]], list[int]]:
+        """Write the slot of each stem, prefix, trigram and word into the scratch table; returns what to clear: ranges
+        of words, trigrams."""
         touched: list[tuple[int, int]] = []
         for number, word in enumerate(query.words):
             if (root := stem_of(word)) is not None:
                 self._mark_range(self.vocabulary.prefix_range(root), _STEM_SLOT + number, touched)
         self._mark_range(self.vocabulary.prefix_range(query.words[query.last]), _PREFIX_SLOT, touched)
-        for gram in query.grams:
-            self._mark_one(self.vocabulary.gram_id(gram), _TRIGRAM_SLOT, touched)
+        grams = [found for found in map(self.vocabulary.gram_id, query.grams) if found is not None]
+        self._slots[grams] = _TRIGRAM_SLOT
         for number, word in enumerate(query.words):
-            self._mark_one(self.vocabulary.id(word), number + 1, touched)
-        return touched
+            found = self.vocabulary.id(word)
+            self._mark_range((found, found + 1), number + 1, touched)
+        return touched, grams
 
     def _mark_range(self, ids: tuple[int, int], slot: int, touched: list[tuple[int, int]]) -> None:
         self._slots[ids[0] : ids[1]] = slot
         touched.append(ids)
 
-    def _mark_one(self, number: int | None, slot: int, touched: list[tuple[int, int]]) -> None:
-        if number is not None:
-            self._mark_range((number, number + 1), slot, touched)
-
-    def _source_features(self, source: Records, candidates: Records) -> NDArray[np.float32]:
-        distances = np.abs(candidates.static[:, : self._numbers] - source.static[0, : self._numbers])
+    def _source_features(
+        self, source: Records, candidates: Records, numbers: Ints, lengths: Floats, rows: Floats
+    ) -> None:
+        """Into `rows` [A, C]; `numbers` are the words of the tokens, `lengths` those of the engagement vectors."""
+        fields = len(self.fields)
         dot = candidates.engagement @ source.engagement[0]
-        lengths = np.linalg.norm(candidates.engagement, axis=1) * np.linalg.norm(source.engagement[0])
-        pair = np.stack(
-            [
-                candidates.text @ source.text[0],
-                ease_scale(dot * candidates.inverse),
-                dot / np.maximum(lengths, 1e-6),
-            ],
-            axis=1,
-        )
-        overlap = self._overlap(source, candidates)
-        return np.concatenate([overlap, distances, pair], axis=1, dtype=np.float32)
+        rows[:fields] = self._overlap(source, candidates, numbers).T
+        distances = candidates.static[:, : self._numbers] - source.static[0, : self._numbers]
+        np.abs(distances.T, out=rows[fields:-3])
+        rows[-3] = candidates.text @ source.text[0]
+        rows[-2] = ease_scale(dot * candidates.inverse)
+        rows[-1] = dot / np.maximum(lengths * np.linalg.norm(source.engagement[0]), 1e-6)
 
-    def _overlap(self, source: Records, candidates: Records) -> NDArray[np.float32]:
+    def _overlap(self, source: Records, candidates: Records, numbers: Ints) -> NDArray[np.float32]:
         """TF-IDF cosine of each field with the same field of the source. [C, fields]"""
         own = source.tokens.row(0)
-        numbers = (own >> FIELD_BITS).astype(np.int64)
-        self._masks[numbers] = own & _FIELD_MASK
-        codes = candidates.tokens.values
-        shared = self._masks.take(codes >> FIELD_BITS) & codes.astype(np.uint16) & _FIELD_MASK
-        self._masks[numbers] = 0
-        places, owner = _where(shared, candidates.tokens)
-        in_fields = self._in_fields[shared[places]] * self._squares.take(codes[places] >> FIELD_BITS)[:, None]
+        marked = (own >> FIELD_BITS).astype(np.int64)
+        self._masks[marked] = own & _FIELD_MASK
+        shared = self._masks.take(numbers) & candidates.tokens.values.astype(np.uint16)
+        self._masks[marked] = 0
+        places, bounds = _where(shared, candidates.tokens)
+        in_fields = self._in_fields.take(shared.take(places), axis=0)
+        in_fields *= self._squares.take(numbers.take(places))[:, None]
         sums = np.zeros((len(candidates), len(self.fields)), np.float32)
-        first = np.flatnonzero(np.diff(owner, prepend=-1))
-        sums[owner[first]] = np.add.reduceat(in_fields, first, axis=0) if len(first) else 0
+        touched = np.flatnonzero(np.diff(bounds))
+        if touched.size:
+            sums[touched] = np.add.reduceat(in_fields, bounds[touched], axis=0)
         norms = candidates.static[:, self._norms] * source.static[0, self._norms]
         return np.asarray(sums / np.maximum(norms, 1e-6), np.float32)
 
-    def _number_features(self, profile: Profile, candidates: Records) -> NDArray[np.float32]:
-        """How far each number lies from the mean and from the highest of the history, 0 where unknown. [C, 2n]
+    def _history_features(self, profile: Profile, candidates: Records, lengths: Floats, rows: Floats) -> None:
+        """Co-engagement of the profile with each candidate (EASE scores), text likeness, and numbers, into `rows`."""
+        scores = candidates.engagement @ np.concatenate([profile.liked, profile.passed[None]]).T  # [C, 4]
+        rows[:4] = ease_scale(scores * candidates.inverse[:, None]).T
+        rows[4] = scores[:, 0] / np.maximum(lengths * np.linalg.norm(profile.liked[0]), 1e-6)
+        rows[5:7] = (candidates.text @ profile.text.T).T
+        self._number_features(profile, candidates, rows[7:].reshape(2, self._numbers, -1))
+
+    def _number_features(self, profile: Profile, candidates: Records, rows: Floats) -> None:
+        """How far each number lies from the mean and from the highest of the history, 0 where unknown, into `rows`
+        [2, n, C].
 
         What is newer than all that somebody met could mostly not be met.
         """
         values, known = self._known_numbers(candidates.static)
-        away = np.concatenate([values - profile.numbers[0], values - profile.numbers[1]], axis=1)
-        return np.where(np.tile(known, 2), np.nan_to_num(away), 0)
+        missing = np.ascontiguousarray(~known.T) | np.isnan(profile.numbers)[:, :, None]
+        np.subtract(values.T, profile.numbers[:, :, None], out=rows)
+        np.copyto(rows, 0, where=missing)
 
 
 def stem_of(word: str) -> str | None:
@@ -317,20 +338,9 @@ def stem_of(word: str) -> str | None:
 
 
 def _where(marks: NDArray[Any], tokens: Ragged) -> tuple[Ints, Ints]:
-    """Places of the tokens whose mark is not 0, and the row that each belongs to, rising. marks [total]"""
+    """Places of the tokens whose mark is not 0; and where among these each row begins, rising. marks [total]"""
     places = np.flatnonzero(marks != 0)
-    return places, np.repeat(np.arange(len(tokens)), np.diff(np.searchsorted(places, tokens.offsets)))
-
-
-def _history_features(profile: Profile, candidates: Records) -> NDArray[np.float32]:
-    """Co-engagement of the profile with each candidate (EASE scores), and text likeness. [C, 7]"""
-    scores = candidates.engagement @ np.concatenate([profile.liked, profile.passed[None]]).T  # [C, 4]
-    lengths = np.linalg.norm(candidates.engagement, axis=1) * np.linalg.norm(profile.liked[0])
-    cosine = scores[:, 0] / np.maximum(lengths, 1e-6)
-    return np.concatenate(
-        [ease_scale(scores * candidates.inverse[:, None]), cosine[:, None], candidates.text @ profile.text.T],
-        axis=1,
-    )
+    return places, np.searchsorted(places, tokens.offsets)
 
 
 def ease_scale(scores: Floats) -> Floats:

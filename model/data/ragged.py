@@ -39,13 +39,16 @@ class Ragged:
         >>> Ragged.of([[1], [2, 3], []]).take(np.array([1, 0])).values.tolist()
         [2, 3, 1]
         """
-        starts = self.offsets[rows]
-        lengths = self.offsets[rows + 1] - starts
+        starts, ends = self.offsets[rows], self.offsets[rows + 1]
         offsets = np.zeros(len(rows) + 1, np.int64)
-        np.cumsum(lengths, out=offsets[1:])
-        index = np.repeat(starts - offsets[:-1], lengths)
-        index += np.arange(offsets[-1])
-        return Ragged(offsets, self.values[index])
+        np.cumsum(ends - starts, out=offsets[1:])
+        held = self.values.data  # copying row by row is quicker than an index of every value
+        joined = b"".join([held[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)])
+        return Ragged(offsets, np.frombuffer(joined, self.values.dtype))
+
+    def none(self, count: int) -> Ragged:
+        """As many empty rows."""
+        return Ragged(np.zeros(count + 1, np.int64), self.values[:0])
 
     def part(self, start: int, end: int) -> Ragged:
         """Rows start…end-1, values not copied."""

@@ -83,8 +83,8 @@ class RecordTable:
         """The named records, ready to compute with; `bare` = without their tokens, as a history needs them."""
         wide = {name: _wide(getattr(self, name).take(rows, axis=0)) for name in _HALVES}
         floats = {name: getattr(self, name).take(rows, axis=0) for name in _FLOATS}
-        none = Ragged(np.zeros(len(rows) + 1, np.int64), self.tokens.values[:0])
-        return Records(**wide, **floats, tokens=none if bare else self.tokens.take(rows))
+        tokens = self.tokens.none(len(rows)) if bare else self.tokens.take(rows)
+        return Records(**wide, **floats, tokens=tokens)
 
     def part(self, start: int, end: int) -> Records:
         """Records start…end-1."""

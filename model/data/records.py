@@ -39,10 +39,11 @@ class Records:
     def __len__(self) -> int:
         return len(self.inverse)
 
-    def take(self, rows: Ints) -> Records:
-        """The named records."""
+    def take(self, rows: Ints, bare: bool = False) -> Records:
+        """The named records; `bare` = without their tokens, as a history needs them."""
         parts = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "tokens"}
-        return Records(**{name: array[rows] for name, array in parts.items()}, tokens=self.tokens.take(rows))
+        tokens = self.tokens.none(len(rows)) if bare else self.tokens.take(rows)
+        return Records(**{name: array[rows] for name, array in parts.items()}, tokens=tokens)
 
     def part(self, start: int, end: int) -> Records:
         """Records start…end-1, without copying them."""
@@ -51,7 +52,7 @@ class Records:
 
     def without_tokens(self) -> Records:
         """The same records, cheaper to take from: what a history needs."""
-        return replace(self, tokens=Ragged(np.zeros_like(self.tokens.offsets), self.tokens.values[:0]))
+        return replace(self, tokens=self.tokens.none(len(self)))
 
     def joined(self, other: Records) -> Records:
         """These records, then the others."""

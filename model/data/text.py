@@ -29,6 +29,8 @@ def words(text: str) -> list[str]:
 
 def _words_of_any_script(text: str) -> list[str]:
     """Runs of letters, marks and digits: `\\w` alone would cut Indic words at their vowel signs."""
+    if text.isascii():
+        return _WORD.findall(text)
     return "".join(c if c == "_" or unicodedata.category(c)[0] in "LMN" else " " for c in text).split()
 
 

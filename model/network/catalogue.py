@@ -46,10 +46,12 @@ class CatalogueRanker:
     def encode(self, filled: Filled) -> EncodedContext:
         """The context side, from the records of source and history. Unknown ids are left out."""
         length = self.scorer.config.profile_length
-        events = self.known(filled.context.history)[-length:]
+        found = self.find([event.entity_id for event in filled.context.history])
+        known = np.flatnonzero(found >= 0)[-length:]
+        events = [filled.context.history[place] for place in known.tolist()]
         source_row = self.rows.get(filled.context.source_entity_id or "")
-        source = None if source_row is None else self.records.take(np.array([source_row]))
-        history = self.records.take(self.rows_of([e.entity_id for e in events])) if events else None
+        source = None if source_row is None else self.records.part(source_row, source_row + 1)
+        history = self.records.take(found[known], bare=True) if events else None
         return self.scorer.encode(filled, source, events, history)
 
     def find(self, entity_ids: Sequence[str]) -> Ints:

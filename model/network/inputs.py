@@ -14,6 +14,7 @@ from model.data.context import HistoryEvent
 from model.data.imputation import Filled
 from model.data.matching import EncodedQuery, MatchFeatures, Profile, empty_profile
 from model.data.records import Records
+from model.network.context_side import OneContext
 from model.network.ranker import ContextBatch
 
 Floats = NDArray[np.float32]
@@ -126,3 +127,19 @@ def serving_batch(context: EncodedContext, width: int, length: int, device: torc
         kinds[0] = torch.from_numpy(context.kinds[-count:][::-1].copy())
         present[0] = True
     return collate([context], source.to(device), history.to(device), kinds.to(device), present.to(device))
+
+
+def one_context(context: EncodedContext, width: int, length: int) -> OneContext:
+    """The same context as arrays alone."""
+    history = np.zeros((0, width), np.float32) if context.history is None else context.history.vector[-length:][::-1]
+    return OneContext(
+        context.task,
+        context.user,
+        context.country,
+        np.array(context.missing, np.float32),
+        context.query.text,
+        context.profile.text.ravel(),
+        np.zeros(width, np.float32) if context.source is None else context.source.vector[0],
+        history,
+        context.kinds[-length:][::-1],
+    )

@@ -16,7 +16,7 @@ from model.data.matching import given_parts
 from model.data.record_table import RecordTable, TableRows
 from model.data.records import Records
 from model.network.folded import Folded
-from model.network.inputs import ContextEncoder, EncodedContext, serving_batch
+from model.network.inputs import ContextEncoder, EncodedContext, one_context, serving_batch
 from model.network.ranker import ContextBatch, EntityBatch, Ranker, retrieval_entity
 
 Floats = NDArray[np.float32]
@@ -95,8 +95,9 @@ class Asked:
         self._matcher, self._device = scorer.matcher, scorer.device
         self._parts = (context.query, context.source, context.profile)
         columns = self._matcher.columns(given_parts(*self._parts))
-        constant = torch.from_numpy(self._matcher.constant(context.query, context.profile)).to(self._device)
-        self._folded = scorer.folded.context(scorer.batch(context), context.task, columns, constant)
+        constant = self._matcher.constant(context.query, context.profile)
+        one = one_context(context, scorer.config.width, scorer.config.history_length)
+        self._folded = scorer.folded.context(one, columns, constant)
 
     def __call__(self, candidates: Records | TableRows) -> Floats:
         """Logits [C]."""

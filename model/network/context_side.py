@@ -1,0 +1,111 @@
+"""The context tower as serving runs it: one context, in numpy, the same vectors as `ContextTower` gives for a batch of
+one. A hundred small operations cost torch three times as long, nearly all of it on the way to the arithmetic.
+
+Learns nothing; weights must not change while it lives. Shapes: D width, H events, M missing flags, Dt text width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from model.network.layers import ResidualMLP
+from model.network.ranker import Ranker
+
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class OneContext:
+    """One context as arrays. `source` is zeros where there is none, `history` empty."""
+
+    task: int
+    user: int  # 0 = the learned null
+    country: int  # 0 = the learned null
+    missing: Floats  # [M] 1 = present
+    query: Floats  # [Dt]
+    profile: Floats  # [2·Dt]
+    source: Floats  # [D]
+    history: Floats  # [H, D] newest first
+    kinds: Ints  # [H] task · 2 + liked
+
+
+class ContextSide:
+    """The context side of one ranker."""
+
+    def __init__(self, ranker: Ranker) -> None:
+        tower, attention = ranker.context_tower, ranker.attention
+        self._task, self._user, self._country = (array(e.weight) for e in (tower.task, tower.user, tower.country))
+        self._no_query, self._no_source, self._no_history = (
+            array(null) for null in (tower.null_query, tower.null_source, tower.null_history)
+        )
+        self._kind, self._age = array(attention.kind.weight), array(attention.age.weight)
+        self._text_scale = np.float32(len(self._no_query) ** 0.5)
+        self._mlp = _OneRow(tower.mlp)
+
+    def __call__(self, context: OneContext) -> tuple[Floats, Floats]:
+        """The context's vector [D] and its event vectors [H, D]. `context.task` is the task as the network sees it."""
+        events = context.history + self._kind[context.kinds] + self._age[: len(context.kinds)]
+        parts = [
+            self._task[context.task],
+            self._user[context.user],
+            self._country[context.country],
+            context.missing,
+            context.query * self._text_scale if context.missing[0] > 0 else self._no_query,
+            context.source if context.missing[2] > 0 else self._no_source,
+            events.sum(0) / np.float32(len(events)) if len(events) else self._no_history,
+            context.profile * self._text_scale,
+        ]
+        return self._mlp(np.concatenate(parts)), events
+
+
+class _OneRow:
+    """`ResidualMLP` of a single row."""
+
+    def __init__(self, mlp: ResidualMLP) -> None:
+        self._enter = _Linear(mlp.enter)
+        self._first, self._inner = _Norm(cast(nn.LayerNorm, mlp.body[0])), _Linear(cast(nn.Linear, mlp.body[-1]))
+        self._second, self._leave = _Norm(cast(nn.LayerNorm, mlp.leave[0])), _Linear(cast(nn.Linear, mlp.leave[-1]))
+
+    def __call__(self, values: Floats) -> Floats:
+        """[inputs] → [outputs]"""
+        entered = self._enter(values)
+        return self._leave(self._second(entered + self._inner(gelu(self._first(entered)))))
+
+
+class _Linear:
+    def __init__(self, module: nn.Linear) -> None:
+        self._weight, self._bias = array(module.weight), array(module.bias)
+
+    def __call__(self, values: Floats) -> Floats:
+        return self._weight @ values + self._bias
+
+
+class _Norm:
+    def __init__(self, module: nn.LayerNorm) -> None:
+        self._weight, self._bias, self._eps = array(module.weight), array(module.bias), np.float32(module.eps)
+
+    def __call__(self, values: Floats) -> Floats:
+        size = np.float32(len(values))
+        centred = values - values.sum() / size
+        found: Floats = centred * (self._weight / np.sqrt(centred @ centred / size + self._eps)) + self._bias
+        return found
+
+
+def gelu(values: Floats) -> Floats:
+    """x · Φ(x); numpy has no error function, and torch's own GELU takes longer to begin than to compute so little."""
+    share = torch.erf(torch.from_numpy(values * np.float32(0.5**0.5))).numpy()
+    found: Floats = values * (np.float32(0.5) * (share + np.float32(1)))
+    return found
+
+
+def array(weights: Tensor) -> Floats:
+    """Weights as an array, shared with the tensor where that is on a CPU."""
+    found: Floats = weights.detach().cpu().numpy()
+    return found
