@@ -44,6 +44,7 @@ def test_workers_share_both_ports_and_one_that_dies_is_replaced(model_path: Path
         assert status(f"http://127.0.0.1:{admin}/metrics", headers=operator) == 200
         first = workers_of(process)
         assert len(first) == 2
+        wait_for(lambda: log.read_text().count("is live with") == 2)  # one that dies before says nothing
         os.kill(min(first), signal.SIGKILL)
         answers: list[int] = []
 
