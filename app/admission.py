@@ -51,8 +51,7 @@ class Gate:
 
     def measured(self, candidates: int, seconds: float) -> None:
         """That many candidates took so long."""
-        each = seconds / candidates
-        self._seconds = each if not self._seconds else self._seconds + _MEMORY * (each - self._seconds)
+        self._seconds = _followed(self._seconds, seconds / candidates)
 
     def no_room(self, patience_s: float, coming: int = 0) -> str:
         """Why not even the smallest ranking of the highest priority may come in; empty = it may.
@@ -81,7 +80,7 @@ class Gate:
             raise self.refusal(priority, f"{queue} candidates are under way")
         if self._clock() + self.wait_s(priority) > deadline:
             raise self.refusal(priority, f"it would wait {self.wait_s(priority):.2f} s, longer than it may take")
-        self._usual = candidates if not self._usual else self._usual + _MEMORY * (candidates - self._usual)
+        self._usual = _followed(self._usual, candidates)
         self._move(priority, candidates)
         try:
             yield
@@ -96,3 +95,8 @@ class Gate:
     def _move(self, priority: Priority, candidates: int) -> None:
         self._under_way[priority] += candidates
         self._queue_candidates[priority].set(self._under_way[priority])
+
+
+def _followed(mean: float, newest: float) -> float:
+    """The running mean after one more measurement; 0 = there was none."""
+    return mean + _MEMORY * (newest - mean) if mean else newest
