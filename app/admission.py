@@ -17,6 +17,7 @@ from app.telemetry import Clock, Telemetry
 from model.data.context import HOMEPAGE, SEARCH
 
 _FILLS = (1.0, 0.75, 0.5)  # share of the queue that each priority may fill
+HEAD_START_S = 0.02  # how much earlier something must have come to go before the next higher priority
 _MEMORY = 0.05  # weight of the newest measurement
 
 

@@ -21,7 +21,7 @@ from app.quick_no import QuickNo
 
 MOST_HEAD_BYTES = 64 * 1024  # request line and headers; others take 8 to 64 KB
 HEAD_WITHIN_S = 10.0
-HASTY_S = 0.2  # who was told, with Retry-After, that there is no room, and is told so again within this time, …
+HASTY_S = 0.05  # who was told, with Retry-After, that there is no room, and is told so again within this time, …
 REST_S = 0.1  # … is not read for so long
 _END = b"\r\n\r\n"
 

@@ -11,9 +11,10 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
+from app import garbage
 from app.errors import ModelConflictError, ModelNotFoundError, ModelRefusedError, UnirankError
 from app.live import LOADING, WARMING, Live, Serving, Split
-from app.models.loading import has_model, make_demo
+from app.models.loading import has_model, make_demo, one_thread
 from app.models.shelf import MANIFEST, Shelf, Version
 from app.ranking import Ordered, RankingModel
 from app.shadow import Shadow
@@ -187,14 +188,15 @@ class Follower:
         return serving
 
     async def _made(self, folder: Path) -> Serving:
-        if self.live.serving is None:  # nothing to disturb: in the thread that will compute
-            model = await self.live.compute.run(lambda: self._load(folder))
-        else:
-            model = await asyncio.to_thread(self._load, folder)
+        model = await asyncio.to_thread(self._load, folder)
+        one_thread()
         serving = self.live.built(model, self._saw)
         if self.live.serving is None:
             self.live.reason = WARMING
         await serving.warm(self.live.clock)
+        if self.live.serving is None:
+            garbage.collect()
+        garbage.look_away()
         return serving
 
     def _saw(self, model: RankingModel, ordered: Ordered) -> None:

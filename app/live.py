@@ -15,6 +15,7 @@ from random import getrandbits
 from prometheus_client import CollectorRegistry
 
 from app.admission import Gate
+from app.compute_thread import ComputeThread
 from app.entity_store.memory import MemoryTier
 from app.entity_store.redis import RedisTier
 from app.entity_store.store import EntityStore
@@ -22,9 +23,9 @@ from app.errors import NotReadyError
 from app.event_log.log import EventLog
 from app.models.arms import Arm, arm_of
 from app.ranking import Ordered, RankingModel, RankingRequest, RankingService
-from app.scoring import ComputeThread
 from app.settings import Settings
 from app.telemetry import Clock, Telemetry
+from app.turns import Turns
 from model.data.context import MORE_LIKE_THIS, Context
 
 LOADING, WARMING = "loading model", "warming model"
@@ -83,6 +84,7 @@ class Live:
         self.clock = clock
         self.gate = Gate(settings.max_queue_candidates, clock, telemetry)
         self.compute = ComputeThread()
+        self.turns = Turns()
         self.events = EventLog(settings.events_folder())
         self.reason = LOADING
         self.serving: Serving | None = None
@@ -142,7 +144,10 @@ class Live:
         store = EntityStore(model, MemoryTier(limit), limit, redis, self.compute, telemetry)
         retrieve = self.settings.retrieve_limit
         return Serving(
-            RankingService(model, store, self.compute, self.gate, telemetry, self.clock, new_id, retrieve, saw), store
+            RankingService(
+                model, store, self.compute, self.turns, self.gate, telemetry, self.clock, new_id, retrieve, saw
+            ),
+            store,
         )
 
     def go_live(self, serving: Serving) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import time
 
 import msgspec
 
@@ -23,7 +22,6 @@ _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,9})[ \t]*(?=\r\n)", re.IG
 _NOT_PLAIN = re.compile(rb"\r\n(?:transfer-encoding|expect|upgrade|connection:[ \t]*close)", re.IGNORECASE)
 _ID = re.compile(rb"\r\n(x-request-id|traceparent):[ \t]*([^\r\n]*?)[ \t]*(?=\r\n)", re.IGNORECASE)
 SHARE = 0.8  # of the patience that others have, so that hardly anybody is let in who is refused behind
-REST_S = 0.003  # of the event loop, which promises never to be busy for more than 5 ms
 _END = b"\r\n\r\n"
 _MORE_LIKE_THIS = "/v1/more-like-this/"
 _SAFE = b"".join(name + b": " + value + b"\r\n" for name, value in SAFE_HEADERS)
@@ -36,7 +34,6 @@ class QuickNo:
         self._live = live
         self._patience_s = SHARE * live.settings.timeout_ms / 1000
         self._coming = 0  # let in during this turn of the event loop; in the next they are admitted, or refused
-        self._rests = False
 
     def answer(self, data: bytes) -> bytes | None:
         """The whole answer to these bytes, where they are one whole request for a ranking and there is no room.
@@ -48,7 +45,6 @@ class QuickNo:
         if path is None:
             self._let_in()
             return None
-        self._rest()
         return self._refused(why, path, data)
 
     def _let_in(self) -> None:
@@ -58,17 +54,6 @@ class QuickNo:
 
     def _turned(self) -> None:
         self._coming = 0
-
-    def _rest(self) -> None:
-        """After this turn nothing is read for a moment: what comes meanwhile is refused in one go. Each waking of the
-        event loop takes the core and the interpreter's lock from the compute thread."""
-        if not self._rests:
-            self._rests = True
-            asyncio.get_running_loop().call_soon(self._rested)
-
-    def _rested(self) -> None:
-        time.sleep(REST_S)
-        self._rests = False
 
     def _refused(self, why: str, path: str, data: bytes) -> bytes:
         error = self._live.gate.refusal(Priority.HIGH, why)

@@ -12,10 +12,12 @@ import numpy.typing as npt
 
 from app import rerank
 from app.admission import Gate, Priority
+from app.compute_thread import ComputeThread
 from app.entity_store.store import CACHE_UNAVAILABLE, EntityStore, Rows
 from app.errors import Fault, InvalidRequestError, NotFoundError, invalid
-from app.scoring import DEADLINE, ComputeThread, Held, Logits, Scoring
+from app.scoring import DEADLINE, Held, Logits, Scoring
 from app.telemetry import Clock, Stopwatch, Telemetry
+from app.turns import Turns
 from model.data.context import Context, HistoryEvent
 from model.data.imputation import Filled, MissingFieldError
 
@@ -152,6 +154,7 @@ class RankingService:
         model: RankingModel,
         store: EntityStore,
         compute: ComputeThread,
+        turns: Turns,
         gate: Gate,
         telemetry: Telemetry,
         clock: Clock,
@@ -162,7 +165,7 @@ class RankingService:
         self.model = model
         self._store = store
         self._compute = compute
-        self._scoring = Scoring(compute, gate, clock)
+        self._scoring = Scoring(turns, gate, clock)
         self._telemetry = telemetry
         self._clock = clock
         self._new_id = new_id

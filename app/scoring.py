@@ -1,33 +1,22 @@
-"""The judge: the one compute thread, candidates scored in chunks up to a deadline.
-
-Knows nothing of ids, order or HTTP. C = candidates.
-"""
+"""The judge: candidates scored in chunks up to a deadline. Knows nothing of ids, order or HTTP. C = candidates."""
 
 from __future__ import annotations
 
-import asyncio
-import math
-import time
 from collections.abc import Callable
-from concurrent.futures import Future
 from dataclasses import dataclass
-from itertools import count
-from queue import PriorityQueue
-from threading import Thread
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from app.admission import Gate, Priority
 from app.telemetry import Clock
+from app.turns import Turns
 
 DEADLINE = "deadline"
-HEAD_START_S = 0.02  # how much earlier something must have come to go before the next higher priority
 CHUNK = 512  # candidates between two looks at the clock
 
 Logits = npt.NDArray[np.float32]
-T = TypeVar("T")
 Score = Callable[[Any], Logits]  # records of candidates → their logits
 
 
@@ -41,51 +30,6 @@ class Held(Protocol):
     def part(self, start: int, end: int) -> Held:
         """Those from `start` to before `end`."""
         ...
-
-
-class ComputeThread:
-    """The one thread in which a model computes; the event loop stays free to answer.
-
-    Higher priorities go first, but nobody starves: each step down the priorities is worth `HEAD_START_S` of waiting.
-    """
-
-    def __init__(self) -> None:
-        self._waiting: PriorityQueue[tuple[float, int, Future[Any] | None, Callable[[], Any]]] = PriorityQueue()
-        self._numbers = count()
-        self._closed = False
-        self._thread = Thread(target=self._work, name="unirank-compute", daemon=True)
-        self._thread.start()
-
-    async def run(self, work: Callable[[], T], priority: Priority = Priority.NORMAL) -> T:
-        """The result of `work`, after what goes before it. Cancelled while it waits = not run."""
-        if self._closed:
-            raise RuntimeError("the compute thread is closed")
-        future: Future[T] = Future()
-        due = time.monotonic() + priority * HEAD_START_S
-        self._waiting.put((due, next(self._numbers), future, work))
-        return await asyncio.wrap_future(future)
-
-    def close(self) -> None:
-        """Let the running work end and drop what waits."""
-        self._closed = True
-        self._waiting.put((-math.inf, next(self._numbers), None, lambda: None))
-        self._thread.join()
-
-    def _work(self) -> None:
-        while True:
-            _, _, future, work = self._waiting.get()
-            if future is None:
-                break
-            if not future.set_running_or_notify_cancel():
-                continue
-            try:
-                future.set_result(work())
-            except BaseException as error:
-                future.set_exception(error)
-        while not self._waiting.empty():
-            left = self._waiting.get()[2]
-            if left is not None:
-                left.cancel()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +46,10 @@ class Scores:
 
 
 class Scoring:
-    """Scores records with a context that is made ready, in the compute thread."""
+    """Scores records with a context that is made ready, in turns of the event loop."""
 
-    def __init__(self, compute: ComputeThread, gate: Gate, clock: Clock) -> None:
-        self._compute = compute
+    def __init__(self, turns: Turns, gate: Gate, clock: Clock) -> None:
+        self._turns = turns
         self._gate = gate
         self._clock = clock
 
@@ -133,13 +77,7 @@ class Scoring:
     async def _chunk(self, work: _Work, chunk: Held, deadline: float, priority: Priority) -> Logits | None:
         """One chunk, or None past the deadline. A chunk that still waits then is never computed."""
         left = deadline - self._clock()
-        if left <= 0:
-            return None
-        try:
-            async with asyncio.timeout(left):
-                return await self._compute.run(lambda: work(chunk), priority)
-        except TimeoutError:
-            return None
+        return await self._turns.run(lambda: work(chunk), left, priority) if left > 0 else None
 
 
 class _Work:

@@ -58,6 +58,7 @@ class FakeModel:
         self.scored = 0
         self.infinite: set[str] = set()
         self.chunk_s = 0.0
+        self.propose_s = 0.0
         self.crash: Exception | None = None
 
     @property
@@ -104,6 +105,7 @@ class FakeModel:
         return [self.record(entity_id) for entity_id in entity_ids]
 
     def propose(self, filled: Filled, limit: int, exclude: Collection[str]) -> list[str]:
+        time.sleep(self.propose_s)
         return [entity_id for entity_id in self.entities if entity_id not in exclude][:limit]
 
     def asked(self, filled: Filled, side_ids: Sequence[str], side: Pile) -> Callable[[Pile], npt.NDArray[np.float32]]:

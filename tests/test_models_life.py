@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from pathlib import Path
 
 import pytest
@@ -248,3 +250,29 @@ def test_overlap_and_rank_correlation() -> None:
     assert overlap(["a", "b"], ["c", "d"], 10) == 0
     assert kendall_tau(["a", "b", "c"], ["c", "b", "a"]) == -1
     assert kendall_tau(["a"], ["a"]) == 1
+
+
+@pytest.mark.anyio
+async def test_a_model_that_retires_is_freed_though_nobody_collects(shelf: Path) -> None:
+    write(shelf / "three", read(shelf / "one"), "three")
+    parts: dict[str, list[weakref.ref[object]]] = {}
+
+    def load(folder: Path) -> Artefact:
+        model = load_model(folder, "cpu", LIMIT_S)
+        parts[folder.name] = [weakref.ref(part) for part in (model, model.encoder, model.scorer.ranker)]
+        return model
+
+    gc.disable()
+    try:
+        async with service(shelf, load) as client:
+            for name in ("two", "three"):
+                (shelf / LIVE).write_text(f"{name}\n")
+                await until(client, name)
+            for _ in range(PATIENCE):
+                if not any(part() for part in parts["one"]):
+                    break
+                await asyncio.sleep(0.01)
+            alive = {name: [part() is not None for part in of_one] for name, of_one in parts.items()}
+    finally:
+        gc.enable()
+    assert alive == {"one": [False] * 3, "two": [True] * 3, "three": [True] * 3}

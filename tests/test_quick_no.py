@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.admission import Priority
-from app.quick_no import REST_S, QuickNo, plain_ranking
+from app.quick_no import QuickNo, plain_ranking
 
 pytestmark = pytest.mark.anyio
 BODY = b'{"context": {"task": "search"}}'
@@ -87,18 +87,3 @@ async def test_who_is_let_in_takes_room_at_once() -> None:
     assert [quick.answer(request()) is None for _ in range(4)] == [True, True, False, False]
     await asyncio.sleep(0)
     assert quick.answer(request()) is None, "what came in the turn before is admitted or gone"
-
-
-async def test_after_refusals_nothing_is_read_for_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
-    rests: list[float] = []
-    monkeypatch.setattr("app.quick_no.time.sleep", rests.append)
-    live = app_of(max_queue_candidates=1).state.live
-    quick = QuickNo(live)
-    with live.gate.admitted(1, Priority.HIGH, 1e12):
-        for _ in range(2):
-            assert all(quick.answer(request()) for _ in range(3))
-            await asyncio.sleep(0)
-    assert rests == [REST_S] * 2, "once a turn of the event loop"
-    assert quick.answer(request()) is None
-    await asyncio.sleep(0)
-    assert len(rests) == 2

@@ -14,9 +14,10 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from app.compute_thread import ComputeThread
 from app.entity_store.memory import MemoryTier
 from app.entity_store.redis import RedisTier, TierError
-from app.scoring import ComputeThread, Held
+from app.scoring import Held
 from app.telemetry import Telemetry
 
 Rows = npt.NDArray[np.int64]

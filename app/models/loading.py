@@ -49,12 +49,17 @@ def load_model(folder: Path, device: str, limit_s: float) -> Artefact:
 
     `limit_s`: the longest that it may take for a ranking of 500 candidates.
     """
-    import torch
-
     from model.artefact import Artefact
     from model.artefact_check import check
 
-    torch.set_num_threads(1)  # holds for the calling thread; more of them only get in each other's way
+    one_thread()
     artefact = Artefact.load(folder, device)
     check(artefact, limit_s)
     return artefact
+
+
+def one_thread() -> None:
+    """Torch computes in one thread where this is called; more of them only get in each other's way."""
+    import torch
+
+    torch.set_num_threads(1)

@@ -7,8 +7,9 @@ alone. Each depends on the context and one entity, never on the other candidates
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,8 @@ from model.data.encoding import EntityEncoder, query_bag
 from model.data.ragged import Ragged
 from model.data.records import Records
 from model.data.text import trigrams, words
-from model.data.vocabulary import FIELD_BITS
+from model.data.text_vectors import TextVectors
+from model.data.vocabulary import FIELD_BITS, Vocabulary
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -83,8 +85,8 @@ class MatchFeatures:
         self._numbers = len(encoder.numbers)
         fields, numbers = len(self.fields), self._numbers
         self._widths = (fields + 11, fields + numbers + 3, 7 + 2 * numbers, 4, 2 * numbers + 5)  # as `names` has them
-        self.encode_query = lru_cache(QUERIES_KEPT)(self._encode_query)
-        self.columns = lru_cache(8)(self._columns)
+        self.encode_query = lru_cache(QUERIES_KEPT)(partial(_encoded_query, self.vocabulary, encoder.vectors))
+        self.columns = lru_cache(8)(partial(_varying_columns, self._widths))
 
     @property
     def names(self) -> list[str]:
@@ -115,16 +117,6 @@ class MatchFeatures:
         ]  # fmt: skip
 
     # ---- contexts -------------------------------------------------------------------------------------------
-
-    def _encode_query(self, query: str | None) -> EncodedQuery:
-        """Words, weights and text vector of a query; a null query is empty."""
-        ordered = words(query or "")[-MAX_QUERY_WORDS:]
-        distinct = tuple(dict.fromkeys(ordered))
-        weights = np.array([self.vocabulary.weight(word) for word in distinct], np.float32)
-        vectors = self.encoder.vectors
-        text = vectors.vector(query_bag(ordered, vectors.table.shape[0]))
-        last = distinct.index(ordered[-1]) if ordered else -1
-        return EncodedQuery(distinct, last, weights, text, frozenset(trigrams(ordered)) if ordered else frozenset())
 
     def encode_history(self, history: Records, labels: Floats) -> Profile:
         """Sum the records of a history, oldest first, into a profile. labels [H]."""
@@ -168,12 +160,6 @@ class MatchFeatures:
         given = given_parts(query, source, profile)
         features[:, self.columns(given)] = self.varying(query, source, profile, candidates)
         return features
-
-    def _columns(self, given: Given) -> Ints:
-        """The columns that differ between candidates where those parts of a context are there. [A], rising"""
-        query, source, history, _, alone = np.split(np.arange(len(self.names)), np.cumsum(self._widths)[:-1])
-        asked = [part for part, there in zip((query, source, history), given, strict=True) if there]
-        return np.concatenate([*asked, alone])
 
     def constant(self, query: EncodedQuery, profile: Profile) -> NDArray[np.float32]:
         """What is the same for every candidate, 0 elsewhere: an absent part of a context says 0 of everybody. [F]"""
@@ -326,6 +312,23 @@ class MatchFeatures:
         missing = np.ascontiguousarray(~known.T) | np.isnan(profile.numbers)[:, :, None]
         np.subtract(values.T, profile.numbers[:, :, None], out=rows)
         np.copyto(rows, 0, where=missing)
+
+
+def _encoded_query(vocabulary: Vocabulary, vectors: TextVectors, query: str | None) -> EncodedQuery:
+    """Words, weights and text vector of a query; a null query is empty."""
+    ordered = words(query or "")[-MAX_QUERY_WORDS:]
+    distinct = tuple(dict.fromkeys(ordered))
+    weights = np.array([vocabulary.weight(word) for word in distinct], np.float32)
+    text = vectors.vector(query_bag(ordered, vectors.table.shape[0]))
+    last = distinct.index(ordered[-1]) if ordered else -1
+    return EncodedQuery(distinct, last, weights, text, frozenset(trigrams(ordered)) if ordered else frozenset())
+
+
+def _varying_columns(widths: Sequence[int], given: Given) -> Ints:
+    """The columns that differ between candidates where those parts of a context are there. [A], rising"""
+    query, source, history, _, alone = np.split(np.arange(sum(widths)), np.cumsum(widths)[:-1])
+    asked = [part for part, there in zip((query, source, history), given, strict=True) if there]
+    return np.concatenate([*asked, alone])
 
 
 def stem_of(word: str) -> str | None:

@@ -9,7 +9,7 @@ of a task become part of the layer behind them. `ranker.py` says the same in pla
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 import torch
@@ -181,8 +181,8 @@ class Folded:
         self.ranker = ranker
         self.scratch = Scratch()
         self.side = ContextSide(ranker)
-        self.evidence = lru_cache(64)(self._new_evidence)
-        self.layers = lru_cache(16)(self._new_layers)
+        self.evidence = lru_cache(64)(partial(_evidence_of, ranker, self.scratch))
+        self.layers = lru_cache(16)(partial(_layers_of, ranker))
         self.from_entity, self.from_context, self.from_history, self.ask = (
             array(layer.weight)
             for layer in (ranker.from_entity, ranker.from_context, ranker.from_history, ranker.attention.ask)
@@ -195,27 +195,6 @@ class Folded:
         """
         one = one if self.ranker.config.task_input else replace(one, task=0)
         return FoldedContext(self, one, columns.tobytes(), constant)
-
-    def _new_evidence(self, task: int, columns: bytes) -> tuple[Evidence, ConstantEvidence, Ints]:
-        """Of the columns that vary, of the others, and which these are."""
-        chosen = np.frombuffer(columns, np.int64).copy()
-        others = np.setdiff1d(np.arange(self.ranker.sizes.features), chosen)
-        varying, fixed = (EvidenceWeights.of_columns(self.ranker, task, part) for part in (chosen, others))
-        return Evidence(varying, self.scratch), ConstantEvidence(fixed), others
-
-    def _new_layers(self, task: int) -> Layers:
-        ranker = self.ranker
-        first = 2 * torch.sigmoid(ranker.task_gate.weight[task])
-        second = 2 * torch.sigmoid(ranker.second_gate.weight[task])
-        of_dots = ranker.from_evidence.weight.T[-3:] + ranker.task_evidence[task, -3:]
-        return Layers(
-            array(ranker.from_evidence.bias + ranker.task_bias.weight[task]),
-            array(of_dots * float(ranker.config.width**-0.5)),
-            float(ranker.out.bias),
-            (ranker.second.weight * first).T.contiguous(),
-            ranker.second.bias,
-            ranker.out.weight[0] * second,
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,3 +274,27 @@ class FoldedContext:
         read[:, :width], read[:, width:-1] = vectors, attention
         torch.sum(asked[:, self._count :].mul_(attention), 1, out=read[:, -1])
         return read
+
+
+def _evidence_of(
+    ranker: Ranker, scratch: Scratch, task: int, columns: bytes
+) -> tuple[Evidence, ConstantEvidence, Ints]:
+    """Of the columns that vary, of the others, and which these are."""
+    chosen = np.frombuffer(columns, np.int64).copy()
+    others = np.setdiff1d(np.arange(ranker.sizes.features), chosen)
+    varying, fixed = (EvidenceWeights.of_columns(ranker, task, part) for part in (chosen, others))
+    return Evidence(varying, scratch), ConstantEvidence(fixed), others
+
+
+def _layers_of(ranker: Ranker, task: int) -> Layers:
+    first = 2 * torch.sigmoid(ranker.task_gate.weight[task])
+    second = 2 * torch.sigmoid(ranker.second_gate.weight[task])
+    of_dots = ranker.from_evidence.weight.T[-3:] + ranker.task_evidence[task, -3:]
+    return Layers(
+        array(ranker.from_evidence.bias + ranker.task_bias.weight[task]),
+        array(of_dots * float(ranker.config.width**-0.5)),
+        float(ranker.out.bias),
+        (ranker.second.weight * first).T.contiguous(),
+        ranker.second.bias,
+        ranker.out.weight[0] * second,
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -12,7 +13,7 @@ from urllib.parse import urlsplit
 @dataclass(slots=True)
 class Arrivals:
     """What came of the requests of an open loop. `seconds` from the moment each was due, of those answered 200;
-    `in_time` of these were answered before the last was sent.
+    `in_time` of these were answered between the lead and the last request.
     """
 
     due: int = 0
@@ -22,31 +23,37 @@ class Arrivals:
     unexplained: int = 0  # refusals without Retry-After
 
 
-async def arrive(url: str, path: str, body: bytes, rate: float, seconds: float, connections: int) -> Arrivals:
-    """Send `rate` requests a second for `seconds`. One that finds no free connection waits, and its clock runs."""
+async def arrive(
+    url: str, path: str, bodies: Sequence[bytes], rate: float, lead_s: float, seconds: float, connections: int
+) -> Arrivals:
+    """Send `rate` requests a second for a lead, in which a queue may grow, and then for `seconds`. One that finds no
+    free connection waits, and its clock runs."""
     arrivals = Arrivals()
-    due: asyncio.Queue[float | None] = asyncio.Queue()
-    request = _request(url, path, body)
-    callers = [asyncio.create_task(_caller(url, request, due, arrivals)) for _ in range(connections)]
+    due: asyncio.Queue[tuple[float, bytes] | None] = asyncio.Queue()
+    requests = [_request(url, path, body) for body in bodies]
+    callers = [asyncio.create_task(_caller(url, due, arrivals)) for _ in range(connections)]
     await asyncio.sleep(0.5)  # all are connected
-    started = time.perf_counter()
-    for number in range(int(rate * seconds)):
+    started, early = time.perf_counter(), 0
+    for number in range(int(rate * (lead_s + seconds))):
         moment = started + number / rate
         if (ahead := moment - time.perf_counter()) > 0:
             await asyncio.sleep(ahead)
-        due.put_nowait(moment)
+        due.put_nowait((moment, requests[number % len(requests)]))
         arrivals.due += 1
-    arrivals.in_time = len(arrivals.seconds)
+        if moment < started + lead_s:
+            early = len(arrivals.seconds)
+    arrivals.in_time = len(arrivals.seconds) - early
     for _ in callers:
         due.put_nowait(None)
     await asyncio.gather(*callers)
     return arrivals
 
 
-async def _caller(url: str, request: bytes, due: asyncio.Queue[float | None], arrivals: Arrivals) -> None:
+async def _caller(url: str, due: asyncio.Queue[tuple[float, bytes] | None], arrivals: Arrivals) -> None:
     target = urlsplit(url)
     reader, writer = await asyncio.open_connection(target.hostname, target.port)
-    while (moment := await due.get()) is not None:
+    while (asked := await due.get()) is not None:
+        moment, request = asked
         writer.write(request)
         head = await reader.readuntil(b"\r\n\r\n")
         length = next(int(line[15:]) for line in head.lower().splitlines() if line.startswith(b"content-length:"))

@@ -13,6 +13,7 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
+from string import ascii_lowercase
 
 import httpx
 import numpy as np
@@ -110,19 +111,15 @@ async def bad_model_row(model: Path, work: Path, seconds: float) -> Row:
 async def overload_row(model: Path, work: Path, seconds: float) -> Row:
     """Five times as many requests as the service can answer, on a schedule of their own."""
     async with service(model, work / "overload.log", apart=True, state_dir=work, timeout_ms=500) as url:
-        async with httpx.AsyncClient(base_url=url) as client:
-            found = order_of(await client.post("/v1/search", json={"query": "a", "limit": CANDIDATES}))
-        ids = (found * (CANDIDATES // len(found) + 1))[:CANDIDATES]
-        ids = [entity if place < len(found) else f"{entity} {place}" for place, entity in enumerate(ids)]
-        body = json.dumps({"context": {"task": "search", "query": "a"}, "candidates": ids, "limit": 10}).encode()
-        asks = [Ask("/v1/rank", body)]
+        asks = await _different(url)
         async with load(url, asks, lambda answer: "" if answer.status_code == 200 else "refused", 8) as loaded:
             await asyncio.sleep(seconds / 4)
             loaded.turn()
             await asyncio.sleep(seconds)
             before = loaded.turn()
         peak = len(before.seconds) / seconds
-        arrivals = await arrive(url, "/v1/rank", body, 5 * peak, seconds, CALLERS)
+        bodies = [ask.body for ask in asks]
+        arrivals = await arrive(url, "/v1/rank", bodies, 5 * peak, seconds / 4, seconds, CALLERS)
         await asyncio.sleep(1)  # what was still waiting is done
         async with load(url, asks, lambda answer: "" if answer.status_code == 200 else "refused", 8) as loaded:
             await asyncio.sleep(seconds)
@@ -138,6 +135,24 @@ async def overload_row(model: Path, work: Path, seconds: float) -> Row:
         "as before afterwards": len(after.seconds) >= GOODPUT * len(before.seconds),
     }
     return row
+
+
+async def _different(url: str) -> list[Ask]:
+    """Rankings of 500 candidates each, no two of the same: what is asked twice in a row is cheaper the second time."""
+    found: dict[str, None] = {}
+    async with httpx.AsyncClient(base_url=url) as client:
+        for letter in ascii_lowercase:
+            answer = await client.post("/v1/search", json={"query": letter, "limit": CANDIDATES})
+            found.update(dict.fromkeys(order_of(answer)))
+    known = list(found)
+    ids = known + [f"unknown {number}" for number in range(CANDIDATES - len(known))]
+    drawn = random.Random(0)
+    return [
+        Ask("/v1/rank", json.dumps({
+            "context": {"task": "search", "query": letter}, "candidates": drawn.sample(ids, CANDIDATES), "limit": 10,
+        }).encode())
+        for letter in ascii_lowercase
+    ]  # fmt: skip
 
 
 async def hostile_row(model: Path, work: Path, count: int) -> Row:
