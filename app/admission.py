@@ -89,13 +89,26 @@ class Gate:
             self._move(priority, -candidates)
 
     def refusal(self, priority: Priority, why: str) -> OverloadedError:
-        """What to raise, or to answer, where there is no room; counted."""
-        self._shed[priority].inc()
-        return OverloadedError(f"priority {priority.name.lower()}: {why}", max(1, math.ceil(self.wait_s(priority))))
+        """What to raise where there is no room; counted."""
+        self.refused(priority)
+        return overloaded(priority, why, self.retry_after_s(priority))
+
+    def refused(self, priority: Priority, count: int = 1) -> None:
+        """Count what was refused."""
+        self._shed[priority].inc(count)
+
+    def retry_after_s(self, priority: Priority) -> int:
+        """In how many seconds one of that priority may come back."""
+        return max(1, math.ceil(self.wait_s(priority)))
 
     def _move(self, priority: Priority, candidates: int) -> None:
         self._under_way[priority] += candidates
         self._queue_candidates[priority].set(self._under_way[priority])
+
+
+def overloaded(priority: Priority, why: str, retry_after_s: int) -> OverloadedError:
+    """That there is no room for one of that priority."""
+    return OverloadedError(f"priority {priority.name.lower()}: {why}", retry_after_s)
 
 
 def _followed(mean: float, newest: float) -> float:

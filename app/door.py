@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Mapping
 
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -36,7 +36,7 @@ class Door:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        scope[REQUEST_ID] = request_id_of(scope["headers"])
+        scope[REQUEST_ID] = request_id_of(dict(scope["headers"]))
         visit = _Visit(scope, send, self._clock)
         try:
             await self._app(scope, receive, visit.send)
@@ -72,9 +72,8 @@ class _Visit:
         await self._send(message)
 
 
-def request_id_of(headers: Iterable[tuple[bytes, bytes]]) -> str:
+def request_id_of(given: Mapping[bytes, bytes]) -> str:
     """The caller's `X-Request-ID`, else the trace id of `traceparent`, else a fresh one."""
-    given = dict(headers)
     if (request_id := given.get(b"x-request-id")) and _REQUEST_ID.fullmatch(request_id):
         return request_id.decode()
     if trace := _TRACE.fullmatch(given.get(b"traceparent", b"")):

@@ -9,22 +9,29 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections import Counter
+from functools import lru_cache
 
 import msgspec
 
-from app.admission import Priority
+from app.admission import Priority, overloaded
 from app.door import SAFE_HEADERS, request_id_of
 from app.errors import PROBLEM_JSON, OverloadedError, Problem
 from app.live import Live
 
-_RANKING = re.compile(rb"POST (/v1/(?:rank|search|homepage|batch|more-like-this/[^ ?]+))(?:\?[^ ]*)? HTTP/1\.1\r\n")
-_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,9})[ \t]*(?=\r\n)", re.IGNORECASE)
-_NOT_PLAIN = re.compile(rb"\r\n(?:transfer-encoding|expect|upgrade|connection:[ \t]*close)", re.IGNORECASE)
-_ID = re.compile(rb"\r\n(x-request-id|traceparent):[ \t]*([^\r\n]*?)[ \t]*(?=\r\n)", re.IGNORECASE)
+_RANKING = re.compile(
+    rb"POST (/v1/(?:rank|search|homepage|batch|more-like-this/[!->@-~]+))(?:\?[^ ]*)? HTTP/1\.1(?=\r\n)"
+)
+_HEADER = re.compile(rb"\r\n([^:\r\n]+):[ \t]*([^\r\n]*)")
+_LENGTH = re.compile(rb"\d{1,9}")
+_NOT_PLAIN = {b"transfer-encoding", b"expect", b"upgrade"}
 SHARE = 0.8  # of the patience that others have, so that hardly anybody is let in who is refused behind
 _END = b"\r\n\r\n"
 _MORE_LIKE_THIS = "/v1/more-like-this/"
+_MORE_LIKE_THIS_ROUTE = "/v1/more-like-this/{entity_id}"
 _SAFE = b"".join(name + b": " + value + b"\r\n" for name, value in SAFE_HEADERS)
+_HERE = "\x00"  # stands for the request id until it is known; no other part of an answer can hold it
+Headers = dict[bytes, bytes]
 
 
 class QuickNo:
@@ -34,6 +41,8 @@ class QuickNo:
         self._live = live
         self._patience_s = SHARE * live.settings.timeout_ms / 1000
         self._coming = 0  # let in during this turn of the event loop; in the next they are admitted, or refused
+        self._refused = Counter[str]()  # during this turn, by route; counted in one go
+        self._called = False
 
     def answer(self, data: bytes) -> bytes | None:
         """The whole answer to these bytes, where they are one whole request for a ranking and there is no room.
@@ -41,52 +50,69 @@ class QuickNo:
         A hundred requests may come within one turn of the event loop; who is let in takes room at once.
         """
         why = self._live.gate.no_room(self._patience_s, self._coming)
-        path = plain_ranking(data) if why else None
-        if path is None:
-            self._let_in()
+        asked = plain_ranking(data) if why else None
+        self._turns()
+        if asked is None:
+            self._coming += 1
             return None
-        return self._refused(why, path, data)
+        return self._refusal(why, *asked)
 
-    def _let_in(self) -> None:
-        if not self._coming:
+    def _turns(self) -> None:
+        if not self._called:
+            self._called = True
             asyncio.get_running_loop().call_soon(self._turned)
-        self._coming += 1
 
     def _turned(self) -> None:
-        self._coming = 0
+        self._called, self._coming = False, 0
+        for route, count in self._refused.items():
+            self._live.gate.refused(Priority.HIGH, count)
+            self._live.telemetry.refused(route, OverloadedError.status, OverloadedError.code, count)
+        self._refused.clear()
 
-    def _refused(self, why: str, path: str, data: bytes) -> bytes:
-        error = self._live.gate.refusal(Priority.HIGH, why)
-        route = f"{_MORE_LIKE_THIS}{{entity_id}}" if path.startswith(_MORE_LIKE_THIS) else path
-        self._live.telemetry.request(route, error.status, error.code, 0.0)
-        return _written(error, path, _request_id(data))
+    def _refusal(self, why: str, path: str, headers: Headers) -> bytes:
+        self._refused[_MORE_LIKE_THIS_ROUTE if path.startswith(_MORE_LIKE_THIS) else path] += 1
+        request_id = request_id_of(headers)
+        retry_after_s = self._live.gate.retry_after_s(Priority.HIGH)
+        before, between, after = _answer(path, why, retry_after_s, len(request_id))
+        return b"".join((before, request_id.encode(), between, request_id.encode(), after))
 
 
-def plain_ranking(data: bytes) -> str | None:
-    """The path, where the bytes are exactly one request for a ranking whose length is stated once; else None.
+def plain_ranking(data: bytes) -> tuple[str, Headers] | None:
+    """Path and headers, where the bytes are exactly one request for a ranking whose length is stated once; else None.
 
     >>> plain_ranking(b"POST /v1/rank HTTP/1.1\\r\\nContent-Length: 2\\r\\n\\r\\n{}")
-    '/v1/rank'
+    ('/v1/rank', {b'content-length': b'2'})
     >>> plain_ranking(b"POST /v1/rank HTTP/1.1\\r\\nContent-Length: 3\\r\\n\\r\\n{}")
     """
     line, end = _RANKING.match(data), data.find(_END)
-    if line is None or end < 0:
+    if line is None:
         return None
-    head = data[: end + 2]
-    lengths = _LENGTH.findall(head)
-    if len(lengths) != 1 or len(data) != end + len(_END) + int(lengths[0]) or _NOT_PLAIN.search(head):
+    found = _HEADER.findall(data, line.end(), end)
+    headers = {name.lower(): value.rstrip() for name, value in found}
+    length = headers.get(b"content-length", b"")
+    if (
+        len(headers) != len(found)
+        or not _NOT_PLAIN.isdisjoint(headers)
+        or headers.get(b"connection", b"").lower() == b"close"
+    ):
         return None
-    return line[1].decode("ascii", "replace")
+    if not _LENGTH.fullmatch(length) or len(data) != end + len(_END) + int(length):
+        return None
+    return line[1].decode("ascii", "replace"), headers
 
 
-def _request_id(data: bytes) -> str:
-    head = data[: data.find(_END) + 2]
-    return request_id_of((name.lower(), value) for name, value in _ID.findall(head))
-
-
-def _written(error: OverloadedError, path: str, request_id: str) -> bytes:
+@lru_cache(256)
+def _answer(path: str, why: str, retry_after_s: int, id_length: int) -> tuple[bytes, bytes, bytes]:
+    """A refusal as bytes, in three parts: the request id stands between each two."""
+    error = overloaded(Priority.HIGH, why, retry_after_s)
     kind = f"urn:unirank:problem:{error.code}"
-    body = msgspec.json.encode(Problem(kind, error.title, error.status, error.detail, path, [], request_id))
-    headers = {**error.headers(), "content-type": PROBLEM_JSON, "content-length": len(body), "x-request-id": request_id}
+    problem = Problem(kind, error.title, error.status, error.detail, path, [], "i" * id_length)
+    headers = {
+        **error.headers(), "content-type": PROBLEM_JSON,
+        "content-length": len(msgspec.json.encode(problem)), "x-request-id": _HERE,
+    }  # fmt: skip
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    return f"HTTP/1.1 {error.status} {error.title}\r\n{lines}".encode() + _SAFE + b"\r\n" + body
+    head = f"HTTP/1.1 {error.status} {error.title}\r\n{lines}".encode() + _SAFE + b"\r\n"
+    body = msgspec.json.encode(msgspec.structs.replace(problem, request_id=_HERE)).replace(b"\\u0000", _HERE.encode())
+    before, between, after = (head + body).split(_HERE.encode())
+    return before, between, after

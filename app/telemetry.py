@@ -77,6 +77,11 @@ class Telemetry:
         if code is not None:
             self._child(self.errors, code).inc()
 
+    def refused(self, route: str, status: int, code: str, count: int) -> None:
+        """Count requests that were refused unread. They took no time, and would make that of others look better."""
+        self._child(self.requests, route, str(status)).inc(count)
+        self._child(self.errors, code).inc(count)
+
     @contextmanager
     def ranking(self, task: str, watch: Stopwatch) -> Iterator[None]:
         """Observe the stages of one ranking, whether it succeeds or not."""
