@@ -17,8 +17,8 @@ from prometheus_client import CollectorRegistry
 from app.admission import Gate
 from app.compute_thread import ComputeThread
 from app.entity_store.memory import MemoryTier
-from app.entity_store.redis import RedisTier
 from app.entity_store.store import EntityStore
+from app.entity_store.tier import Tier
 from app.errors import NotReadyError
 from app.event_log.log import EventLog
 from app.models.arms import Arm, arm_of
@@ -163,8 +163,10 @@ class Live:
         if self.serving is not None:
             await self.serving.store.close()
 
-    def _redis(self, version: str) -> RedisTier | None:
+    def _redis(self, version: str) -> Tier | None:
         settings = self.settings
         if not settings.redis_url:
             return None
+        from app.entity_store.redis import RedisTier  # 10 MB of memory that a process without Redis does not need
+
         return RedisTier(settings.redis_url, version, settings.redis_timeout_ms, settings.redis_ttl_s, self.clock)

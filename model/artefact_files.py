@@ -332,7 +332,9 @@ def _ranker(path: Path, manifest: Manifest) -> Ranker:
 
 def _histories(path: Path) -> dict[str, tuple[HistoryEvent, ...]]:
     result: dict[str, list[HistoryEvent]] = {}
-    for user, entity, label, task, time in pl.read_parquet(path / "histories.parquet").iter_rows():
+    one: dict[object, Any] = {}  # of each value: events have few different ones, and each would take its own memory
+    for user, *values, time in pl.read_parquet(path / "histories.parquet").iter_rows():
+        entity, label, task = (one.setdefault(value, value) for value in values)
         result.setdefault(user, []).append(HistoryEvent(entity, label, task, time))
     return {user: tuple(events) for user, events in result.items()}
 

@@ -15,9 +15,10 @@ from redis_server import canned_redis, real_redis, redis_cluster, redis_sentinel
 from app.compute_thread import ComputeThread
 from app.entity_store.breaker import Breaker
 from app.entity_store.memory import MemoryTier
-from app.entity_store.redis import RedisTier, TierError, pack, unpack
+from app.entity_store.redis import RedisTier, pack, unpack
 from app.entity_store.redis_client import connect
 from app.entity_store.store import EntityStore
+from app.entity_store.tier import TierError
 from app.main import create_app
 from app.telemetry import Telemetry
 

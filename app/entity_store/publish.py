@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.entity_store.redis import RedisTier, TierError
+from app.entity_store.redis import RedisTier
+from app.entity_store.tier import TierError
 from model.artefact_files import Contents
 from model.artefact_lookups import Lookups
 from model.data.encoding import chunks

@@ -12,17 +12,10 @@ from itertools import islice
 
 from app.entity_store.breaker import Breaker
 from app.entity_store.redis_client import connect, disconnect, prepare, read_many
+from app.entity_store.tier import TierError
 from app.telemetry import Clock
 
 _PUT_AT_ONCE = 256  # records of one pipeline: about 256 KB, so that a round trip stays short
-
-
-class TierError(Exception):
-    """The tier cannot answer now; `found` are the records that it could give all the same."""
-
-    def __init__(self, detail: str, found: Mapping[str, bytes] | None = None) -> None:
-        super().__init__(detail)
-        self.found = dict(found or {})
 
 
 class RedisTier:

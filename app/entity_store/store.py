@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from app.compute_thread import ComputeThread
 from app.entity_store.memory import MemoryTier
-from app.entity_store.redis import RedisTier, TierError
+from app.entity_store.tier import Tier, TierError
 from app.scoring import Held
 from app.telemetry import Telemetry
 
@@ -74,7 +74,7 @@ class EntityStore:
         source: RecordSource,
         memory: MemoryTier,
         memory_limit: int,
-        redis: RedisTier | None,
+        redis: Tier | None,
         compute: ComputeThread,
         telemetry: Telemetry,
     ) -> None:
@@ -126,7 +126,7 @@ class EntityStore:
             fresh.update(await self._computed(missing, packed))
         return fresh
 
-    async def _from_redis(self, redis: RedisTier, entity_ids: list[str], packed: Packed) -> dict[str, bytes]:
+    async def _from_redis(self, redis: Tier, entity_ids: list[str], packed: Packed) -> dict[str, bytes]:
         try:
             found = await redis.get(entity_ids)
         except TierError as error:
@@ -178,7 +178,7 @@ class EntityStore:
         task.add_done_callback(self._writes.discard)
         return task
 
-    async def _write(self, redis: RedisTier, records: Mapping[str, bytes]) -> None:
+    async def _write(self, redis: Tier, records: Mapping[str, bytes]) -> None:
         try:
             await redis.put(records)
             self._write_failed = False
