@@ -52,6 +52,7 @@ class Connection(HttpToolsProtocol):
         """Pass on, unless there is no room, or the head that these bytes belong to is too large."""
         if self._between_requests() and (refusal := self._quick_no.answer(data)) is not None:
             self.transport.write(refusal)
+            self._keep()
             self._rest()
             return
         if self._in_head:
@@ -84,6 +85,22 @@ class Connection(HttpToolsProtocol):
     def _between_requests(self) -> bool:
         """Whether all that came so far is answered."""
         return self._in_head and not self._head_bytes and (self.cycle is None or self.cycle.response_complete)
+
+    def _keep(self) -> None:
+        """The connection is in use, though uvicorn does not see it: another request is waited for."""
+        self._stop_waiting()
+        if self.timeout_keep_alive_task is None:
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Hang up on who asks no more; who was refused meanwhile did ask."""
+        left = self._refused_at + self.timeout_keep_alive - self.loop.time()
+        if left > 0:
+            self.timeout_keep_alive_task = self.loop.call_later(left, self.timeout_keep_alive_handler)
+        else:
+            super().timeout_keep_alive_handler()
 
     def _rest(self) -> None:
         now = self.loop.time()

@@ -18,7 +18,7 @@ import numpy as np
 import polars as pl
 import torch
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
 from model import artefact_lookups as lookups
 from model.artefact_lookups import Lookups
@@ -296,7 +296,7 @@ def _expect(table: Mapping[str, Any], kinds: Mapping[str, type]) -> None:
 
 
 def _contents(path: Path, manifest: Manifest) -> Contents:
-    features = load_file(path / "features.safetensors")
+    features = lookups.mapped(path / "features.safetensors")
     vocabulary = Vocabulary(_strings(features["vocabulary"]), features["idf"])
     encoder = EntityEncoder(
         manifest.columns, vocabulary, TextVectors(features["text_table"]), manifest.numbers,

@@ -10,8 +10,10 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 import uvicorn
 from app_fakes import app_of
+from fastapi import FastAPI
 from uvicorn.server import ServerState
 
+from app.admission import Priority
 from app.connection import MOST_HEAD_BYTES, Connection
 
 pytestmark = pytest.mark.anyio
@@ -26,9 +28,11 @@ def anyio_backend() -> str:
 
 
 @asynccontextmanager
-async def port_of(**changes: object) -> AsyncIterator[int]:
+async def port_of(app: FastAPI | None = None, keep_alive_s: int = 5, **changes: object) -> AsyncIterator[int]:
     """A port with the service behind connections of ours."""
-    config = uvicorn.Config(app_of(**changes), log_level="critical", http=Connection)
+    config = uvicorn.Config(
+        app or app_of(**changes), log_level="critical", http=Connection, timeout_keep_alive=keep_alive_s
+    )
     state, loop = ServerState(), asyncio.get_running_loop()
     server = await loop.create_server(lambda: Connection(config, state, {}), "127.0.0.1", 0)
     try:
@@ -138,3 +142,31 @@ async def test_a_large_body_is_no_head_and_a_connection_is_used_again() -> None:
 async def test_what_is_no_http_is_a_problem(nonsense: bytes) -> None:
     async with port_of() as port:
         assert problem_in(await say(port, [nonsense]))["type"] == "urn:unirank:problem:malformed_request"
+
+
+@pytest.mark.parametrize("welcome_first", [True, False])
+async def test_who_asks_and_is_refused_again_and_again_is_not_hung_up_on(
+    welcome_first: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.connection.HEAD_WITHIN_S", 0.5)
+    app = app_of(max_queue_candidates=1)
+    async with port_of(app, keep_alive_s=1) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        statuses = []
+        if welcome_first:
+            statuses.append(await _status(reader, writer, LIVE + b"\r\n"))
+        with app.state.live.gate.admitted(1, Priority.HIGH, 1e12):
+            for _ in range(14):
+                statuses.append(await _status(reader, writer, SEARCH % 2 + b"{}"))
+                await asyncio.sleep(0.1)
+        assert statuses == [b"200"] * welcome_first + [b"503"] * 14
+        assert await asyncio.wait_for(reader.read(), 2) == b"", "who asks no more is hung up on"
+        writer.close()
+
+
+async def _status(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes) -> bytes:
+    writer.write(request)
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+    await reader.readexactly(int(length.partition(b":")[2]))
+    return head.split(b" ", 2)[1]

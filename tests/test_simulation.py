@@ -67,6 +67,21 @@ def test_users_like_their_clusters_and_pairs_stay_within_one(tmp_path: Path) -> 
     assert all(cluster[s] == cluster[t] for s, t in pairs.select("source_entity_id", "entity_id").iter_rows())
 
 
+def test_local_taste_is_that_of_the_country_and_changes_nothing_else(tmp_path: Path) -> None:
+    nobody, somebody, everybody = (
+        simulate(tmp_path / str(share), users=100, local_taste=share) for share in (0.0, 0.5, 1.0)
+    )
+    taste_of = dict(zip(everybody.countries, everybody.tastes, strict=True))
+    assert everybody.tastes == [taste_of[country] for country in everybody.countries]
+    assert len(set(taste_of.values())) == 4
+    assert nobody.tastes == make_world(400, 100, 0.5, 8, np.random.default_rng(0)).tastes
+    local = sum(taste == taste_of[country] for taste, country in zip(somebody.tastes, somebody.countries, strict=True))
+    assert 35 < local < 70
+    assert somebody.entities == nobody.entities
+    with pytest.raises(ValueError, match="share of local taste"):
+        simulate(tmp_path, local_taste=1.5)
+
+
 def test_names_are_distinct_in_a_large_world() -> None:
     world = make_world(5000, 1, 0.5, 8, np.random.default_rng(0))
     assert len({str(entity["display_name"]) for entity in world.entities}) == 5000

@@ -263,6 +263,9 @@ def test_each_ablation_takes_one_thing_away(small_study: World) -> None:
     every = {variant.name: variant for variant in variants(dataset)}
     assert {"joint", "without task input", "without imputation", "without about", "without kinds"} <= set(every)
     assert "about" not in changed(dataset, every["without about"]).columns
+    assert "without the country" in every
+    nowhere = replace(dataset, events=dataset.events.with_columns(country=pl.lit(None, pl.String)))
+    assert "without the country" not in {variant.name for variant in variants(nowhere)}
     assert changed(dataset, every["joint"]) is dataset
     keys = [variant_cell(small_study, variant, 0).key("d") for variant in every.values()]
     assert len(set(keys)) == len(keys)

@@ -56,13 +56,18 @@ def simulate(
     users: Annotated[int, typer.Option(help="Users of the world.")] = 200,
     queries: Annotated[int, typer.Option(help="Searches.")] = 400,
     overlap: Annotated[float, typer.Option(help="Share of entities that occur in search and recommendation.")] = 0.5,
+    events_per_user: Annotated[int, typer.Option(min=1, help="What a user is shown on the homepage.")] = 30,
+    local_taste: Annotated[float, typer.Option(help="Share of users with the taste of their country.")] = 0.0,
     seed: Annotated[int, typer.Option(help="Everything random follows from it.")] = 0,
 ) -> None:
     """A small seeded world with known truth."""
     from model.data.simulation import simulate as run
 
     with terminal.spinner("world") as say:
-        run(out, entities=entities, users=users, queries=queries, overlap=overlap, seed=seed, progress=say)
+        run(
+            out, entities=entities, users=users, queries=queries, overlap=overlap, events_per_user=events_per_user,
+            local_taste=local_taste, seed=seed, progress=say,
+        )  # fmt: skip
     terminal.out.print(f"dataset in {out}")
 
 

@@ -7,7 +7,7 @@ cluster's word, and more-like-this stays within a cluster. Small and fast; no cl
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -57,19 +57,23 @@ def simulate(
     seed: int = 0,
     clusters: int = 8,
     events_per_user: int = 30,
+    local_taste: float = 0.0,
     progress: Callable[[str], None] = lambda message: None,
 ) -> World:
     """Write a dataset with parts to `out` and return the world behind it.
 
     `queries` search slates of 10, `users` × `events_per_user` homepage rows. `overlap` = share of entities
-    that occur in both search and recommendation, 0 … 1; the others are split between the two. The same
-    arguments write the same files. Raises `ValueError` for too few entities or an overlap outside 0 … 1.
+    that occur in both search and recommendation, 0 … 1; the others are split between the two. `local_taste` = share
+    of users who like what everybody likes in their country. The same arguments write the same files. Raises
+    `ValueError` for too few entities or a share outside 0 … 1.
     """
     if entities < 4 * clusters or not 0 <= overlap <= 1:
         wanted = f"{4 * clusters} entities or more and an overlap in 0 … 1"
         raise ValueError(f"expected {wanted}, got {entities} and {overlap}")
+    if not 0 <= local_taste <= 1:
+        raise ValueError(f"expected a share of local taste in 0 … 1, got {local_taste}")
     chance = np.random.default_rng(seed)
-    world = make_world(entities, users, overlap, clusters, chance)
+    world = localised(make_world(entities, users, overlap, clusters, chance), local_taste, seed)
     rows = [
         *homepage_rows(world, events_per_user, chance),
         *search_rows(world, queries, chance),
@@ -102,6 +106,18 @@ def make_world(entities: int, users: int, overlap: float, clusters: int, chance:
         [(first, second) for first, second in tastes],
         [str(chance.choice(COUNTRIES)) for _ in range(users)],
     )
+
+
+def localised(world: World, share: float, seed: int) -> World:
+    """The world in which a share of the users have the taste of their country, two clusters of its own."""
+    clusters = len(world.cluster_words)
+    here = {country: (2 * number % clusters, (2 * number + 1) % clusters) for number, country in enumerate(COUNTRIES)}
+    local = np.random.default_rng([seed, 1]).random(len(world.tastes)) < share
+    tastes = [
+        here[country] if is_local else taste
+        for country, taste, is_local in zip(world.countries, world.tastes, local, strict=True)
+    ]
+    return replace(world, tastes=tastes)
 
 
 def _surfaces(entities: int, overlap: float, chance: np.random.Generator) -> tuple[set[int], set[int]]:

@@ -45,7 +45,9 @@ class Variant:
 
 
 def variants(dataset: Dataset) -> list[Variant]:
-    """The whole network, and one without each part: inputs, rules, crossing, person, each text."""
+    """The whole network, and one without each part: inputs, rules, crossing, person, country, each text."""
+    country = Variant("without the country", training={"country_dropout": 1.0}, nulls={"country": None})
+    countries = [country] if dataset.events["country"].drop_nulls().len() else []
     texts = [name for name, kind in dataset.columns.items() if kind in ("text", "categories")]
     return [
         Variant(JOINT),
@@ -57,6 +59,7 @@ def variants(dataset: Dataset) -> list[Variant]:
             training={"user_dropout": 1.0, "history_dropout": 1.0},
             nulls={"user_id": None, "history": ()},
         ),
+        *countries,
         *(Variant(f"without {name}", without_column=name) for name in texts),
     ]
 
