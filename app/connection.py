@@ -11,13 +11,13 @@ import asyncio
 import math
 from typing import Any
 
-import msgspec
 from fastapi import FastAPI
 from uvicorn import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app.errors import ERROR_CODE, OverloadedError, Problem
 from app.quick_no import QuickNo
+from app.raw_problem import raw_problem
 
 MOST_HEAD_BYTES = 64 * 1024  # request line and headers; others take 8 to 64 KB
 HEAD_WITHIN_S = 10.0
@@ -133,12 +133,7 @@ class Connection(HttpToolsProtocol):
 
     def _refuse(self, status: int, code: str, title: str, detail: str) -> None:
         problem = Problem(f"urn:unirank:problem:{code}", title, status, detail, "", [], "")
-        body = msgspec.json.encode(problem)
-        head = (
-            f"HTTP/1.1 {status} {title}\r\ncontent-type: application/problem+json\r\n"
-            f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
-        )
-        self.transport.write(head.encode() + body)
+        self.transport.write(raw_problem(problem, {"connection": "close"}))
         self.transport.close()
 
 

@@ -12,12 +12,11 @@ import re
 from collections import Counter
 from functools import lru_cache
 
-import msgspec
-
 from app.admission import Priority, overloaded
-from app.door import SAFE_HEADERS, request_id_of
-from app.errors import PROBLEM_JSON, OverloadedError, Problem
+from app.door import request_id_of
+from app.errors import OverloadedError, Problem
 from app.live import Live
+from app.raw_problem import raw_problem
 
 _RANKING = re.compile(
     rb"POST (/v1/(?:rank|search|homepage|batch|more-like-this/[!->@-~]+))(?:\?[^ ]*)? HTTP/1\.1(?=\r\n)"
@@ -29,8 +28,6 @@ SHARE = 0.8  # of the patience that others have, so that hardly anybody is let i
 _END = b"\r\n\r\n"
 _MORE_LIKE_THIS = "/v1/more-like-this/"
 _MORE_LIKE_THIS_ROUTE = "/v1/more-like-this/{entity_id}"
-_SAFE = b"".join(name + b": " + value + b"\r\n" for name, value in SAFE_HEADERS)
-_HERE = "\x00"  # stands for the request id until it is known; no other part of an answer can hold it
 Headers = dict[bytes, bytes]
 
 
@@ -105,14 +102,7 @@ def plain_ranking(data: bytes) -> tuple[str, Headers] | None:
 def _answer(path: str, why: str, retry_after_s: int, id_length: int) -> tuple[bytes, bytes, bytes]:
     """A refusal as bytes, in three parts: the request id stands between each two."""
     error = overloaded(Priority.HIGH, why, retry_after_s)
-    kind = f"urn:unirank:problem:{error.code}"
-    problem = Problem(kind, error.title, error.status, error.detail, path, [], "i" * id_length)
-    headers = {
-        **error.headers(), "content-type": PROBLEM_JSON,
-        "content-length": len(msgspec.json.encode(problem)), "x-request-id": _HERE,
-    }  # fmt: skip
-    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    head = f"HTTP/1.1 {error.status} {error.title}\r\n{lines}".encode() + _SAFE + b"\r\n"
-    body = msgspec.json.encode(msgspec.structs.replace(problem, request_id=_HERE)).replace(b"\\u0000", _HERE.encode())
-    before, between, after = (head + body).split(_HERE.encode())
+    here = "\x7f" * id_length  # no other part of an answer can hold it
+    problem = Problem(f"urn:unirank:problem:{error.code}", error.title, error.status, error.detail, path, [], here)
+    before, between, after = raw_problem(problem, {**error.headers(), "x-request-id": here}).split(here.encode())
     return before, between, after
