@@ -63,7 +63,7 @@ def written(*cells: dict[str, Any]) -> dict[str, Any]:
 def whole() -> dict[str, Any]:
     curves = {"losses": [(1, 3.0), (6, 2.5)], "validations": [(3, 0.2, {"homepage": 0.1}), (6, 0.3, {"homepage": 0.2})]}
     bins = [{"predicted": 0.1, "observed": 0.2, "count": 9}, {"predicted": 0.8, "observed": 0.7, "count": 3}]
-    calibration = {"homepage": {"ece": 0.0123, "bins": bins}}
+    calibration = {"homepage": {"ece": 0.0123, "bins": bins}, "search": {"ece": None, "bins": []}}
     ours = [cell("joint", seed, 0.4, curves=curves, calibration=calibration) for seed in range(2)]
     return written(*ours, *(cell(name, 0, 0.1, chosen={"ridge": 3}) for name in RIVALS))
 
