@@ -220,7 +220,7 @@ SPECIALISTS = (
     Specialist("ease", HOMEPAGE, (HOMEPAGE,), _grid(ridge=(50.0, 100.0, 200.0, 300.0, 500.0, 1000.0)), _ease),
     Specialist("ease recency", HOMEPAGE, (HOMEPAGE,), RECENT, _ease),
     Specialist("ials", HOMEPAGE, (HOMEPAGE,), CONFIDENCE, _ials),
-    Specialist("sasrec", HOMEPAGE, (HOMEPAGE,), _grid(width=(64, 128), dropout=(0.3, 0.5)), _sasrec, 1200.0),
+    Specialist("sasrec", HOMEPAGE, (HOMEPAGE,), _grid(width=(64, 128), dropout=(0.3, 0.5)), _sasrec, 2600.0),
     Specialist("content", MORE_LIKE_THIS, LIKENESS, [{}], _content),
     Specialist("item knn of the source", MORE_LIKE_THIS, LIKENESS, _grid(neighbours=(200, 800)), _item_knn),
 )  # fmt: skip
