@@ -59,6 +59,7 @@ class FakeModel:
         self.infinite: set[str] = set()
         self.chunk_s = 0.0
         self.propose_s = 0.0
+        self.compute_s = 0.0
         self.crash: Exception | None = None
 
     @property
@@ -101,6 +102,7 @@ class FakeModel:
         return Pile(json.loads(blob) for blob in packed)
 
     def compute_records(self, entity_ids: Sequence[str]) -> list[bytes | None]:
+        time.sleep(self.compute_s)
         self.computed.extend(entity_ids)
         return [self.record(entity_id) for entity_id in entity_ids]
 
