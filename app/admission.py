@@ -17,7 +17,7 @@ from app.telemetry import Clock, Telemetry
 from model.data.context import HOMEPAGE, SEARCH
 
 _FILLS = (1.0, 0.75, 0.5)  # share of the queue that each priority may fill
-HEAD_START_S = 0.02  # how much earlier something must have come to go before the next higher priority
+_HEAD_START_S = 0.02  # how much earlier something must have come to go before the next higher priority
 _MEMORY = 0.05  # weight of the newest measurement
 
 
@@ -32,6 +32,13 @@ class Priority(IntEnum):
 def priority_of(task: str) -> Priority:
     """Unless told otherwise: somebody types and waits for a search; a homepage may come a moment later."""
     return {SEARCH: Priority.HIGH, HOMEPAGE: Priority.LOW}.get(task, Priority.NORMAL)
+
+
+def due(priority: Priority, came: float) -> float:
+    """When something that came then is due, in seconds of its clock; who is due first goes first. So higher priorities
+    go first, but nobody starves: each step down is worth some waiting.
+    """
+    return came + priority * _HEAD_START_S
 
 
 class Gate:

@@ -14,16 +14,13 @@ from queue import PriorityQueue
 from threading import Thread
 from typing import Any, TypeVar
 
-from app.admission import HEAD_START_S, Priority
+from app.admission import Priority, due
 
 T = TypeVar("T")
 
 
 class ComputeThread:
-    """The one thread in which a model computes; the event loop stays free to answer.
-
-    Higher priorities go first, but nobody starves: each step down the priorities is worth `HEAD_START_S` of waiting.
-    """
+    """The one thread in which a model computes, in the order in which work is `due`; the event loop stays free."""
 
     def __init__(self) -> None:
         self._waiting: PriorityQueue[tuple[float, int, Future[Any] | None, Callable[[], Any]]] = PriorityQueue()
@@ -37,8 +34,7 @@ class ComputeThread:
         if self._closed:
             raise RuntimeError("the compute thread is closed")
         future: Future[T] = Future()
-        due = time.monotonic() + priority * HEAD_START_S
-        self._waiting.put((due, next(self._numbers), future, work))
+        self._waiting.put((due(priority, time.monotonic()), next(self._numbers), future, work))
         return await asyncio.wrap_future(future)
 
     def close(self) -> None:

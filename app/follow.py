@@ -14,10 +14,11 @@ from pathlib import Path
 from app import garbage
 from app.errors import ModelConflictError, ModelNotFoundError, ModelRefusedError, UnirankError
 from app.live import LOADING, WARMING, Live, Serving, Split
-from app.models.loading import has_model, make_demo, one_thread
+from app.models.loading import has_model, make_demo
 from app.models.shelf import MANIFEST, Shelf, Version
 from app.ranking import Ordered, RankingModel
 from app.shadow import Shadow
+from app.threads import one_thread
 
 _log = logging.getLogger("unirank")
 LOOK_EVERY_S = 1.0
@@ -188,13 +189,14 @@ class Follower:
         return serving
 
     async def _made(self, folder: Path) -> Serving:
+        first = self.live.serving is None
         model = await asyncio.to_thread(self._load, folder)
         one_thread()
         serving = self.live.built(model, self._saw)
-        if self.live.serving is None:
+        if first:
             self.live.reason = WARMING
         await serving.warm(self.live.clock)
-        if self.live.serving is None:
+        if first:
             garbage.collect()
         garbage.look_away()
         return serving

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -58,13 +59,15 @@ class Scoring:
     ) -> Scores:
         """Logits of `records`, as many chunks as fit before `deadline` (on this object's clock).
 
-        `prepare` makes the context ready for its candidates; it runs with the first chunk.
+        `prepare` makes the context ready for its candidates; it runs with the first chunk. A chunk that still waits
+        at the deadline is never computed.
         """
         logits = np.full(len(records), np.nan, np.float32)
         work, done = _Work(prepare, self._clock), 0
         while done < len(records):
             end = min(done + CHUNK, len(records))
-            scored = await self._chunk(work, records.part(done, end), deadline, priority)
+            chunk = partial(work, records.part(done, end))
+            scored = await self._turns.run(chunk, deadline - self._clock(), priority)
             if scored is None:
                 break
             logits[done:end] = scored
@@ -73,11 +76,6 @@ class Scoring:
         broken = ~np.isfinite(logits[:done])
         logits[:done][broken] = np.nan
         return Scores(logits, late=done < len(records), broken=bool(broken.any()))
-
-    async def _chunk(self, work: _Work, chunk: Held, deadline: float, priority: Priority) -> Logits | None:
-        """One chunk, or None past the deadline. A chunk that still waits then is never computed."""
-        left = deadline - self._clock()
-        return await self._turns.run(lambda: work(chunk), left, priority) if left > 0 else None
 
 
 class _Work:

@@ -72,15 +72,17 @@ class Telemetry:
 
     def request(self, route: str, status: int, code: str | None, seconds: float) -> None:
         """Count one request, however it ended."""
-        self._child(self.requests, route, str(status)).inc()
+        self._ended(route, status, code, 1)
         self._child(self.request_seconds, route).observe(seconds)
-        if code is not None:
-            self._child(self.errors, code).inc()
 
     def refused(self, route: str, status: int, code: str, count: int) -> None:
         """Count requests that were refused unread. They took no time, and would make that of others look better."""
+        self._ended(route, status, code, count)
+
+    def _ended(self, route: str, status: int, code: str | None, count: int) -> None:
         self._child(self.requests, route, str(status)).inc(count)
-        self._child(self.errors, code).inc(count)
+        if code is not None:
+            self._child(self.errors, code).inc(count)
 
     @contextmanager
     def ranking(self, task: str, watch: Stopwatch) -> Iterator[None]:

@@ -13,17 +13,14 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import Any, TypeVar
 
-from app.admission import HEAD_START_S, Priority
+from app.admission import Priority, due
 
 T = TypeVar("T")
 TURN_S = 0.003  # a turn begins nothing after this; with what it began last it stays below 5 ms
 
 
 class Turns:
-    """What waits for the event loop. All its methods are called there.
-
-    Higher priorities go first, but nobody starves: each step down the priorities is worth `HEAD_START_S` of waiting.
-    """
+    """What waits for the event loop, in the order in which it is `due`. All its methods are called there."""
 
     def __init__(self) -> None:
         self._waiting: list[_Waiting] = []
@@ -38,7 +35,7 @@ class Turns:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T | None] = loop.create_future()
         now = time.monotonic()
-        heappush(self._waiting, (now + priority * HEAD_START_S, next(self._numbers), now + within_s, future, work))
+        heappush(self._waiting, (due(priority, now), next(self._numbers), now + within_s, future, work))
         self._call(loop)
         late = loop.call_later(within_s, _give_up, future)
         try:
@@ -58,7 +55,7 @@ class Turns:
         ends = now + TURN_S
         while self._waiting and now < ends:
             _, _, begins_by, future, work = heappop(self._waiting)
-            if now > begins_by:
+            if now >= begins_by:
                 _give_up(future)
             elif not future.done():
                 _finish(future, work)

@@ -39,6 +39,7 @@ FLOORS = {
     "app/scoring.py": 3,
     "app/turns.py": 3,
     "app/garbage.py": 3,
+    "app/threads.py": 3,
     "app/compute_thread.py": 3,
     "app/admission.py": 3,
     "app/models": 3,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.commands import terminal
+from app.threads import one_thread
 
 if TYPE_CHECKING:
     from model.config import Config
@@ -49,14 +49,6 @@ def train_dataset(
     with terminal.bar("preparing") as report:
         manifest = build(loaded, out, config, tasks, every_part, resume, lambda text: report(0, 0, text), report)
     terminal.out.print(f"model [bold]{manifest.version}[/] in {out}")
-
-
-def one_thread() -> None:
-    """One compute thread: the batches are made on the other core, and two spinning thread pools collide."""
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    import torch
-
-    torch.set_num_threads(1)
 
 
 def evaluate(model: Path, dataset: Path, history: Path | None, json_file: Path | None) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from app.errors import ModelNotFoundError
 from app.models.shelf import LIVE, Shelf
+from app.threads import one_thread
 
 if TYPE_CHECKING:
     from model.artefact import Artefact
@@ -56,10 +57,3 @@ def load_model(folder: Path, device: str, limit_s: float) -> Artefact:
     artefact = Artefact.load(folder, device)
     check(artefact, limit_s)
     return artefact
-
-
-def one_thread() -> None:
-    """Torch computes in one thread where this is called; more of them only get in each other's way."""
-    import torch
-
-    torch.set_num_threads(1)

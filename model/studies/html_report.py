@@ -139,9 +139,7 @@ def _training(curves: Mapping[str, Any]) -> list[str]:
 
 
 def _calibration(of_tasks: Mapping[str, Any]) -> list[str]:
-    found = {
-        task: entry for task, entry in of_tasks.items() if entry["ece"] is not None
-    }  # None: no labels to hold it to
+    found = {task: entry for task, entry in of_tasks.items() if entry["ece"] is not None}  # None = no labels
     if not found:
         return []
     errors = ", ".join(f"{escape(task)} {entry['ece']:.3f}" for task, entry in sorted(found.items()))

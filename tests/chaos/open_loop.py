@@ -55,16 +55,21 @@ async def _caller(url: str, due: asyncio.Queue[tuple[float, bytes] | None], arri
     while (asked := await due.get()) is not None:
         moment, request = asked
         writer.write(request)
-        head = await reader.readuntil(b"\r\n\r\n")
-        length = next(int(line[15:]) for line in head.lower().splitlines() if line.startswith(b"content-length:"))
-        await reader.readexactly(length)
-        status = int(head.split(b" ", 2)[1])
+        status, head = await answered(reader)
         arrivals.statuses[status] += 1
         if status == 200:
             arrivals.seconds.append(time.perf_counter() - moment)
         elif b"retry-after" not in head.lower():
             arrivals.unexplained += 1
     writer.close()
+
+
+async def answered(reader: asyncio.StreamReader) -> tuple[int, bytes]:
+    """Status and head of one answer whose length is stated; its body is read and dropped."""
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = next(int(line[15:]) for line in head.lower().splitlines() if line.startswith(b"content-length:"))
+    await reader.readexactly(length)
+    return int(head.split(b" ", 2)[1]), head
 
 
 def _request(url: str, path: str, body: bytes) -> bytes:
