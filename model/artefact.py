@@ -41,7 +41,8 @@ class Artefact:
         self.checksum = contents.manifest.checksum
         self.tasks = tuple(contents.manifest.tasks)
         self.encoder: EntityEncoder = contents.encoder
-        contexts = ContextEncoder(MatchFeatures(self.encoder), self.tasks, contents.users, contents.countries)
+        matcher = MatchFeatures(self.encoder, bool(contents.countries))
+        contexts = ContextEncoder(matcher, self.tasks, contents.users, contents.countries, contents.tastes[None])
         self.scorer = Scorer(contents.ranker, contexts, device)
         self.layout: RecordLayout = contents.layout
         self.calibration = contents.calibration

@@ -74,7 +74,7 @@ def contents_of(prepared: Prepared, trained: Trained) -> Contents:
     )  # fmt: skip
     return Contents(
         manifest, trained.ranker, prepared.encoder, prepared.dataset.entities, prepared.tables[-1],
-        RecordTable.of(records), layout, prepared.users, prepared.countries,
+        RecordTable.of(records), layout, prepared.users, prepared.countries, prepared.tastes[-1],
         _histories(prepared), trained.calibration, golden(subject.catalogue, prepared.units, trained.calibration),
     )  # fmt: skip
 

@@ -36,7 +36,7 @@ from model.network.ranker import Ranker, Sizes
 from model.retrieval.approximate import ApproximateIndex
 from model.retrieval.dense import DenseIndex
 
-FORMAT = 3
+FORMAT = 4
 MANIFEST = "manifest.json"
 FILES = (
     "weights.safetensors", "entities.parquet", "records.safetensors", lookups.CATALOGUE,
@@ -81,6 +81,7 @@ class Contents:
     layout: RecordLayout
     users: list[str]
     countries: list[str]
+    tastes: NDArray[np.float32]  # [countries, Dz] what is liked there, as a profile of co-engagement
     histories: dict[str, tuple[HistoryEvent, ...]]
     calibration: Calibration
     golden: list[dict[str, Any]]
@@ -164,6 +165,7 @@ def _features(contents: Contents) -> dict[str, NDArray[Any]]:
         "known_categories": encoder.known_categories,
         "users": _texts(contents.users),
         "countries": _texts(contents.countries),
+        "tastes": contents.tastes,
     }
 
 
@@ -310,10 +312,13 @@ def _contents(path: Path, manifest: Manifest) -> Contents:
     records.check(layout)
     if not rows == len(found.directory) == len(records) >= manifest.sizes.entities:
         raise ArtefactError(f"{path}: the files hold different numbers of entities")
+    countries, tastes = _strings(features["countries"]), features["tastes"]
+    if tastes.shape != (len(countries), layout.engagement_width):
+        raise ArtefactError(f"{path}: tastes of shape {tastes.shape} for {len(countries)} countries")
     return Contents(
         manifest, _ranker(path, manifest), encoder, found.directory.entities,
         Engagement(records.engagement, records.inverse, records.popularity), records, layout,
-        _strings(features["users"]), _strings(features["countries"]),
+        _strings(features["users"]), countries, tastes,
         _histories(path), manifest.calibration, json.loads((path / "golden.json").read_text()),
         found,
     )  # fmt: skip

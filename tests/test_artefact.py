@@ -193,6 +193,15 @@ def test_a_user_or_country_that_training_never_saw_is_nobody(artefact: Artefact)
     assert np.array_equal(strange, score(artefact, Context(SEARCH, None, "heat", None), ids))
 
 
+def test_countries_rank_apart_and_alike_when_computed_from_records(artefact: Artefact) -> None:
+    ids = artefact.catalogue.ids[:30]
+    here, there = (Context(HOMEPAGE, country=country) for country in artefact.contents.countries[:2])
+    assert not np.array_equal(score(artefact, here, ids), score(artefact, there, ids))
+    taste = artefact.catalogue.encode(artefact.catalogue.fill(here)).profile.country
+    assert np.array_equal(taste, artefact.contents.tastes[0])
+    assert np.abs(artefact.contents.tastes).max() > 0
+
+
 def test_a_source_that_is_unknown_scores_as_none(artefact: Artefact) -> None:
     ids = artefact.catalogue.ids[:10]
     assert np.isfinite(score(artefact, Context(MORE_LIKE_THIS, source_entity_id="unknown"), ids)).all()

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.data.engagement import Engagement, fit, fit_folds, fold_of
+from model.data.engagement import TASTE_PRIOR, Engagement, fit, fit_folds, fold_of, tastes
 from model.data.factorise import truncated_svd
 
 ENTITIES, FOLDS = 12, 3
@@ -197,3 +197,15 @@ def test_popularity_of_a_fold_is_scaled_by_its_share_of_likes() -> None:
     whole = fit_folds(users, entities, 4, 2, 1.0, FOLDS, 0, weights=weights)
     for table in whole[:-1]:
         assert np.expm1(table.popularity).sum() == pytest.approx(20, rel=1e-4)
+
+
+def test_a_taste_is_what_a_country_likes_more_than_all_do() -> None:
+    vectors = np.array([[1, 0], [0, 1], [0, 0]], np.float32)
+    table = Engagement(vectors, np.ones(3, np.float32), np.zeros(3, np.float32))
+    entities, places = np.array([0, 0, 0, 1, 1]), np.array([0, 0, 0, 1, 0])
+    found = tastes(table, entities, places, countries=3)
+    overall = np.array([0.6, 0.4])
+    np.testing.assert_allclose(found[0], (np.array([0.75, 0.25]) - overall) * 4 / (4 + TASTE_PRIOR), rtol=1e-5)
+    np.testing.assert_allclose(found[1], (np.array([0.0, 1.0]) - overall) * 1 / (1 + TASTE_PRIOR), rtol=1e-5)
+    assert found[2].tolist() == [0, 0]  # nobody there liked anything
+    assert tastes(table, entities[:0], places[:0], countries=2).tolist() == [[0, 0], [0, 0]]

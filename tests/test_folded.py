@@ -98,11 +98,12 @@ def test_both_ways_to_asinh(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_artefact_scores_as_it_was_trained(artefact: Artefact) -> None:
     catalogue = artefact.catalogue
     user, film = artefact.sample_users(3)[-1], catalogue.ids[3]
-    history = artefact.history(user)
+    history, country = artefact.history(user), artefact.contents.countries[0]
     rows = np.arange(50)
     for asked in (
         Context(SEARCH, query="toy"), Context(SEARCH), Context(SEARCH, user_id=user, query="a b", history=history),
         Context(MORE_LIKE_THIS, source_entity_id=film), Context(HOMEPAGE), Context(HOMEPAGE, user, history=history),
+        Context(SEARCH, query="toy", country=country), Context(HOMEPAGE, user, country=country, history=history),
     ):  # fmt: skip
         encoded = catalogue.encode(catalogue.fill(asked))
         np.testing.assert_allclose(catalogue.logits(encoded, rows), catalogue.plain_logits(encoded, rows), atol=2e-5)

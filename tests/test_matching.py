@@ -47,7 +47,9 @@ def _made() -> tuple[MatchFeatures, Records]:
     z[TOY_STORY, 0], z[TOY_SOLDIERS, 0], z[HEAT, 1] = 0.5, 0.25, 0.5
     inverse = (1 / (1 - (z**2).sum(1))).astype(np.float32)
     popularity = np.log1p(np.array([9, 3, 5, 0, 0, 0])).astype(np.float32)
-    return MatchFeatures(encoder), assemble(arrays, Engagement(z, inverse, popularity), np.zeros((6, 2), np.float32))
+    return MatchFeatures(encoder, countries=True), assemble(
+        arrays, Engagement(z, inverse, popularity), np.zeros((6, 2), np.float32)
+    )
 
 
 def nobody() -> object:
@@ -340,6 +342,28 @@ def test_a_history_without_numbers_compares_none() -> None:
     assert not made["history_most_year"].any()
 
 
+# ---- country ------------------------------------------------------------------------------------------------
+
+
+def in_country(taste: list[float] | None, liked: tuple[int, ...] = ()) -> dict[str, np.ndarray]:
+    """Features of all for somebody in a country of this taste."""
+    profile = nobody() if not liked else matcher().encode_history(catalogue().take(np.array(liked)), np.ones(1))
+    profile = replace(profile, country=None if taste is None else np.array(taste, np.float32))
+    table = matcher()(matcher().encode_query("toy"), None, profile, catalogue())
+    return dict(zip(matcher().names, table.T, strict=True))
+
+
+@pytest.mark.parametrize("liked", [(), (HEAT,)])
+def test_what_a_country_likes_pulls_its_neighbours(liked: tuple[int, ...]) -> None:
+    made, without = in_country([0.5, -0.5, 0, 0], liked), in_country(None, liked)
+    pull = made.pop("liked_in_country")
+    assert pull[TOY_STORY] > pull[TOY_SOLDIERS] > 0 > pull[HEAT]
+    assert pull[[SPACE, UP, MARKS]].tolist() == [0, 0, 0]
+    assert not without.pop("liked_in_country").any()
+    for name, values in made.items():
+        assert values.tolist() == without[name].tolist(), name
+
+
 # ---- the entity alone, and independence ---------------------------------------------------------------------
 
 
@@ -364,7 +388,7 @@ def test_scratch_tables_are_clean_after_each_call() -> None:
     for order in ([0, 1, 2, 3, 4, 5], [5, 4, 3, 2, 1, 0], [1, 1, 0, 3, 0, 2]):
         for number in order:
             assert np.array_equal(computed(*CONTEXTS[number]), first[number])
-    fresh = MatchFeatures(matcher().encoder)
+    fresh = MatchFeatures(matcher().encoder, countries=True)
     query = fresh.encode_query("toy sto")
     assert np.array_equal(fresh(query, None, nobody(), catalogue()), first[0])
 

@@ -24,6 +24,7 @@ Floats = NDArray[np.float32]
 Halves = NDArray[np.float16]
 Ints = NDArray[np.int64]
 Weights = NDArray[np.float64]
+TASTE_PRIOR = 50.0  # likes
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,21 @@ def fit(
     rounded = vectors.astype(np.float16).astype(np.float32)  # the precision of a packed record
     inverse = 1.0 / np.maximum(1.0 - (rounded**2).sum(1), 0.05)
     return Engagement(rounded, inverse.astype(np.float32), popularity)
+
+
+def tastes(table: Engagement, entities: Ints, places: Ints, countries: int, prior: float = TASTE_PRIOR) -> Floats:
+    """What each country likes more than all do: a profile in the space of a table. [countries, Dz]
+
+    From likes [M] of entities by people of countries; the mean of few likes is pulled towards that of all.
+    """
+    result = np.zeros((countries, table.vectors.shape[1]), np.float32)
+    vectors = table.vectors[entities].astype(np.float32)
+    overall = vectors.mean(0) if len(vectors) else 0.0
+    for country in range(countries):
+        own = vectors[places == country]
+        if len(own):
+            result[country] = (own.mean(0) - overall) * (len(own) / (len(own) + prior))
+    return result
 
 
 def fit_folds(

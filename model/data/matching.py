@@ -1,8 +1,9 @@
 """Match features: how well a candidate answers a context, as F numbers. One function for training and serving.
 
-Four groups: query ↔ entity (lexical coverage of each field, name likeness, text cosine), source ↔ entity (overlap
-of each field, text cosine, co-engagement), history ↔ entity (co-engagement and text profiles), and the entity
-alone. Each depends on the context and one entity, never on the other candidates.
+Five groups: query ↔ entity (lexical coverage of each field, name likeness, text cosine), source ↔ entity (overlap
+of each field, text cosine, co-engagement), history ↔ entity (co-engagement and text profiles), country ↔ entity
+(co-engagement with what is liked there), and the entity alone. Each depends on the context and one entity, never on
+the other candidates.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from model.data.vocabulary import FIELD_BITS, Vocabulary
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 Masks = NDArray[np.uint16]
-Given = tuple[bool, bool, bool]  # query, source, history
+Given = tuple[bool, bool, bool, bool]  # query, source, history, country
 MAX_QUERY_WORDS = 24
 QUERIES_KEPT = 2**14  # encoded queries, about 1 KB each
 _PREFIX_SLOT = MAX_QUERY_WORDS + 1
@@ -49,7 +50,7 @@ class EncodedQuery:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """A history summed into vectors of the co-engagement and the text space."""
+    """Who asks: a history summed into vectors of the co-engagement and the text space, and the taste of a country."""
 
     liked: Floats  # [3, Dz]: all, recent, last three
     passed: Floats  # [Dz]
@@ -58,17 +59,21 @@ class Profile:
     liked_share: float  # of what was met, pulled towards one half; people differ in how often they like
     numbers: Floats  # [2, n] mean and highest of each number of the entities met; NaN where none has it
     events: int  # 0 = nobody's
+    country: Floats | None = None  # [Dz] what is liked there more than elsewhere; None = not known
 
 
 def given_parts(query: EncodedQuery, source: Records | None, profile: Profile) -> Given:
-    """Which parts of a context there are to match: (query, source, history)."""
-    return bool(query.words), source is not None, profile.events > 0
+    """Which parts of a context there are to match."""
+    return bool(query.words), source is not None, profile.events > 0, profile.country is not None
 
 
 class MatchFeatures:
-    """Computes the features. Holds a scratch table, so one instance serves one thread."""
+    """Computes the features. Holds a scratch table, so one instance serves one thread.
 
-    def __init__(self, encoder: EntityEncoder) -> None:
+    `countries`: whether tastes of countries are known; else no feature tells of them.
+    """
+
+    def __init__(self, encoder: EntityEncoder, countries: bool = False) -> None:
         self.encoder = encoder
         self.vocabulary = encoder.vocabulary
         self.fields = encoder.fields
@@ -84,9 +89,11 @@ class MatchFeatures:
         self._norms = slice(names.index("norm_display_name"), len(names))
         self._numbers = len(encoder.numbers)
         fields, numbers = len(self.fields), self._numbers
-        self._widths = (fields + 11, fields + numbers + 3, 7 + 2 * numbers, 4, 2 * numbers + 5)  # as `names` has them
+        self._country = int(countries)
+        counts = (fields + 11, fields + numbers + 3, 7 + 2 * numbers, self._country, 4, 2 * numbers + 5)
+        self._widths = counts  # of the groups that `names` has
         self.encode_query = lru_cache(QUERIES_KEPT)(partial(_encoded_query, self.vocabulary, encoder.vectors))
-        self.columns = lru_cache(8)(partial(_varying_columns, self._widths))
+        self.columns = lru_cache(16)(partial(_varying_columns, self._widths))
 
     @property
     def names(self) -> list[str]:
@@ -112,7 +119,7 @@ class MatchFeatures:
         return [
             *lexical, *name, *whole, "query_text",
             *source, *distances, *pair,
-            *history, *lengths,
+            *history, *["liked_in_country"][: self._country], *lengths,
             *self.encoder.static_names[: 2 * self._numbers + 3], "engaged_count", "never_engaged",
         ]  # fmt: skip
 
@@ -165,7 +172,7 @@ class MatchFeatures:
         """What is the same for every candidate, 0 elsewhere: an absent part of a context says 0 of everybody. [F]"""
         features = np.zeros(sum(self._widths), np.float32)
         mean_idf = float(query.weights.sum() / len(query.words)) if query.words else 0.0
-        start = sum(self._widths[:3])
+        start = sum(self._widths[:4])
         features[start : start + 4] = len(query.words), mean_idf, profile.size, profile.liked_share
         return features
 
@@ -188,6 +195,9 @@ class MatchFeatures:
         if given[2]:
             end = start + self._widths[2]
             self._history_features(profile, candidates, lengths, rows[start:end])
+            start = end
+        if profile.country is not None:
+            rows[start] = ease_scale((candidates.engagement @ profile.country) * candidates.inverse)
         rows[-2 * self._numbers - 5 : -2] = candidates.static[:, : 2 * self._numbers + 3].T
         rows[-2], rows[-1] = candidates.popularity, candidates.popularity == 0
         return rows.T
@@ -326,8 +336,8 @@ def _encoded_query(vocabulary: Vocabulary, vectors: TextVectors, query: str | No
 
 def _varying_columns(widths: Sequence[int], given: Given) -> Ints:
     """The columns that differ between candidates where those parts of a context are there. [A], rising"""
-    query, source, history, _, alone = np.split(np.arange(sum(widths)), np.cumsum(widths)[:-1])
-    asked = [part for part, there in zip((query, source, history), given, strict=True) if there]
+    *parts, _, alone = np.split(np.arange(sum(widths)), np.cumsum(widths)[:-1])
+    asked = [part for part, there in zip(parts, given, strict=True) if there]
     return np.concatenate([*asked, alone])
 
 

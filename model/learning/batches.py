@@ -96,7 +96,7 @@ class BatchMaker:
         source_row = self._source_row(example)
         source = table.take(np.array([source_row])) if source_row >= 0 else None
         history = self.light[example.fold].take(rows) if len(rows) else None
-        return self.contexts.encode(example.filled, source, events, history, self.config.network.engagement_width)
+        return self.contexts.encode(example.filled, source, events, history, example.fold)
 
     def _source_row(self, example: Example) -> int:
         return self.rows.get(example.filled.context.source_entity_id or "", -1)

@@ -42,6 +42,7 @@ class Prepared:
     tables: list[Engagement]
     users: list[str]
     countries: list[str]
+    tastes: np.ndarray  # [tables, countries, Dz] what is liked there
     histories: dict[str, Timeline]
     units: list[Unit]
     rules: Rules
@@ -49,7 +50,10 @@ class Prepared:
 
     def contexts(self) -> ContextEncoder:
         """A context encoder of its own for each caller: match features hold scratch tables, one thread each."""
-        return ContextEncoder(MatchFeatures(self.encoder), self.tasks, self.users, self.countries)
+        return ContextEncoder(self._matcher(), self.tasks, self.users, self.countries, self.tastes)
+
+    def _matcher(self) -> MatchFeatures:
+        return MatchFeatures(self.encoder, bool(self.countries))
 
     def records(self, fold: int, vector: np.ndarray | None = None) -> Records:
         """Records with the outcomes of one table; without vectors they are zeros (the tower is under training)."""
@@ -62,7 +66,7 @@ class Prepared:
         vocabulary = self.encoder.vocabulary
         postings = Postings.of(self.arrays.tokens, len(vocabulary.weights), np.zeros(len(self.ids), np.float32))
         index = LexicalIndex(postings, vocabulary)
-        encode = MatchFeatures(self.encoder).encode_query
+        encode = self._matcher().encode_query
         return Sampler(
             units, self.histories, self.rows, self.names, self.rules, self.config.training,
             lambda query: index.search(encode(query), ALIKE),
@@ -75,7 +79,7 @@ class Prepared:
             users=len(self.users),
             countries=len(self.countries),
             entities=len(self.ids),
-            features=len(MatchFeatures(self.encoder).names),
+            features=len(self._matcher().names),
             numbers=2 * len(self.encoder.numbers),
         )
         return Ranker(self.config.network, sizes)
@@ -112,9 +116,10 @@ def prepare(
     every = rankable(units(events), DEFAULT_RULES)
     task_names = sorted({unit.context.task for unit in every})
     users, countries = _distinct(events, "user_id"), _distinct(events, "country")
+    tables = _outcomes(events, rows, config, say)
     return Prepared(
         config, dataset, tuple(parts), task_names, ids, rows, _names(dataset), encoder, arrays,
-        _outcomes(events, rows, config, say), users, countries, timelines(events), every,
+        tables, users, countries, _tastes(events, rows, countries, tables), timelines(events), every,
         DEFAULT_RULES, say,
     )  # fmt: skip
 
@@ -147,3 +152,17 @@ def _outcomes(events: pl.DataFrame, rows: Mapping[str, int], config: Config, say
         network.engagement_width, network.engagement_ridge, config.training.folds, config.seed, say,
         np.where(met["label"].to_numpy() > 0, 1.0, network.engagement_passed),
     )  # fmt: skip
+
+
+def _tastes(
+    events: pl.DataFrame, rows: Mapping[str, int], countries: Sequence[str], tables: Sequence[Engagement]
+) -> np.ndarray:
+    """What the people of each country like, in the space of each table and without the users that it leaves out."""
+    places = {country: place for place, country in enumerate(countries)}
+    liked = events.filter((pl.col("label") > 0) & pl.col("user_id").is_not_null() & pl.col("country").is_not_null())
+    entities = np.array([rows[entity] for entity in liked["entity_id"]], np.int64)
+    own = np.array([places[country] for country in liked["country"]], np.int64)
+    folds = np.array([engagement.fold_of(user, len(tables) - 1) for user in liked["user_id"]], np.int64)
+    kept = [folds != left_out for left_out in range(len(tables))]
+    made = [engagement.tastes(t, entities[k], own[k], len(countries)) for t, k in zip(tables, kept, strict=True)]
+    return np.stack(made)

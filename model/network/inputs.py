@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -36,12 +36,21 @@ class EncodedContext:
 
 
 class ContextEncoder:
-    """Knows the tasks, users and countries of an artefact; anything else becomes the learned null."""
+    """Knows the tasks, users and countries of an artefact; anything else becomes the learned null.
+
+    `tastes` [T, countries, Dz] is what each country likes, by table of outcomes; serving has one table.
+    """
 
     def __init__(
-        self, matcher: MatchFeatures, tasks: Sequence[str], users: Sequence[str], countries: Sequence[str]
+        self,
+        matcher: MatchFeatures,
+        tasks: Sequence[str],
+        users: Sequence[str],
+        countries: Sequence[str],
+        tastes: Floats,
     ) -> None:
         self.matcher = matcher
+        self.tastes = tastes
         self.tasks = {name: number for number, name in enumerate(tasks)}
         self.users = {name: number + 1 for number, name in enumerate(users)}
         self.countries = {name: number + 1 for number, name in enumerate(countries)}
@@ -52,9 +61,9 @@ class ContextEncoder:
         source: Records | None,
         events: Sequence[HistoryEvent],
         history: Records | None,
-        engagement_width: int,
+        table: int = -1,
     ) -> EncodedContext:
-        """`history` holds the records of `events`, oldest first; None where there are none."""
+        """`history` holds the records of `events`, oldest first; None where there are none. `table` is of outcomes."""
         context = filled.context
         user = self.users.get(context.user_id or "", 0)
         country = self.countries.get(context.country or "", 0)
@@ -77,13 +86,13 @@ class ContextEncoder:
             source,
             history,
             np.array(kinds, np.int64),
-            self._profile(events, history, engagement_width),
+            replace(self._profile(events, history), country=self.tastes[table, country - 1] if country else None),
         )
 
-    def _profile(self, events: Sequence[HistoryEvent], history: Records | None, engagement_width: int) -> Profile:
+    def _profile(self, events: Sequence[HistoryEvent], history: Records | None) -> Profile:
         if history is None:
             encoder = self.matcher.encoder
-            return empty_profile(engagement_width, encoder.vectors.width, len(encoder.numbers))
+            return empty_profile(self.tastes.shape[-1], encoder.vectors.width, len(encoder.numbers))
         return self.matcher.encode_history(history, np.array([event.label for event in events], np.float32))
 
 

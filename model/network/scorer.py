@@ -39,7 +39,7 @@ class Scorer:
         self, filled: Filled, source: Records | None, events: Sequence[HistoryEvent], history: Records | None
     ) -> EncodedContext:
         """The context side; `history` holds the records of `events`, oldest first."""
-        return self.contexts.encode(filled, source, events, history, self.config.engagement_width)
+        return self.contexts.encode(filled, source, events, history)
 
     def logits(self, context: EncodedContext, candidates: Records) -> Floats:
         """Logits [C]. A candidate's logit does not depend on the others."""
