@@ -24,7 +24,7 @@ Floats = NDArray[np.float32]
 Halves = NDArray[np.float16]
 Ints = NDArray[np.int64]
 Weights = NDArray[np.float64]
-TASTE_PRIOR = 50.0  # likes
+TASTE_PRIOR = 50.0  # likes of everybody that the taste of a country begins with
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,12 @@ class Engagement:
 def fold_of(key: str, folds: int) -> int:
     """The fold of a user."""
     return stable_hash(f"fold {key}") % folds
+
+
+def folds_of(keys: Sequence[str], folds: int) -> Ints:
+    """The fold of each of M users; every one is hashed once. [M]"""
+    names, codes = np.unique(np.array(keys, dtype=object), return_inverse=True)
+    return np.array([fold_of(str(name), folds) for name in names], np.int64)[codes]
 
 
 def fit(
@@ -82,7 +88,7 @@ def fit(
     return Engagement(rounded, inverse.astype(np.float32), popularity)
 
 
-def tastes(table: Engagement, entities: Ints, places: Ints, countries: int, prior: float = TASTE_PRIOR) -> Floats:
+def tastes(table: Engagement, entities: Ints, places: Ints, countries: int) -> Floats:
     """What each country likes more than all do: a profile in the space of a table. [countries, Dz]
 
     From likes [M] of entities by people of countries; the mean of few likes is pulled towards that of all.
@@ -93,7 +99,7 @@ def tastes(table: Engagement, entities: Ints, places: Ints, countries: int, prio
     for country in range(countries):
         own = vectors[places == country]
         if len(own):
-            result[country] = (own.mean(0) - overall) * (len(own) / (len(own) + prior))
+            result[country] = (own.mean(0) - overall) * (len(own) / (len(own) + TASTE_PRIOR))
     return result
 
 
@@ -113,8 +119,8 @@ def fit_folds(
     Popularity of a partial table is scaled up to the size of the whole.
     """
     weights = np.ones(len(users)) if weights is None else weights
-    names, codes = np.unique(np.array(users, dtype=object), return_inverse=True)
-    fold = np.array([fold_of(str(name), folds) for name in names], np.int64)[codes]
+    _, codes = np.unique(np.array(users, dtype=object), return_inverse=True)
+    fold = folds_of(users, folds)
     tables = []
     for left_out in range(folds + 1):
         say(f"co-engagement {left_out + 1} of {folds + 1}")

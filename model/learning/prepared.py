@@ -162,7 +162,7 @@ def _tastes(
     liked = events.filter((pl.col("label") > 0) & pl.col("user_id").is_not_null() & pl.col("country").is_not_null())
     entities = np.array([rows[entity] for entity in liked["entity_id"]], np.int64)
     own = np.array([places[country] for country in liked["country"]], np.int64)
-    folds = np.array([engagement.fold_of(user, len(tables) - 1) for user in liked["user_id"]], np.int64)
+    folds = engagement.folds_of(liked["user_id"].to_list(), len(tables) - 1)
     kept = [folds != left_out for left_out in range(len(tables))]
     made = [engagement.tastes(t, entities[k], own[k], len(countries)) for t, k in zip(tables, kept, strict=True)]
     return np.stack(made)

@@ -77,6 +77,7 @@ class ContextEncoder:
             float(history is not None),
         )
         kinds = [2 * self.tasks.get(event.task, 0) + (event.label > 0) for event in events]
+        profile = self._profile(events, history)
         return EncodedContext(
             self.tasks[context.task],
             user,
@@ -86,7 +87,7 @@ class ContextEncoder:
             source,
             history,
             np.array(kinds, np.int64),
-            replace(self._profile(events, history), country=self.tastes[table, country - 1] if country else None),
+            profile if not country else replace(profile, country=self.tastes[table, country - 1]),
         )
 
     def _profile(self, events: Sequence[HistoryEvent], history: Records | None) -> Profile:
