@@ -142,10 +142,19 @@ class Live:
         limit = self.settings.memory_entities
         redis = self._redis(model.version)
         store = EntityStore(model, MemoryTier(limit), limit, redis, self.compute, telemetry)
-        retrieve = self.settings.retrieve_limit
         return Serving(
             RankingService(
-                model, store, self.compute, self.turns, self.gate, telemetry, self.clock, new_id, retrieve, saw
+                model,
+                store,
+                self.compute,
+                self.turns,
+                self.gate,
+                telemetry,
+                self.clock,
+                new_id,
+                self.settings.retrieve_limit,
+                self.settings.max_seen,
+                saw,
             ),
             store,
         )

@@ -61,6 +61,10 @@ class RankingModel(Protocol):
         """What the user did, oldest first; empty where unknown."""
         ...
 
+    def seen(self, user_id: str) -> Rows:
+        """Rows of all that the user has met, the newest first; empty where unknown. [S]"""
+        ...
+
     def sample_users(self, count: int) -> list[str]:
         """Some users that have a history."""
         ...
@@ -85,8 +89,8 @@ class RankingModel(Protocol):
         """Packed records by the entity tower; None = not in the catalogue."""
         ...
 
-    def propose(self, filled: Filled, limit: int, exclude: Collection[str]) -> list[str]:
-        """Candidates out of the whole catalogue."""
+    def propose(self, filled: Filled, limit: int, exclude: Collection[str], seen: Rows) -> list[str]:
+        """Candidates out of the whole catalogue; neither ids to `exclude` nor rows that were `seen`."""
         ...
 
     def asked(self, filled: Filled, side_ids: Sequence[str], side: Any) -> Callable[[Any], Logits]:
@@ -109,7 +113,7 @@ class RankingRequest:
     limit: int | None = None
     offset: int = 0
     exclude: frozenset[str] = frozenset()
-    seen: rerank.Seen | None = None
+    seen: rerank.SeenAction | None = None
     unknown: Unknown = "last"
     fields: tuple[str, ...] = ()
     at: str = ""
@@ -160,6 +164,7 @@ class RankingService:
         clock: Clock,
         new_id: Callable[[], str],
         retrieve_limit: int,
+        max_seen: int,
         saw: Callable[[RankingModel, Ordered], None] = lambda *_: None,
     ) -> None:
         self.model = model
@@ -170,6 +175,7 @@ class RankingService:
         self._clock = clock
         self._new_id = new_id
         self._retrieve_limit = retrieve_limit
+        self._max_seen = max_seen
         self._saw = saw
 
     def cost(self, request: RankingRequest) -> int:
@@ -214,7 +220,8 @@ class RankingService:
     async def _order(self, request: RankingRequest, watch: Stopwatch) -> Ordered:
         filled = self._filled(request)
         watch.lap("parse")
-        candidates, behind, late = await self._candidates(request, filled)
+        seen = self._seen(request, filled.context)
+        candidates, behind, late = await self._candidates(request, filled, seen)
         side = self.model.side_entities(filled.context)
         gathered = await self._store.gather(candidates, side)
         self._check_known(request, gathered.unknown)
@@ -231,7 +238,9 @@ class RankingService:
             filled,
             *_ordered_ids(known, scores.logits, behind, [] if request.unknown == "drop" else unknown),
             unknown=unknown,
-            degraded=[CACHE_UNAVAILABLE] * gathered.degraded + (scores.degraded() or [DEADLINE] * late),
+            degraded=[CACHE_UNAVAILABLE] * gathered.degraded
+            + [rerank.SEEN_LIMIT] * seen.cut
+            + (scores.degraded() or [DEADLINE] * late),
             requested=len(candidates),
             scored=int(np.isfinite(scores.logits).sum()),
         )
@@ -252,30 +261,46 @@ class RankingService:
         self._telemetry.filled(filled)
         return filled
 
-    async def _candidates(self, request: RankingRequest, filled: Filled) -> tuple[list[str], frozenset[str], bool]:
+    def _seen(self, request: RankingRequest, context: Context) -> rerank.Seen:
+        """What the person of a filled context has met, where it is to be treated otherwise than the rest.
+
+        A history that the caller gives stands for all that we know of the person.
+        """
+        action = request.seen or rerank.seen_by_default(request.context, request.candidates is None)
+        if action == "keep":
+            return rerank.Seen(action)
+        known = context.user_id is not None and not request.history_given
+        stored = self.model.seen(context.user_id or "") if known else rerank.NO_ROWS
+        cut = len(stored) > self._max_seen
+        return rerank.Seen(action, rerank.history_entities(context), stored[: self._max_seen], cut)
+
+    async def _candidates(
+        self, request: RankingRequest, filled: Filled, seen: rerank.Seen
+    ) -> tuple[list[str], frozenset[str], bool]:
         """The ids to score, those of them that go behind the others, and whether there was no time to propose any."""
-        retrieved = request.candidates is None
-        action = request.seen or rerank.seen_by_default(request.context, retrieved)
-        seen = rerank.seen_entities(filled.context) if action != "keep" else frozenset()
-        left_out = request.exclude | seen if action == "drop" else request.exclude
         late = False
         if request.candidates is not None:
-            candidates = rerank.without(rerank.distinct(request.candidates), left_out)
+            candidates = rerank.without(rerank.distinct(request.candidates), request.exclude)
         else:
             try:
                 async with asyncio.timeout(request.deadline - self._clock()):
-                    candidates = await self._proposed(request, filled, left_out)
+                    candidates = await self._proposed(request, filled, seen)
             except TimeoutError:
                 candidates, late = [], True
-        return candidates, seen if action == "demote" else frozenset(), late
+        if seen.action == "keep":
+            return candidates, frozenset(), late
+        met = seen.among(candidates, self.model.find)
+        return (candidates, met, late) if seen.action == "demote" else (rerank.without(candidates, met), met, late)
 
-    async def _proposed(self, request: RankingRequest, filled: Filled, left_out: frozenset[str]) -> list[str]:
+    async def _proposed(self, request: RankingRequest, filled: Filled, seen: rerank.Seen) -> list[str]:
+        """Proposals leave out what is dropped, so that a page is filled all the same."""
         source = request.context.source_entity_id
-        if source is not None:
-            left_out |= {source}
+        left_out = request.exclude if source is None else request.exclude | {source}
+        dropped = seen if seen.action == "drop" else rerank.Seen("keep")
+        barred, rows = left_out | dropped.entity_ids, dropped.rows
         limit = max(self._retrieve_limit, request.offset + (request.limit or 0))
-        proposed = await self._compute.run(lambda: self.model.propose(filled, limit, left_out), request.priority)
-        return rerank.without(rerank.distinct(proposed), left_out)
+        proposed = await self._compute.run(lambda: self.model.propose(filled, limit, barred, rows), request.priority)
+        return rerank.without(rerank.distinct(proposed), barred)
 
     def _check_known(self, request: RankingRequest, unknown: Sequence[str]) -> None:
         if unknown and request.unknown in ("error", "score") and request.candidates is not None:

@@ -80,6 +80,7 @@ def _contents(found: Contents, records: RecordTable, sources: Ints) -> Contents:
         engagement=Engagement(records.engagement.astype(np.float32), records.inverse, records.popularity),
         records=records,
         histories=_histories(found, len(sources)),
+        seen=found.seen.below(len(sources)),
         golden=[],
     )
 

@@ -79,6 +79,10 @@ class Artefact:
         """Events of a training user from oldest to newest; empty for anyone else."""
         return self.contents.histories.get(user_id, ())
 
+    def seen(self, user_id: str) -> Ints:
+        """Catalogue rows of all that a training user has met, the newest first; empty for anyone else. [S]"""
+        return self.contents.seen.rows_of(user_id)
+
     def sample_users(self, count: int) -> list[str]:
         """Some training users, spread over the length of their histories, shortest first."""
         users = sorted(self.contents.histories, key=lambda user: (len(self.contents.histories[user]), user))
@@ -114,10 +118,15 @@ class Artefact:
         """P(positive engagement), calibrated. Same shape."""
         return self.contents.calibration.probability(task, logits)
 
-    def propose(self, filled: Filled, limit: int, exclude: Collection[str] = ()) -> list[str]:
-        """At most `limit` candidates from the whole catalogue: dense and lexical in turn, without repeats."""
+    def propose(self, filled: Filled, limit: int, exclude: Collection[str] = (), seen: Ints | None = None) -> list[str]:
+        """At most `limit` candidates from the whole catalogue: dense and lexical in turn, without repeats.
+
+        Neither the ids to `exclude` nor the rows `seen` [S] are proposed.
+        """
         context = self.catalogue.encode(filled)
         barred = {row for row in self.find(list(exclude)).tolist() if row >= 0}
+        if seen is not None:
+            barred.update(seen.tolist())
         source = self.catalogue.rows.get(filled.context.source_entity_id or "")
         if source is not None and filled.rule_of("source_entity_id") is None:
             barred.add(source)

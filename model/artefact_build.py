@@ -18,8 +18,9 @@ from model.data.dataset import Dataset
 from model.data.events import Unit
 from model.data.record_table import RecordTable
 from model.data.records import Records
+from model.data.seen import SeenEntities
 from model.learning.calibration import Calibration
-from model.learning.prepared import Prepared, prepare
+from model.learning.prepared import Prepared, part_rows, prepare
 from model.learning.training import Trained, steps_for, subject_of, train
 from model.network.catalogue import CatalogueRanker
 
@@ -75,7 +76,8 @@ def contents_of(prepared: Prepared, trained: Trained) -> Contents:
     return Contents(
         manifest, trained.ranker, prepared.encoder, prepared.dataset.entities, prepared.tables[-1],
         RecordTable.of(records), layout, prepared.users, prepared.countries, prepared.tastes[-1],
-        _histories(prepared), trained.calibration, golden(subject.catalogue, prepared.units, trained.calibration),
+        _histories(prepared), _seen(prepared), trained.calibration,
+        golden(subject.catalogue, prepared.units, trained.calibration),
     )  # fmt: skip
 
 
@@ -87,6 +89,11 @@ def _metrics(trained: Trained) -> dict[str, Any]:
 def _histories(prepared: Prepared) -> dict[str, tuple[HistoryEvent, ...]]:
     longest = prepared.config.network.profile_length
     return {user: tuple(timeline.events[-longest:]) for user, timeline in prepared.histories.items()}
+
+
+def _seen(prepared: Prepared) -> SeenEntities:
+    """Of every task, also one that is not trained: what a person has met is met."""
+    return SeenEntities.of(part_rows(prepared.dataset.events, prepared.parts), prepared.ids)
 
 
 def golden(catalogue: CatalogueRanker, units: Sequence[Unit], calibration: Calibration) -> list[dict[str, Any]]:

@@ -29,6 +29,7 @@ from model.data.engagement import Engagement
 from model.data.imputation import Rules, rules_from_json, rules_to_json
 from model.data.record_table import RecordTable
 from model.data.records import RecordLayout
+from model.data.seen import SeenEntities
 from model.data.text_vectors import TextVectors
 from model.data.vocabulary import Vocabulary
 from model.learning.calibration import Calibration
@@ -36,7 +37,7 @@ from model.network.ranker import Ranker, Sizes
 from model.retrieval.approximate import ApproximateIndex
 from model.retrieval.dense import DenseIndex
 
-FORMAT = 4
+FORMAT = 5
 MANIFEST = "manifest.json"
 FILES = (
     "weights.safetensors", "entities.parquet", "records.safetensors", lookups.CATALOGUE,
@@ -82,7 +83,8 @@ class Contents:
     users: list[str]
     countries: list[str]
     tastes: NDArray[np.float32]  # [countries, Dz] what is liked there, as a profile of co-engagement
-    histories: dict[str, tuple[HistoryEvent, ...]]
+    histories: dict[str, tuple[HistoryEvent, ...]]  # the newest events of each user, as the network reads them
+    seen: SeenEntities  # all that each user has met
     calibration: Calibration
     golden: list[dict[str, Any]]
     lookups: Lookups | None = None  # there once they were read from a folder; writing makes them anew
@@ -166,6 +168,7 @@ def _features(contents: Contents) -> dict[str, NDArray[Any]]:
         "users": _texts(contents.users),
         "countries": _texts(contents.countries),
         "tastes": contents.tastes,
+        **contents.seen.arrays(),
     }
 
 
@@ -315,11 +318,14 @@ def _contents(path: Path, manifest: Manifest) -> Contents:
     countries, tastes = _strings(features["countries"]), features["tastes"]
     if tastes.shape != (len(countries), layout.engagement_width):
         raise ArtefactError(f"{path}: tastes of shape {tastes.shape} for {len(countries)} countries")
+    seen = SeenEntities.from_arrays(features)
+    if seen.highest_row() >= rows:
+        raise ArtefactError(f"{path}: somebody has met entity {seen.highest_row()} of {rows}")
     return Contents(
         manifest, _ranker(path, manifest), encoder, found.directory.entities,
         Engagement(records.engagement, records.inverse, records.popularity), records, layout,
         _strings(features["users"]), countries, tastes,
-        _histories(path), manifest.calibration, json.loads((path / "golden.json").read_text()),
+        _histories(path), seen, manifest.calibration, json.loads((path / "golden.json").read_text()),
         found,
     )  # fmt: skip
 

@@ -61,6 +61,7 @@ class FakeModel:
         self.propose_s = 0.0
         self.compute_s = 0.0
         self.crash: Exception | None = None
+        self.met: dict[str, list[int]] = {}
 
     @property
     def entity_count(self) -> int:
@@ -78,6 +79,9 @@ class FakeModel:
 
     def history(self, user_id: str) -> tuple[HistoryEvent, ...]:
         return HISTORIES.get(user_id, ())
+
+    def seen(self, user_id: str) -> npt.NDArray[np.int64]:
+        return np.array(self.met.get(user_id, []), np.int64)
 
     def sample_users(self, count: int) -> list[str]:
         return list(HISTORIES)[:count]
@@ -106,9 +110,10 @@ class FakeModel:
         self.computed.extend(entity_ids)
         return [self.record(entity_id) for entity_id in entity_ids]
 
-    def propose(self, filled: Filled, limit: int, exclude: Collection[str]) -> list[str]:
+    def propose(self, filled: Filled, limit: int, exclude: Collection[str], seen: npt.NDArray[np.int64]) -> list[str]:
         time.sleep(self.propose_s)
-        return [entity_id for entity_id in self.entities if entity_id not in exclude][:limit]
+        barred = {*exclude, *(f"f{row}" for row in seen.tolist())}
+        return [entity_id for entity_id in self.entities if entity_id not in barred][:limit]
 
     def asked(self, filled: Filled, side_ids: Sequence[str], side: Pile) -> Callable[[Pile], npt.NDArray[np.float32]]:
         words = set((filled.context.query or "").split())
