@@ -15,6 +15,7 @@ from fastapi import FastAPI
 from uvicorn import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from app.cors import origin_in
 from app.errors import ERROR_CODE, OverloadedError, Problem
 from app.quick_no import QuickNo
 from app.raw_problem import raw_problem
@@ -31,6 +32,7 @@ class Connection(HttpToolsProtocol):
 
     _head_bytes = 0
     _in_head = True
+    _latest = b""  # what came last: a head that is refused is not parsed to its end
     _refused_at = -math.inf
     _late: asyncio.TimerHandle | None = None
 
@@ -50,6 +52,7 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Pass on, unless there is no room, or the head that these bytes belong to is too large."""
+        self._latest = data
         if self._between_requests() and (refusal := self._quick_no.answer(data)) is not None:
             self.transport.write(refusal)
             self._keep()
@@ -133,7 +136,8 @@ class Connection(HttpToolsProtocol):
 
     def _refuse(self, status: int, code: str, title: str, detail: str) -> None:
         problem = Problem(f"urn:unirank:problem:{code}", title, status, detail, "", [], "")
-        self.transport.write(raw_problem(problem, {"connection": "close"}))
+        cors = self._quick_no.cors(origin_in(self._latest, self.headers or ()))
+        self.transport.write(raw_problem(problem, {"connection": "close", **cors}))
         self.transport.close()
 
 

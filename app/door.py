@@ -38,6 +38,8 @@ class Door:
             return
         scope[REQUEST_ID] = request_id_of(dict(scope["headers"]))
         visit = _Visit(scope, send, self._clock)
+        if scope["method"] == "HEAD":  # a GET whose body stays here; a copy, as the server looks at its own scope
+            scope = {**scope, "method": "GET"}
         try:
             await self._app(scope, receive, visit.send)
         except Exception:
@@ -58,6 +60,7 @@ class _Visit:
         self._send = send
         self._clock = clock
         self._started = clock()
+        self._head = scope["method"] == "HEAD"
         self.status: int | None = None
 
     def seconds(self) -> float:
@@ -69,6 +72,8 @@ class _Visit:
             timing = f"total;dur={self.seconds() * 1000:.2f}".encode()
             headers = [(b"x-request-id", self._request_id), (b"server-timing", timing), *SAFE_HEADERS]
             message = {**message, "headers": [*message.get("headers", ()), *headers]}
+        elif self._head:
+            message = {**message, "body": b""}
         await self._send(message)
 
 

@@ -22,8 +22,8 @@ ModelNotFoundError                at start: no model folder where the settings s
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from http import HTTPStatus
+from urllib.parse import quote
 
 import msgspec
 from fastapi import FastAPI
@@ -36,6 +36,7 @@ REQUEST_ID = "unirank.request_id"  # keys of the ASGI scope: the door writes the
 ERROR_CODE = "unirank.error_code"
 PROBLEM_JSON = "application/problem+json"
 _DETAIL_CHARS = 500
+_UNQUOTED = "/:@!$&'()*+,;="  # of a path as RFC 3986 writes it
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -202,7 +203,7 @@ def problem_response(error: UnirankError, request: Request) -> Response:
         title=error.title,
         status=error.status,
         detail=_clean(error.detail),
-        instance=_clean(request.url.path),
+        instance=_clean(quote(request.scope["path"], _UNQUOTED, errors="replace")),
         errors=[Fault(_clean(f.pointer), f.code, _clean(f.detail)) for f in error.faults],
         request_id=str(request.scope.get(REQUEST_ID, "")),
     )
@@ -210,12 +211,10 @@ def problem_response(error: UnirankError, request: Request) -> Response:
     return Response(msgspec.json.encode(problem), error.status, error.headers(), PROBLEM_JSON)
 
 
-def install_problem_handlers(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
-    """Make every error of `app`, those of routing too, a problem document. `routes` are told to who used a wrong
-    method.
-    """
+def install_problem_handlers(app: FastAPI) -> None:
+    """Make every error of `app`, those of routing too, a problem document."""
     app.add_exception_handler(UnirankError, _own)
-    app.add_exception_handler(HTTPException, partial(_routing, routes=routes))
+    app.add_exception_handler(HTTPException, _routing)
 
 
 async def _own(request: Request, error: Exception) -> Response:
@@ -224,16 +223,16 @@ async def _own(request: Request, error: Exception) -> Response:
     return problem_response(error, request)
 
 
-async def _routing(request: Request, error: Exception, routes: Sequence[BaseRoute]) -> Response:
+async def _routing(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
-    translated = UnirankError(f"{request.method} {request.url.path}: {error.detail}")
+    translated = UnirankError(f"{request.method} {request.scope['path']}: {error.detail}")
     translated.status = error.status_code
     translated.title = HTTPStatus(error.status_code).phrase
     translated.code = translated.title.lower().replace(" ", "_").replace("-", "_")
     response = problem_response(translated, request)
     response.headers.update(error.headers or {})
-    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED and (allowed := _allowed(request, routes)):
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED and (allowed := _allowed(request, request.app.routes)):
         response.headers["allow"] = allowed
     return response
 
@@ -243,7 +242,8 @@ def _allowed(request: Request, routes: Sequence[BaseRoute]) -> str:
     found = [
         route for route in routes if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE
     ]
-    return ", ".join(sorted({method for route in found for method in route.methods or ()}))
+    methods = {method for route in found for method in route.methods or ()}
+    return ", ".join(sorted(methods | {"HEAD"} if "GET" in methods else methods))
 
 
 def _clean(text: str) -> str:

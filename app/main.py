@@ -11,9 +11,11 @@ from pathlib import Path
 
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry, ProcessCollector
-from starlette.middleware.cors import CORSMiddleware
+from starlette.types import Receive, Scope, Send
 
 from app.access.guard import Guard, KeyRing
+from app.access.route import check_declared
+from app.cors import EXPOSED, METHODS, Cors
 from app.door import Door
 from app.errors import install_problem_handlers
 from app.follow import Follower, Load
@@ -23,11 +25,24 @@ from app.models.shelf import Shelf
 from app.openapi import Documented
 from app.quick_no import QuickNo
 from app.ranking import RankingModel
-from app.routes import entities, events, health, homepage, limits, metrics, models, more_like_this, page, rank, search
+from app.routes import (
+    document,
+    entities,
+    events,
+    health,
+    homepage,
+    limits,
+    metrics,
+    models,
+    more_like_this,
+    page,
+    rank,
+    search,
+)
 from app.settings import Settings
 from app.telemetry import Telemetry
 
-_ROUTES = (rank, search, more_like_this, homepage, entities, events, limits, health, metrics, models, page)
+_ROUTES = (rank, search, more_like_this, homepage, entities, events, limits, health, metrics, models, page, document)
 
 
 def create_app(
@@ -53,14 +68,16 @@ def create_app(
         version=_version(),
         lifespan=_lifespan(live, follower),
         redirect_slashes=False,
-        redoc_url=None,
+        openapi_url=None,  # FastAPI would add routes that declare no access: see routes/document.py
     )
     app.state.live = live
     app.state.quick_no = QuickNo(live)
     app.state.follower = follower
+    app.state.user_samples = page.UserSamples()
     for module in _ROUTES:
-        app.include_router(module.router)
-    install_problem_handlers(app, [route for module in _ROUTES for route in module.router.routes])
+        app.router.routes.extend(module.router.routes)  # as they are: what is included is matched twice
+    _add_guard(app, live)
+    install_problem_handlers(app)
     _add_middleware(app, live)
     return app
 
@@ -72,22 +89,33 @@ def create_app_from_env() -> FastAPI:
     return create_app(settings)
 
 
-def _add_middleware(app: FastAPI, live: Live) -> None:
-    """Added last is outermost: CORS around the door, so that browsers may read problems too; the guard within both."""
-    settings = live.settings
+def _add_guard(app: FastAPI, live: Live) -> None:
+    """One policy for all routes, and for what matches none. Raises `UndeclaredAccessError`, `KeysFileError`."""
+    check_declared(app.routes)
+    settings, not_found = live.settings, app.router.default
     ring = KeyRing(settings.api_keys_file, live.clock) if settings.api_keys_file else None
     patience_s = settings.timeout_ms / 1000
-    app.add_middleware(
-        Guard, ring=ring, admin_port=settings.admin_port, check_room=lambda: live.gate.check_full(patience_s)
-    )
+    guard = Guard(ring, settings.admin_port, lambda: live.gate.check_full(patience_s))
+    app.state.guard = guard
+
+    async def unmatched(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            guard.check_unmatched(scope)
+        await not_found(scope, receive, send)
+
+    app.router.default = unmatched
+
+
+def _add_middleware(app: FastAPI, live: Live) -> None:
+    """Added last is outermost: CORS around the door, so that browsers may read problems too."""
     app.add_middleware(Door, telemetry=live.telemetry, clock=live.clock)
-    if origins := settings.origins():
+    if origins := live.settings.origins():
         app.add_middleware(
-            CORSMiddleware,
+            Cors,
             allow_origins=origins,
-            allow_methods=["GET", "POST"],
+            allow_methods=METHODS,
             allow_headers=["*"],
-            expose_headers=["X-Request-ID", "Server-Timing", "Retry-After"],
+            expose_headers=EXPOSED,
         )
 
 

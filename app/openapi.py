@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import iter_route_contexts
+from starlette.routing import BaseRoute
+from starlette.types import ASGIApp
 
 from app import event_schemas, schemas
-from app.access.guard import scope_of
+from app.access.route import GuardedRoute, check_declared
+from app.access.scopes import Scope
 from app.errors import PROBLEM_JSON, Problem
 from app.settings import Settings
 
@@ -89,6 +94,11 @@ def parameters(**described: dict[str, Any]) -> dict[str, Any]:
 class Documented(FastAPI):
     """FastAPI whose document holds our wire types, with the limits of the settings in `state.live`."""
 
+    def build_middleware_stack(self) -> ASGIApp:
+        """As it is, before the first request. Raises `UndeclaredAccessError` for a route that was added since."""
+        check_declared(self.routes)
+        return super().build_middleware_stack()
+
     def openapi(self) -> dict[str, Any]:
         """The document; made once."""
         if self.openapi_schema is None:
@@ -96,23 +106,30 @@ class Documented(FastAPI):
             settings = self.state.live.settings
             made.setdefault("components", {}).setdefault("schemas", {}).update(_components())
             if settings.api_keys_file is not None:
-                _add_access(made)
+                _add_access(made, self.routes)
             self.openapi_schema = _with_limits(made, settings)
         return self.openapi_schema
 
 
-def _add_access(document: dict[str, Any]) -> None:
+def _add_access(document: dict[str, Any], routes: Sequence[BaseRoute]) -> None:
     """What callers with keys should know: how to send one, and the refusals."""
     document["components"]["securitySchemes"] = {
         "bearer": {"type": "http", "scheme": "bearer"},
         "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
     }
-    for path, operations in document["paths"].items():
-        for method, operation in operations.items():
-            if (scope := scope_of(method.upper(), path)) is not None:
-                operation["security"] = [{"bearer": []}, {"header": []}]
-                operation["description"] = f"{operation.get('description', '')}\n\nScope: `{scope}`.".strip()
-                operation["responses"] |= {str(status): _problem(status) for status in _REFUSALS}
+    for found in iter_route_contexts(routes):
+        route = found.original_route
+        operations = document["paths"].get(found.path_format, {})
+        if isinstance(route, GuardedRoute) and route.access.scope is not None:
+            for method in operations.keys() & {method.lower() for method in route.methods or ()}:
+                _add_scope(operations[method], route.access.scope)
+
+
+def _add_scope(operation: dict[str, Any], scope: Scope) -> None:
+    operation["security"] = [{"bearer": []}, {"header": []}]
+    operation["x-scope"] = str(scope)
+    operation["description"] = f"{operation.get('description', '')}\n\nScope: `{scope}`.".strip()
+    operation["responses"] |= {str(status): _problem(status) for status in _REFUSALS}
 
 
 def components(settings: Settings) -> dict[str, Any]:

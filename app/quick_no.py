@@ -13,6 +13,7 @@ from collections import Counter
 from functools import lru_cache
 
 from app.admission import Priority, overloaded
+from app.cors import cors_headers
 from app.door import request_id_of
 from app.errors import OverloadedError, Problem
 from app.live import Live
@@ -36,6 +37,7 @@ class QuickNo:
 
     def __init__(self, live: Live) -> None:
         self._live = live
+        self._origins = live.settings.origins()
         self._patience_s = SHARE * live.settings.timeout_ms / 1000
         self._coming = 0  # let in during this turn of the event loop; in the next they are admitted, or refused
         self._refused = Counter[str]()  # during this turn, by route; counted in one go
@@ -54,6 +56,10 @@ class QuickNo:
             return None
         return self._refusal(why, *asked)
 
+    def cors(self, origin: bytes | None) -> dict[str, str]:
+        """What CORS adds to an answer to a request of that origin."""
+        return cors_headers(self._origins, origin)
+
     def _turns(self) -> None:
         if not self._called:
             self._called = True
@@ -70,7 +76,8 @@ class QuickNo:
         self._refused[_MORE_LIKE_THIS_ROUTE if path.startswith(_MORE_LIKE_THIS) else path] += 1
         request_id = request_id_of(headers)
         retry_after_s = self._live.gate.retry_after_s(Priority.HIGH)
-        before, between, after = _answer(path, why, retry_after_s, len(request_id))
+        cors = tuple(self.cors(headers.get(b"origin")).items())
+        before, between, after = _answer(path, why, retry_after_s, len(request_id), cors)
         return b"".join((before, request_id.encode(), between, request_id.encode(), after))
 
 
@@ -99,10 +106,13 @@ def plain_ranking(data: bytes) -> tuple[str, Headers] | None:
 
 
 @lru_cache(256)
-def _answer(path: str, why: str, retry_after_s: int, id_length: int) -> tuple[bytes, bytes, bytes]:
+def _answer(
+    path: str, why: str, retry_after_s: int, id_length: int, cors: tuple[tuple[str, str], ...]
+) -> tuple[bytes, bytes, bytes]:
     """A refusal as bytes, in three parts: the request id stands between each two."""
     error = overloaded(Priority.HIGH, why, retry_after_s)
     here = "\x7f" * id_length  # no other part of an answer can hold it
     problem = Problem(f"urn:unirank:problem:{error.code}", error.title, error.status, error.detail, path, [], here)
-    before, between, after = raw_problem(problem, {**error.headers(), "x-request-id": here}).split(here.encode())
+    headers = {**error.headers(), **dict(cors), "x-request-id": here}
+    before, between, after = raw_problem(problem, headers).split(here.encode())
     return before, between, after

@@ -233,7 +233,8 @@ async def test_wrong_routes_and_methods_are_problems(client, method, path, statu
 
 
 @pytest.mark.parametrize(
-    ("path", "methods"), [("/v1/search", "GET, POST"), ("/v1/models/x/split", "DELETE, POST"), ("/livez", "GET")]
+    ("path", "methods"),
+    [("/v1/search", "GET, HEAD, POST"), ("/v1/models/x/split", "DELETE, POST"), ("/livez", "GET, HEAD")],
 )
 async def test_a_wrong_method_is_told_which_are_right(client, path, methods):
     assert (await client.request("PATCH", path)).headers["allow"] == methods

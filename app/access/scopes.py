@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 
 
@@ -11,3 +12,11 @@ class Scope(StrEnum):
     RANK = "rank"
     WRITE = "write"
     ADMIN = "admin"
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What a route asks of its callers: a key with `scope` (None = it is open), and room in the queue if `room`."""
+
+    scope: Scope | None
+    room: bool = False

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
+from app.access.route import GuardedRoute, needs
+from app.access.scopes import Scope
 from app.errors import NotFoundError
 from app.openapi import answers
 from app.routes.entrance import live_of, respond
 from app.schemas import EntityAnswer
 
-router = APIRouter(tags=["catalogue"])
+router = APIRouter(tags=["catalogue"], route_class=GuardedRoute)
 
 
 @router.get("/v1/entities/{entity_id:path}", responses=answers(EntityAnswer, 404, 422, 503))
+@needs(Scope.RANK)
 async def entity(request: Request, entity_id: str) -> Response:
     """Name and attributes."""
     found = live_of(request).ready().model.entity(entity_id)

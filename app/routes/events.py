@@ -5,6 +5,8 @@ from __future__ import annotations
 import msgspec
 from fastapi import APIRouter, Request, Response
 
+from app.access.route import GuardedRoute, needs
+from app.access.scopes import Scope
 from app.asking import Lengths
 from app.event_schemas import Accepted, Event, Impression
 from app.openapi import answers, takes_events
@@ -12,7 +14,7 @@ from app.routes.entrance import live_of, read_body, respond
 from app.settings import Settings
 from app.wire import decode
 
-router = APIRouter(tags=["events"])
+router = APIRouter(tags=["events"], route_class=GuardedRoute)
 
 _IDS = ("task", "user_id", "country", "source_entity_id", "ranking_id", "entity_id", "kind")
 
@@ -23,6 +25,7 @@ _IDS = ("task", "user_id", "country", "source_entity_id", "ranking_id", "entity_
     responses=answers(Accepted, 400, 408, 413, 422, 503, good=202),
     openapi_extra=takes_events(),
 )
+@needs(Scope.WRITE)
 async def events(request: Request) -> Response:
     """Engagements and impressions, as an array or as JSON lines. All of them are kept, or none."""
     live = live_of(request)

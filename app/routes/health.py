@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
+from app.access.route import GuardedRoute, open_to_all
 from app.answering import model_name
 from app.openapi import answers
 from app.routes.entrance import live_of, respond
 from app.schemas import Alive, Ready
 
-router = APIRouter(tags=["operation"])
+router = APIRouter(tags=["operation"], route_class=GuardedRoute)
 
 
 @router.get("/livez", responses=answers(Alive))
+@open_to_all
 async def livez() -> Response:
     """200 as long as the process answers."""
     return respond(Alive("alive"))
 
 
 @router.get("/readyz", responses=answers(Ready, 503))
+@open_to_all
 async def readyz(request: Request) -> Response:
     """200 once a model is loaded and warmed; until then 503 with the reason. Redis does not matter."""
     return respond(Ready("ready", model_name(live_of(request).ready().model)))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
+from app.access.route import GuardedRoute, needs
+from app.access.scopes import Scope
 from app.answering import homepage_answer
 from app.asking import row_requests
 from app.openapi import ranking_answers, takes
@@ -11,12 +13,13 @@ from app.routes.entrance import Call, rank_body
 from app.rows import rank_rows
 from app.schemas import HomepageAnswer, HomepageBody
 
-router = APIRouter(tags=["ranking"])
+router = APIRouter(tags=["ranking"], route_class=GuardedRoute)
 
 
 @router.post(
     "/v1/homepage", responses=ranking_answers(HomepageAnswer), openapi_extra=takes(HomepageBody, required=False)
 )
+@needs(Scope.RANK, room=True)
 async def homepage(request: Request) -> Response:
     """One ranking a row. A row without candidates is retrieved. The body may be left out."""
     return await rank_body(request, HomepageBody, _homepage, empty=b"{}")

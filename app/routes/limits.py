@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
+from app.access.route import GuardedRoute, needs
+from app.access.scopes import Scope
 from app.openapi import answers
 from app.routes.entrance import live_of, respond
 from app.schemas import Limits
 
-router = APIRouter(tags=["operation"])
+router = APIRouter(tags=["operation"], route_class=GuardedRoute)
 
 
 @router.get("/v1/limits", responses=answers(Limits))
+@needs(Scope.RANK)
 async def limits(request: Request) -> Response:
     """The limits that the settings fix."""
     settings = live_of(request).settings

@@ -9,6 +9,8 @@ from pathlib import Path
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
+from app.access.route import GuardedRoute, needs
+from app.access.scopes import Scope
 from app.errors import ModelConflictError, ModelNotFoundError, NotFoundError
 from app.follow import Follower
 from app.models.shelf import Version
@@ -17,7 +19,7 @@ from app.routes.entrance import live_of, read_body
 from app.schemas import SplitBody
 from app.wire import decode
 
-router = APIRouter(prefix="/v1/models", tags=["models"])
+router = APIRouter(prefix="/v1/models", tags=["models"], route_class=GuardedRoute)
 
 
 class Model(BaseModel):
@@ -44,6 +46,7 @@ class Models(BaseModel):
 
 
 @router.get("", responses=problems(409))
+@needs(Scope.ADMIN)
 async def models(request: Request) -> Models:
     """What is on the shelf, and what serves."""
     follower, serving = _follower(request), live_of(request).serving
@@ -55,18 +58,21 @@ async def models(request: Request) -> Models:
 
 
 @router.post("/{version}/activate", responses=problems(404, 409, 422))
+@needs(Scope.ADMIN)
 async def activate(request: Request, version: str) -> Models:
     """Check a model, serve it here at once and in the other workers within a second. Ends a split."""
     return await _moved(request, _follower(request).activate(version))
 
 
 @router.post("/{version}/rollback", responses=problems(404, 409, 422, 503))
+@needs(Scope.ADMIN)
 async def rollback(request: Request, version: str) -> Models:
     """Leave the live model for the one that was live before it. Ends a split."""
     return await _moved(request, _follower(request).rollback(version))
 
 
 @router.post("/{version}/split", responses=problems(400, 404, 408, 409, 413, 422, 503), openapi_extra=takes(SplitBody))
+@needs(Scope.ADMIN)
 async def split(request: Request, version: str) -> Models:
     """Check a model and let it answer a share of the users, always the same ones; the others get the live one."""
     settings = live_of(request).settings
@@ -75,18 +81,21 @@ async def split(request: Request, version: str) -> Models:
 
 
 @router.delete("/{version}/split", responses=problems(404, 409))
+@needs(Scope.ADMIN)
 async def no_split(request: Request, version: str) -> Models:
     """Everybody gets the live model again."""
     return await _moved(request, _follower(request).unsplit(version))
 
 
 @router.post("/{version}/shadow", responses=problems(404, 409))
+@needs(Scope.ADMIN)
 async def shadow(request: Request, version: str) -> Models:
     """Let a model rank beside the live one, unseen; metrics say how it compares. Workers load it within a second."""
     return await _moved(request, asyncio.to_thread(_follower(request).shelf.cast_shadow, version))
 
 
 @router.delete("/{version}/shadow", responses=problems(404, 409))
+@needs(Scope.ADMIN)
 async def no_shadow(request: Request, version: str) -> Models:
     """This model is no shadow any more."""
     return await _moved(request, asyncio.to_thread(_follower(request).shelf.lift_shadow, version))

@@ -6,13 +6,15 @@ from dataclasses import replace
 
 from fastapi import APIRouter, Request, Response
 
+from app.access.route import GuardedRoute, needs
+from app.access.scopes import Scope
 from app.answering import rank_answer
 from app.asking import more_like_this_request
 from app.openapi import ranking_answers, takes
 from app.routes.entrance import Call, rank_body
 from app.schemas import MoreLikeThisBody, RankAnswer
 
-router = APIRouter(tags=["ranking"])
+router = APIRouter(tags=["ranking"], route_class=GuardedRoute)
 
 
 @router.post(
@@ -20,6 +22,7 @@ router = APIRouter(tags=["ranking"])
     responses=ranking_answers(RankAnswer, 404),
     openapi_extra=takes(MoreLikeThisBody, required=False),
 )
+@needs(Scope.RANK, room=True)
 async def more_like_this(request: Request, entity_id: str) -> Response:
     """Entities like the one in the path. The body may be left out."""
 

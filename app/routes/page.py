@@ -1,16 +1,26 @@
-"""`GET /`: the demonstration page, one file, with some user ids put in."""
+"""`GET /`: the demonstration page, one file; and some users of the training data for it to choose from.
+
+Without keys they are put into the page. With keys the page is open and holds nothing of the data: it asks for a key and
+fetches `GET /page/users`.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import json
+from functools import cache
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 from fastapi import APIRouter, Request, Response
 
+from app.access.route import GuardedRoute, needs, open_to_all
+from app.access.scopes import Scope
 from app.errors import NotReadyError
+from app.ranking import RankingModel
 from app.routes.entrance import live_of
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter(include_in_schema=False, route_class=GuardedRoute)
 
 _PAGE = Path(__file__).parent.parent / "page" / "index.html"
 _USERS_SLOT = "__USERS__"
@@ -21,15 +31,48 @@ _POLICY = (
 )
 
 
+class UserSamples:
+    """Some users of each model. Drawn once, beside the event loop: it sorts all users."""
+
+    def __init__(self) -> None:
+        self._drawn: WeakKeyDictionary[RankingModel, asyncio.Task[list[str]]] = WeakKeyDictionary()
+
+    async def of(self, model: RankingModel) -> list[str]:
+        """At most 24 user ids."""
+        drawn = self._drawn.get(model)
+        if drawn is None:
+            drawn = self._drawn[model] = asyncio.create_task(asyncio.to_thread(model.sample_users, _USERS))
+        return await asyncio.shield(drawn)
+
+
 @router.get("/")
+@open_to_all
 async def page(request: Request) -> Response:
     """The page. Before a model is ready it comes without users."""
-    try:
-        users = live_of(request).ready().model.sample_users(_USERS)
-    except NotReadyError:
-        users = []
-    html = _PAGE.read_text(encoding="utf-8").replace(_USERS_SLOT, _inline_json(users))
+    users = None if live_of(request).settings.api_keys_file else await _users_if_ready(request)
+    html = _template().replace(_USERS_SLOT, _inline_json(users))
     return Response(html, media_type="text/html", headers={"content-security-policy": _POLICY})
+
+
+@router.get("/page/users")
+@needs(Scope.RANK)
+async def users(request: Request) -> Response:
+    """The users that the page offers to callers with a key."""
+    return Response(json.dumps({"users": await _users_if_ready(request)}), media_type="application/json")
+
+
+async def _users_if_ready(request: Request) -> list[str]:
+    try:
+        model = live_of(request).ready().model
+    except NotReadyError:
+        return []
+    samples: UserSamples = request.app.state.user_samples
+    return await samples.of(model)
+
+
+@cache
+def _template() -> str:
+    return _PAGE.read_text(encoding="utf-8")
 
 
 def _inline_json(value: object) -> str:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
+from app.access.route import GuardedRoute, needs
+from app.access.scopes import Scope
 from app.answering import rank_answer
 from app.asking import ranking_request
 from app.openapi import ranking_answers, takes
 from app.routes.entrance import Call, rank_body
 from app.schemas import RankAnswer, RankBody
 
-router = APIRouter(tags=["ranking"])
+router = APIRouter(tags=["ranking"], route_class=GuardedRoute)
 
 
 @router.post("/v1/rank", responses=ranking_answers(RankAnswer), openapi_extra=takes(RankBody))
+@needs(Scope.RANK, room=True)
 async def rank(request: Request) -> Response:
     """Rank candidates, or what retrieval proposes, for a context."""
     return await rank_body(request, RankBody, _rank)

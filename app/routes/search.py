@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
+from app.access.route import GuardedRoute, needs
+from app.access.scopes import Scope
 from app.answering import rank_answer
 from app.asking import search_request
 from app.errors import invalid
@@ -12,7 +14,7 @@ from app.routes.entrance import Call, admit, rank_body
 from app.schemas import TEXT, RankAnswer, SearchBody
 from app.wire import convert, decode_query
 
-router = APIRouter(tags=["ranking"])
+router = APIRouter(tags=["ranking"], route_class=GuardedRoute)
 
 _TEXT = {"q": "query", "user_id": "user_id", "country": "country", "seen": "seen"}
 _WHOLE = ("limit", "offset", "timeout_ms")
@@ -21,6 +23,7 @@ _ALLOWED = frozenset({*_TEXT, *_WHOLE, "return"})
 
 
 @router.post("/v1/search", responses=ranking_answers(RankAnswer), openapi_extra=takes(SearchBody))
+@needs(Scope.RANK, room=True)
 async def search(request: Request) -> Response:
     """Entities for a query; an empty query is the canvas before the first letter."""
     return await rank_body(request, SearchBody, _search)
@@ -40,6 +43,7 @@ async def search(request: Request) -> Response:
         timeout_ms={"type": "integer", "minimum": 1, "maximum": 600_000},
     ),
 )
+@needs(Scope.RANK, room=True)
 async def search_by_link(request: Request) -> Response:
     """The same as a link. `return` takes names by comma; an empty parameter counts as not given."""
     return await admit(request, lambda _: _from_query(request.scope["query_string"]), _search)

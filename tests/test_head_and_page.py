@@ -1,0 +1,161 @@
+"""HEAD is GET without a body, on every route; and the page holds nothing of the data where a key is needed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from pathlib import Path
+
+import httpx
+import pytest
+import uvicorn
+from app_fakes import FakeModel, app_of, client_of
+from fastapi import FastAPI
+
+from app.access.keys import new_key, write_keys
+from app.access.scopes import Scope
+from app.connection import Connection
+
+pytestmark = pytest.mark.anyio
+GETS = (
+    "/", "/page/users", "/livez", "/readyz", "/docs", "/openapi.json", "/metrics", "/v1/limits", "/v1/entities/f1",
+    "/v1/search?q=toy", "/v1/entities/none", "/v1/models", "/nowhere", "/v1/rank", "/v1/search?q=toy&limit=x",
+)  # fmt: skip
+VARYING = {"x-request-id", "server-timing", "date", "content-length"}
+HOSTILE = ["</script><script>alert(1)</script>", "<!--", "\u2028", "'\"&", "\ud800", "u\n1", "]]>"]
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def keyed(tmp_path: Path) -> tuple[FastAPI, FakeModel, dict[str, str]]:
+    """A service with keys, its model, and the header of a key with `rank`."""
+    secret, key = new_key("shop", [Scope.RANK])
+    write_keys(tmp_path / "keys.toml", [key])
+    model = FakeModel()
+    return app_of(model, api_keys_file=str(tmp_path / "keys.toml")), model, {"x-api-key": secret}
+
+
+# ---- HEAD ---------------------------------------------------------------------------------------------------
+
+
+def test_these_are_all_routes_that_take_get() -> None:
+    paths = {route.path for route in app_of().routes if "GET" in route.methods}
+    asked = {path.partition("?")[0].replace("/f1", "/{entity_id:path}") for path in GETS}
+    assert paths <= asked
+
+
+@pytest.mark.parametrize("path", GETS)
+async def test_head_is_get_without_its_body(path: str) -> None:
+    async with client_of(app_of()) as client:
+        got, head = await client.get(path), await client.head(path)
+    assert head.status_code == got.status_code
+    assert head.content == b""
+    assert {k: v for k, v in head.headers.items() if k not in VARYING} == {
+        k: v for k, v in got.headers.items() if k not in VARYING
+    }
+    if path != "/metrics" and "took_ms" not in got.text and "request_id" not in got.text:
+        assert head.headers["content-length"] == got.headers["content-length"]
+
+
+@pytest.mark.parametrize("path", ["/v1/rank", "/v1/events", "/v1/homepage", "/v1/models/x/activate"])
+async def test_head_of_a_route_that_takes_no_get_is_refused(path: str) -> None:
+    async with client_of(app_of()) as client:
+        answer = await client.head(path)
+        assert answer.status_code == 405
+        assert answer.headers["allow"] == "POST"
+        assert answer.content == b""
+
+
+async def test_head_needs_the_key_that_get_needs(keyed: tuple[FastAPI, FakeModel, dict[str, str]]) -> None:
+    app, _, key = keyed
+    async with client_of(app) as client:
+        assert (await client.head("/v1/limits")).status_code == 401
+        assert (await client.head("/v1/limits", headers=key)).status_code == 200
+        assert (await client.head("/metrics", headers=key)).status_code == 403
+        assert (await client.head("/nowhere")).status_code == 401
+
+
+async def test_head_over_a_connection_keeps_it_in_step() -> None:
+    server = uvicorn.Server(uvicorn.Config(app_of(), http=Connection, log_level="critical", lifespan="off"))
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        serving = asyncio.create_task(server.serve([listening]))
+        try:
+            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{listening.getsockname()[1]}") as client:
+                for path in ("/livez", "/v1/entities/f1", "/nowhere", "/livez"):
+                    head, got = await client.head(path), await client.get(path)
+                    assert (head.status_code, head.content) == (got.status_code, b"")
+                    assert head.headers["content-length"] == str(len(got.content))
+        finally:
+            server.should_exit = True
+            await serving
+
+
+def test_head_is_not_in_the_document() -> None:
+    operations = {method for path in app_of().openapi()["paths"].values() for method in path}
+    assert operations == {"get", "post", "delete"}
+
+
+# ---- the page -----------------------------------------------------------------------------------------------
+
+
+def users_in(html: str) -> list[str] | None:
+    """What the page gives its script."""
+    text = html.split('<script type="application/json" id="users">')[1].split("</script>")[0]
+    users: list[str] | None = json.loads(text)
+    return users
+
+
+async def test_with_keys_the_page_holds_no_user_and_the_key_fetches_them(
+    keyed: tuple[FastAPI, FakeModel, dict[str, str]],
+) -> None:
+    app, model, key = keyed
+    model.sample_users = lambda count: ["first-user", *HOSTILE]  # type: ignore[method-assign]
+    async with client_of(app) as client:
+        for headers in ({}, key):
+            page = await client.get("/", headers=headers)
+            assert page.status_code == 200
+            assert users_in(page.text) is None
+            assert "first-user" not in page.text
+        assert (await client.get("/page/users")).status_code == 401
+        assert (await client.get("/page/users", headers=key)).json() == {"users": ["first-user", *HOSTILE]}
+
+
+async def test_without_keys_the_page_holds_users_whatever_they_are_called() -> None:
+    model = FakeModel()
+    model.sample_users = lambda count: HOSTILE  # type: ignore[method-assign]
+    async with client_of(app_of(model)) as client:
+        html = (await client.get("/")).text
+    assert users_in(html) == HOSTILE
+    assert "alert(1)</" not in html
+    assert html.count("<!--") == 1, "the comment at its head"
+
+
+async def test_users_are_drawn_once_for_each_model(keyed: tuple[FastAPI, FakeModel, dict[str, str]]) -> None:
+    drawn: list[int] = []
+
+    def sampled(number: int) -> FakeModel:
+        model = FakeModel()
+        model.sample_users = lambda count: drawn.append(number) or [f"user-{number}"]  # type: ignore
+        return model
+
+    app = app_of(sampled(1))
+    async with client_of(app) as client:
+        pages = await asyncio.gather(*(client.get("/") for _ in range(5)), client.get("/page/users"))
+        assert drawn == [1]
+        assert all("user-1" in page.text for page in pages)
+        app.state.live.install(sampled(2))
+        for _ in range(3):
+            assert users_in((await client.get("/")).text) == ["user-2"]
+    assert drawn == [1, 2]
+
+
+async def test_the_page_puts_names_into_the_document_as_text_alone() -> None:
+    async with client_of(app_of()) as client:
+        html = (await client.get("/")).text
+    for way in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "DOMParser", "srcdoc"):
+        assert way not in html
