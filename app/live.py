@@ -47,6 +47,11 @@ class Serving:
         self.store = store
         self.under_way = 0
 
+    @property
+    def version(self) -> str:
+        """That of its model."""
+        return self.service.model.version
+
     async def warm(self, clock: Clock) -> None:
         """One ranking of each task, so that the first caller does not pay for lazy work."""
         source = None
@@ -72,7 +77,11 @@ class Split:
     share: float
 
     def __str__(self) -> str:
-        return f"{self.challenger.service.model.version} takes {self.share:g}"
+        return f"{self.challenger.version} takes {self.share:g}"
+
+    def named(self) -> tuple[str, float]:
+        """The challenger's version, and its share."""
+        return self.challenger.version, self.share
 
 
 class Live:
