@@ -10,11 +10,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from fastapi import FastAPI
-from prometheus_client import CollectorRegistry, ProcessCollector
 from starlette.middleware.cors import CORSMiddleware
 
 from app.access.guard import Guard, KeyRing
 from app.door import Door
+from app.draining import notice
 from app.errors import install_problem_handlers
 from app.follow import Follower, Load
 from app.live import LOADING, WARMING, Live
@@ -26,6 +26,7 @@ from app.ranking import RankingModel
 from app.routes import entities, events, health, homepage, limits, metrics, models, more_like_this, page, rank, search
 from app.settings import Settings
 from app.telemetry import Telemetry
+from app.worker_metrics import own_registry
 
 _ROUTES = (rank, search, more_like_this, homepage, entities, events, limits, health, metrics, models, page)
 
@@ -39,9 +40,7 @@ def create_app(
 
     `load` makes a model of a folder; by default it reads and checks an artefact.
     """
-    registry = CollectorRegistry()
-    ProcessCollector(registry=registry)
-    live = Live(settings, Telemetry(registry))
+    live = Live(settings, Telemetry(own_registry()))
     follower = None
     if model is not None:
         live.install(model)
@@ -104,14 +103,16 @@ def _lifespan(
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         if follower is None:
-            yield
+            with notice(live):
+                yield
             await live.close()
             return
         following = asyncio.create_task(_follow(follower))
         try:
             while waits and live.serving is None and live.reason in (LOADING, WARMING):
                 await asyncio.sleep(0.01)
-            yield
+            with notice(live):
+                yield
         finally:
             following.cancel()
             await asyncio.gather(following, return_exceptions=True)

@@ -20,6 +20,7 @@ Folder = Annotated[Path, typer.Argument(help="The folder of models that UNIRANK_
 Wanted = Annotated[str, typer.Argument(help="A version, or the name of its folder.")]
 WaitS = Annotated[float, typer.Option(help="Longest wait, in seconds, for running services to confirm; 0 = none.")]
 WAIT_S = 30.0
+_NOBODY = "nobody confirmed it: no running service reports on this folder"
 
 
 @app.command(name="list")
@@ -104,7 +105,7 @@ def activate(folder: Folder, version: Wanted, timeout_ms: int = 2_000, wait_s: W
     _checked(found.folder, timeout_ms)
     workers = _workers(shelf)
     shelf.activate(found.name)
-    _confirm(workers, found, "is live", lambda report: report.live == found.version, wait_s)
+    _confirm(workers, found, "is live", "named in LIVE", lambda report: report.live == found.version, wait_s)
 
 
 @app.command()
@@ -117,7 +118,7 @@ def rollback(folder: Folder, timeout_ms: int = 2_000, wait_s: WaitS = WAIT_S) ->
     _checked(found.folder, timeout_ms)
     workers = _workers(shelf)
     shelf.activate(found.name)
-    _confirm(workers, found, "is live again", lambda report: report.live == found.version, wait_s)
+    _confirm(workers, found, "is live again", "named in LIVE", lambda report: report.live == found.version, wait_s)
 
 
 @app.command()
@@ -136,7 +137,9 @@ def split(
     _checked(found.folder, timeout_ms)
     workers, wanted = _workers(shelf), (found.version, share)
     shelf.split_users(found.name, share)
-    _confirm(workers, found, f"takes {share:g} of the users", lambda report: report.split == wanted, wait_s)
+    _confirm(
+        workers, found, f"takes {share:g} of the users", "named in SPLIT", lambda report: report.split == wanted, wait_s
+    )
 
 
 @app.command()
@@ -147,7 +150,9 @@ def unsplit(folder: Folder, wait_s: WaitS = WAIT_S) -> None:
     shelf = Shelf(folder)
     workers = _workers(shelf)
     shelf.unsplit()
-    _confirm(workers, None, "everybody gets the live model", lambda report: report.split is None, wait_s)
+    _confirm(
+        workers, None, "everybody gets the live model", "SPLIT is gone", lambda report: report.split is None, wait_s
+    )
 
 
 @app.command()
@@ -164,10 +169,19 @@ def shadow(
     workers = _workers(shelf)
     if off:
         found = shelf.lift_shadow(version)
-        _confirm(workers, found, "is the shadow no more", lambda report: report.shadow != found.version, wait_s)
+        _confirm(
+            workers,
+            found,
+            "is the shadow no more",
+            "not named in SHADOW",
+            lambda report: report.shadow != found.version,
+            wait_s,
+        )
     else:
         found = shelf.cast_shadow(version)
-        _confirm(workers, found, "is the shadow", lambda report: report.shadow == found.version, wait_s)
+        _confirm(
+            workers, found, "is the shadow", "named in SHADOW", lambda report: report.shadow == found.version, wait_s
+        )
 
 
 def _roles(shelf: Shelf) -> list[tuple[Path, str]]:
@@ -199,22 +213,19 @@ def _workers(shelf: Shelf) -> Workers:
 
 
 def _confirm(
-    workers: Workers, found: Version | None, what: str, serves: Callable[[Report], bool], wait_s: float
+    workers: Workers, found: Version | None, what: str, written: str, serves: Callable[[Report], bool], wait_s: float
 ) -> None:
-    """Say what the running services say of it. Exits with 1 where one of them does not serve it."""
+    """Say `what` where the running services confirm it; else what is `written`. Exits with 1 where one of them does
+    not serve it."""
     from app.models.stamps import stamp_of
 
-    name, token = ("", "") if found is None else (found.name, stamp_of(found.folder).token)
+    name, token, who = ("", "", "") if found is None else (found.name, stamp_of(found.folder).token, found.version)
     with terminal.spinner("waiting for the service"):
         answer = workers.wait(serves, name, token, wait_s)
-    line = what if found is None else f"{found.version} {what}"
     if answer.refused or answer.undecided:
-        _say(f"{line}: written, but {_others(answer, wait_s)}")
+        _say(f"{who} {written}, but {_others(answer, wait_s)}")
         raise typer.Exit(1)
-    _say(f"{line} ({_count(answer.confirmed)} confirmed)" if answer.confirmed else f"{line}: written; {NOBODY}")
-
-
-NOBODY = "nobody confirmed it: no running service reports on this folder"
+    _say(f"{who} {what} ({_count(answer.confirmed)} confirmed)" if answer.confirmed else f"{who} {written}; {_NOBODY}")
 
 
 def _others(answer: Answer, wait_s: float) -> str:
@@ -236,4 +247,4 @@ def _plain(text: str) -> str:
 
 
 def _say(line: str) -> None:
-    terminal.out.print(line, highlight=False, markup=False, soft_wrap=True)
+    terminal.out.print(line.strip(), highlight=False, markup=False, soft_wrap=True)
