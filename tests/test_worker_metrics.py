@@ -8,12 +8,13 @@ import os
 import re
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from server_process import served, status, wait_for
+from server_process import ROOT, served, status, wait_for
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 SEARCHES = ("unirank_requests_total", frozenset({"route": "/v1/search", "status": "200"}.items()))
@@ -99,3 +100,42 @@ def test_one_worker_counts_in_memory(model_path: Path, tmp_path: Path, stale: Pa
     assert found[SEARCHES] == 3
     assert ("process_resident_memory_bytes", frozenset()) in found
     assert list(stale.iterdir()) == []
+
+
+WORKER = """
+import os, sys
+from pathlib import Path
+from prometheus_client import CollectorRegistry
+from app.telemetry import Stopwatch, Telemetry, Unseen
+from app.worker_metrics import exposition, forget_dead
+seen, unseen = Telemetry(CollectorRegistry()), Unseen()
+for telemetry in (seen, unseen, seen, unseen):
+    with telemetry.ranking("search", Stopwatch(lambda: 1.0)):
+        telemetry.records.labels("memory").inc(5)
+        telemetry.fell_short(["deadline"])
+for version in ("films-1", "films-2", "films-1", "films-2"):
+    seen.model(version, "c")
+seen.rankings_under_way.inc()
+sys.stdout.write(exposition(seen.registry).decode())
+forget_dead(Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]), [])
+sys.stdout.write("---\\n" + exposition(seen.registry).decode())
+"""
+
+
+def test_one_worker_among_several_by_itself(tmp_path: Path) -> None:
+    """What a shadow does counts nowhere, only the newest model is live, and one that is dead has no gauges."""
+    environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", WORKER]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    living, _, dead = ended.stdout.partition("---\n")
+    counts = [
+        'unirank_ranking_seconds_count{stage="total",task="search"} 2.0',
+        'unirank_records_total{tier="memory"} 10.0',
+        'unirank_degraded_total{code="deadline"} 2.0',
+    ]
+    gauges = ['unirank_model_info{checksum="c",version="films-2"} 1.0', "unirank_rankings_under_way 1.0"]
+    assert [line for line in counts + gauges if line not in living.splitlines()] == []
+    assert [line for line in counts if line not in dead.splitlines()] == []
+    assert "films-1" not in living
+    assert not re.search(r"^(unirank_model_info|unirank_rankings_under_way|process_)", dead, re.M)
