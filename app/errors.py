@@ -15,6 +15,7 @@ UnirankError                      what went wrong, as the caller sees it
 └── UnavailableError        503   carries Retry-After
     ├── OverloadedError           it would not be done in time
     ├── EventsUnavailableError    events cannot be stored
+    ├── ModelsUnwritableError     the file that names a model cannot be written
     └── NotReadyError             no model loaded yet, or none could be
 ModelNotFoundError                at start: no model folder where the settings say (no HTTP answer)
 """
@@ -179,6 +180,12 @@ class EventsUnavailableError(UnavailableError):
     """Events cannot be stored; none of the request's are."""
 
     code, title = "events_unavailable", "Events unavailable"
+
+
+class ModelsUnwritableError(UnavailableError, ValueError):
+    """What serves cannot be named: the disk is full, or may only be read. What serves goes on serving."""
+
+    code, title = "models_unwritable", "Models cannot be moved"
 
 
 class NotReadyError(UnavailableError):

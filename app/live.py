@@ -12,8 +12,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from random import getrandbits
 
-from prometheus_client import CollectorRegistry
-
 from app.admission import Gate
 from app.compute_thread import ComputeThread
 from app.entity_store.memory import MemoryTier
@@ -24,7 +22,7 @@ from app.event_log.log import EventLog
 from app.models.arms import Arm, arm_of
 from app.ranking import Ordered, RankingModel, RankingRequest, RankingService
 from app.settings import Settings
-from app.telemetry import Clock, Telemetry
+from app.telemetry import Clock, Telemetry, Unseen
 from app.turns import Turns
 from model.data.context import MORE_LIKE_THIS, Context
 
@@ -46,6 +44,11 @@ class Serving:
         self.service = service
         self.store = store
         self.under_way = 0
+
+    @property
+    def version(self) -> str:
+        """That of its model."""
+        return self.service.model.version
 
     async def warm(self, clock: Clock) -> None:
         """One ranking of each task, so that the first caller does not pay for lazy work."""
@@ -72,7 +75,11 @@ class Split:
     share: float
 
     def __str__(self) -> str:
-        return f"{self.challenger.service.model.version} takes {self.share:g}"
+        return f"{self.challenger.version} takes {self.share:g}"
+
+    def named(self) -> tuple[str, float]:
+        """The challenger's version, and its share."""
+        return self.challenger.version, self.share
 
 
 class Live:
@@ -87,6 +94,7 @@ class Live:
         self.turns = Turns()
         self.events = EventLog(settings.events_folder())
         self.reason = LOADING
+        self.leaving = False  # SIGTERM came: requests are still answered, but should go elsewhere
         self.serving: Serving | None = None
         self.split: Split | None = None
 
@@ -134,7 +142,7 @@ class Live:
 
     def unseen(self, model: RankingModel) -> Serving:
         """A model beside the live one, whose rankings do not count among those of callers."""
-        return self._built(model, Telemetry(CollectorRegistry()), lambda *_: None)
+        return self._built(model, Unseen(), lambda *_: None)
 
     def _built(
         self, model: RankingModel, telemetry: Telemetry, saw: Callable[[RankingModel, Ordered], None]

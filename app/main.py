@@ -10,13 +10,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from fastapi import FastAPI
-from prometheus_client import CollectorRegistry, ProcessCollector
 from starlette.types import Receive, Scope, Send
 
 from app.access.guard import Guard, KeyRing
 from app.access.route import check_declared
 from app.cors import EXPOSED, METHODS, Cors
 from app.door import Door
+from app.draining import notice
 from app.errors import install_problem_handlers
 from app.follow import Follower, Load
 from app.live import LOADING, WARMING, Live
@@ -41,6 +41,7 @@ from app.routes import (
 )
 from app.settings import Settings
 from app.telemetry import Telemetry
+from app.worker_metrics import own_registry
 
 _ROUTES = (rank, search, more_like_this, homepage, entities, events, limits, health, metrics, models, page, document)
 
@@ -54,9 +55,7 @@ def create_app(
 
     `load` makes a model of a folder; by default it reads and checks an artefact.
     """
-    registry = CollectorRegistry()
-    ProcessCollector(registry=registry)
-    live = Live(settings, Telemetry(registry))
+    live = Live(settings, Telemetry(own_registry()))
     follower = None
     if model is not None:
         live.install(model)
@@ -132,14 +131,16 @@ def _lifespan(
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         if follower is None:
-            yield
+            with notice(live):
+                yield
             await live.close()
             return
         following = asyncio.create_task(_follow(follower))
         try:
             while waits and live.serving is None and live.reason in (LOADING, WARMING):
                 await asyncio.sleep(0.01)
-            yield
+            with notice(live):
+                yield
         finally:
             following.cancel()
             await asyncio.gather(following, return_exceptions=True)

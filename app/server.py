@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import sys
+from pathlib import Path
 from types import FrameType
 
 import uvicorn
@@ -20,6 +21,7 @@ from app.settings import Settings
 _log = logging.getLogger("unirank")
 _DRAIN_S = 10
 _BACKLOG = 2048
+_SHARED_METRICS = ("PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir")
 _HUNG_S = 30  # a worker that does not answer its parent for so long is replaced; a dead one at once
 
 
@@ -36,6 +38,8 @@ def serve(settings: Settings) -> None:
         read_keys(settings.api_keys_file)
     os.environ.update(settings.environment())  # workers are spawned and read the settings from here
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy and torch are imported: threads of workers collide
+    for name in _SHARED_METRICS:  # prometheus_client reads it when it is imported, which is not before here
+        os.environ.pop(name, None)
     from app.connection import Connection
 
     signal.signal(signal.SIGTERM, _leave)  # uvicorn drains, then raises the signal again
@@ -55,9 +59,38 @@ def serve(settings: Settings) -> None:
     )
     sockets = _listen(config, settings)
     if settings.workers > 1:
-        Multiprocess(config, sockets=sockets).run()
+        _run_workers(config, sockets, settings)
     else:
         uvicorn.Server(config).run(sockets=sockets)
+
+
+class _Workers(Multiprocess):
+    """Several processes, which count together in a folder, and of which none is ready once the service is to end."""
+
+    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket], folder: Path) -> None:
+        super().__init__(config, sockets)
+        self._folder = folder
+
+    def keep_subprocess_alive(self) -> None:
+        """Replace dead workers, and drop what they were doing from the sums."""
+        from app.worker_metrics import forget_dead
+
+        super().keep_subprocess_alive()
+        forget_dead(self._folder, [process.pid for process in self.processes if process.pid is not None])
+
+    def handle_term(self) -> None:
+        """Say that the service ends, before the workers are told to."""
+        from app.worker_metrics import mark_stopping
+
+        mark_stopping(self._folder)
+        super().handle_term()
+
+
+def _run_workers(config: uvicorn.Config, sockets: list[socket.socket], settings: Settings) -> None:
+    from app.worker_metrics import shared_folder
+
+    with shared_folder(settings.state_dir.expanduser()) as folder:
+        _Workers(config, sockets, folder).run()
 
 
 def _listen(config: uvicorn.Config, settings: Settings) -> list[socket.socket]:

@@ -34,6 +34,9 @@ class Settings(BaseSettings):
     redis_ttl_s: int = Field(default=86_400, ge=1, description="Lifetime of an entity record in Redis")
     memory_entities: int = Field(default=1_000_000, ge=0, description="Entity records held in process memory")
 
+    drain_notice_ms: int = Field(
+        default=1_000, ge=0, description="From SIGTERM, when `/readyz` turns 503, to the last new connection"
+    )
     shadow_share: float = Field(default=0.1, ge=0, le=1, description="Share of rankings that a shadow model does, too")
 
     timeout_ms: int = Field(default=2_000, ge=1, description="Deadline of a request that names none")

@@ -1,11 +1,16 @@
-"""What Prometheus sees: counters and histograms in a registry that is passed in. Decides nothing."""
+"""What Prometheus sees: counters and histograms in a registry that is passed in. Decides nothing.
+
+Where a service has several workers, each writes its values to files that all of them read (`app/worker_metrics.py`):
+a gauge says how those of several workers become one.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summary
 
@@ -16,6 +21,7 @@ _SHARES = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0
 _SECONDS = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.25, 0.5, 1.0, 2.0, 5.0)
 
 Clock = Callable[[], float]
+_Mode = Literal["livesum", "livemax"]  # how the gauges of the workers that live become one
 
 
 class Stopwatch:
@@ -54,10 +60,12 @@ class Telemetry:
         self.degraded = _counter(registry, "unirank_degraded", "Answers that fell short, by code", "code")
         self.events = _counter(registry, "unirank_events", "Events on disk", "type")
         self.shed = _counter(registry, "unirank_shed", "Requests refused because of others", "priority")
-        self.queue_candidates = Gauge(
-            "unirank_queue_candidates", "Candidates admitted and not answered", ("priority",), registry=registry
+        self.queue_candidates = _gauge(
+            registry, "unirank_queue_candidates", "Candidates admitted and not answered", "livesum", "priority"
         )
-        self.rankings_under_way = Gauge("unirank_rankings_under_way", "Requests that hold a permit", registry=registry)
+        self.rankings_under_way = _gauge(
+            registry, "unirank_rankings_under_way", "Requests that hold a permit", "livesum"
+        )
         self.models_refused = _counter(registry, "unirank_models_refused", "Models that were not let to serve")
         self.arms = _counter(registry, "unirank_arm", "Requests answered while users are split", "arm", "version")
         self.shadow_failed = _counter(registry, "unirank_shadow_failed", "Rankings that the shadow model could not do")
@@ -66,9 +74,10 @@ class Telemetry:
             "unirank_shadow_tau", "Rank correlation of the shadow, at most 200 places", ("task",), registry=registry
         )
         self.shadow_drift = _shares(registry, "unirank_shadow_drift", "Mean difference of the shadow's scores")
-        self.model_info = Gauge(
-            "unirank_model_info", "The live model; always 1", ("version", "checksum"), registry=registry
+        self.model_info = _gauge(
+            registry, "unirank_model_info", "The live model; always 1", "livemax", "version", "checksum"
         )
+        self._model: Any = None
 
     def request(self, route: str, status: int, code: str | None, seconds: float) -> None:
         """Count one request, however it ended."""
@@ -106,8 +115,45 @@ class Telemetry:
 
     def model(self, version: str, checksum: str) -> None:
         """Name the live model."""
-        self.model_info.clear()
-        self.model_info.labels(version, checksum).set(1)
+        if self._model is not None:
+            self._model.set(0)  # what is in a file cannot be removed, and is left out where it is read
+        if not sharing():
+            self.model_info.clear()
+        self._model = self.model_info.labels(version, checksum)
+        self._model.set(1)
+
+
+class Unseen(Telemetry):
+    """Counts nothing. A second registry would not do: values of one name are the same wherever workers share them."""
+
+    def __init__(self) -> None:
+        self._child = lambda *_: _NOTHING
+
+    def __getattr__(self, name: str) -> Any:
+        """Every metric is nothing."""
+        return _NOTHING
+
+
+class _Nothing:
+    """A metric and each of its children."""
+
+    def labels(self, *_: str) -> _Nothing:
+        return self
+
+    def inc(self, _: float = 1) -> None: ...
+
+    def observe(self, _: float) -> None: ...
+
+    def set(self, _: float) -> None: ...
+
+
+_NOTHING = _Nothing()
+
+
+def sharing() -> bool:
+    """Whether this process is one of several workers that share their metrics. prometheus_client decides so when it
+    is imported, by this variable."""
+    return "PROMETHEUS_MULTIPROC_DIR" in os.environ
 
 
 def _labelled(metric: Any, *labels: str) -> Any:
@@ -120,6 +166,10 @@ def _counter(registry: CollectorRegistry, name: str, text: str, *labels: str) ->
 
 def _histogram(registry: CollectorRegistry, name: str, text: str, *labels: str) -> Histogram:
     return Histogram(name, text, labels, buckets=_SECONDS, registry=registry)
+
+
+def _gauge(registry: CollectorRegistry, name: str, text: str, of_workers: _Mode, *labels: str) -> Gauge:
+    return Gauge(name, text, labels, multiprocess_mode=of_workers, registry=registry)
 
 
 def _shares(registry: CollectorRegistry, name: str, text: str) -> Histogram:

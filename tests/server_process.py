@@ -45,7 +45,8 @@ def status(url: str, **options: object) -> int:
 def served(model: Path, log: Path, **settings: object) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     """`unirank serve` once it is ready, and its URL; its log goes to a file. Ends with SIGTERM."""
     port = int(str(settings.pop("port", free_port())))
-    told = {f"UNIRANK_{name.upper()}": str(value) for name, value in {"port": port, **settings}.items()}
+    chosen = {"port": port, "drain_notice_ms": 0, **settings}
+    told = {f"UNIRANK_{name.upper()}": str(value) for name, value in chosen.items()}
     command = [sys.executable, "-m", "app.cli", "serve", str(model)]
     with log.open("ab") as stream:
         process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **told}, stderr=stream, stdout=stream)

@@ -8,6 +8,7 @@ import pytest
 from chaos import others
 from chaos.redis_faults import FAULTS, redis_rows
 from chaos.rows import Row
+from chaos.slow_copy import slow_copy_row
 
 pytestmark = pytest.mark.anyio
 
@@ -31,6 +32,10 @@ async def test_swaps_under_load_cost_nothing(model_path: Path, tmp_path: Path) -
 
 async def test_a_model_cut_short_changes_nothing(model_path: Path, tmp_path: Path) -> None:
     assert_kept(await others.bad_model_row(model_path, tmp_path, 2.5))
+
+
+async def test_a_model_that_is_copied_in_slowly_goes_live_once_it_is_whole(model_path: Path, tmp_path: Path) -> None:
+    assert_kept(await slow_copy_row(model_path, tmp_path, 1.0))
 
 
 async def test_overload_is_refused_and_passes(model_path: Path, tmp_path: Path) -> None:

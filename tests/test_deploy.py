@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import tomllib
@@ -12,6 +13,9 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from uvicorn import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.supervisors import Multiprocess
 
 from app.settings import Settings
 
@@ -108,6 +112,26 @@ def test_every_dependency_is_pinned_within_its_range() -> None:
         version = pinned.get(canonicalize_name(requirement.name))
         assert version is not None, f"constraints.txt lacks {requirement.name}"
         assert version in requirement.specifier, f"constraints.txt: {requirement.name}=={version} is not {line}"
+
+
+def test_a_server_whose_internals_are_subclassed_is_bounded_on_both_sides() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    ranges = {r.name: r.specifier for r in map(Requirement, project["dependencies"])}
+    assert "0.50.2" not in ranges["uvicorn"], "Multiprocess wants a target there"
+    for name in ("uvicorn", "fastapi", "starlette"):
+        newest = pins()[name]
+        assert newest in ranges[name]
+        assert "99" not in ranges[name], f"{name} has no upper bound"
+
+
+def test_what_is_subclassed_of_the_server_is_there() -> None:
+    """Parts of uvicorn that no document names: a version without one of them must not be let in."""
+    assert {"config", "sockets"} == set(inspect.signature(Multiprocess).parameters)
+    assert {"keep_subprocess_alive", "handle_term"} <= set(vars(Multiprocess))
+    assert "timeout_worker_healthcheck" in inspect.signature(Config).parameters
+    for name in ("on_headers_complete", "on_message_complete", "on_response_complete", "send_400_response"):
+        assert callable(getattr(HttpToolsProtocol, name))
+    assert "timeout_keep_alive_handler" in vars(HttpToolsProtocol)
 
 
 def test_redis_keeps_every_acknowledged_write(services) -> None:

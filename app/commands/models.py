@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,30 +11,38 @@ import typer
 from app.commands import terminal
 
 if TYPE_CHECKING:
+    from app.models.reports import Answer, Report, Workers
     from app.models.shelf import Shelf, Version
 
 app = typer.Typer(help="Models: which one serves, and how to move between them.", no_args_is_help=True)
 
 Folder = Annotated[Path, typer.Argument(help="The folder of models that UNIRANK_MODEL_PATH names.")]
 Wanted = Annotated[str, typer.Argument(help="A version, or the name of its folder.")]
+WaitS = Annotated[float, typer.Option(help="Longest wait, in seconds, for running services to confirm; 0 = none.")]
+WAIT_S = 30.0
+_NOBODY = "nobody confirmed it: no running service reports on this folder"
 
 
 @app.command(name="list")
 def show(folder: Folder) -> None:
-    """All models of a folder."""
+    """All models of a folder, and what should be one and cannot be read."""
     from rich.table import Table
 
-    from app.models.shelf import Shelf
+    from app.models.shelf import Shelf, Version
 
     shelf = Shelf(folder)
-    versions = shelf.versions()
-    if not versions:
+    contents = shelf.contents()
+    if not contents:
         raise ValueError(f"no models: {folder} holds no model folder")
     roles = _roles(shelf)
     table = Table("model", "version", "dataset", "tasks", "")
-    for version in versions:
-        role = ", ".join(what for one, what in roles if one == version.folder)
-        table.add_row(version.name, version.version, version.dataset, ", ".join(version.tasks), role)
+    for entry in contents:
+        said = [what for one, what in roles if one == entry.folder]
+        if isinstance(entry, Version):
+            said += [entry.incomplete] if entry.incomplete else []
+            table.add_row(entry.name, entry.version, entry.dataset, ", ".join(entry.tasks), _plain(", ".join(said)))
+        else:
+            table.add_row(entry.name, "", "", "", _plain(", ".join([*said, f"unreadable: {entry.reason}"])))
     terminal.out.print(table)
 
 
@@ -87,22 +96,29 @@ def publish(
 
 
 @app.command()
-def activate(folder: Folder, version: Wanted, timeout_ms: int = 2_000) -> None:
-    """Check a model and make it live; running services take it within a second."""
+def activate(folder: Folder, version: Wanted, timeout_ms: int = 2_000, wait_s: WaitS = WAIT_S) -> None:
+    """Check a model, make it live, and wait until the running services have taken it."""
     from app.models.shelf import Shelf
 
     shelf = Shelf(folder)
-    _checked(shelf.find(version).folder, timeout_ms)
-    _say(shelf.activate(version), "is live")
+    found = shelf.find(version)
+    _checked(found.folder, timeout_ms)
+    workers = _workers(shelf)
+    shelf.activate(found.name)
+    _confirm(workers, found, "is live", "named in LIVE", lambda report: report.live == found.version, wait_s)
 
 
 @app.command()
-def rollback(folder: Folder) -> None:
+def rollback(folder: Folder, timeout_ms: int = 2_000, wait_s: WaitS = WAIT_S) -> None:
     """Go back to the model that was live before."""
     from app.models.shelf import Shelf
 
     shelf = Shelf(folder)
-    _say(shelf.activate(shelf.previous().version), "is live again")
+    found = shelf.previous()
+    _checked(found.folder, timeout_ms)
+    workers = _workers(shelf)
+    shelf.activate(found.name)
+    _confirm(workers, found, "is live again", "named in LIVE", lambda report: report.live == found.version, wait_s)
 
 
 @app.command()
@@ -111,22 +127,32 @@ def split(
     version: Wanted,
     share: Annotated[float, typer.Option(help="Share of the users, above 0 and below 1.")],
     timeout_ms: int = 2_000,
+    wait_s: WaitS = WAIT_S,
 ) -> None:
     """Check a model and let it answer a share of the users, always the same ones; the others get the live one."""
     from app.models.shelf import Shelf
 
     shelf = Shelf(folder)
-    _checked(shelf.find(version).folder, timeout_ms)
-    _say(shelf.split_users(version, share), f"takes {share:g} of the users")
+    found = shelf.find(version)
+    _checked(found.folder, timeout_ms)
+    workers, wanted = _workers(shelf), (found.version, share)
+    shelf.split_users(found.name, share)
+    _confirm(
+        workers, found, f"takes {share:g} of the users", "named in SPLIT", lambda report: report.split == wanted, wait_s
+    )
 
 
 @app.command()
-def unsplit(folder: Folder) -> None:
+def unsplit(folder: Folder, wait_s: WaitS = WAIT_S) -> None:
     """Everybody gets the live model again."""
     from app.models.shelf import Shelf
 
-    Shelf(folder).unsplit()
-    terminal.out.print("everybody gets the live model", highlight=False)
+    shelf = Shelf(folder)
+    workers = _workers(shelf)
+    shelf.unsplit()
+    _confirm(
+        workers, None, "everybody gets the live model", "SPLIT is gone", lambda report: report.split is None, wait_s
+    )
 
 
 @app.command()
@@ -134,15 +160,28 @@ def shadow(
     folder: Folder,
     version: Wanted,
     off: Annotated[bool, typer.Option("--off", help="It is the shadow no more.")] = False,
+    wait_s: WaitS = WAIT_S,
 ) -> None:
     """Let a model rank beside the live one, unseen; the metrics of the service compare them."""
     from app.models.shelf import Shelf
 
     shelf = Shelf(folder)
+    workers = _workers(shelf)
     if off:
-        _say(shelf.lift_shadow(version), "is the shadow no more")
+        found = shelf.lift_shadow(version)
+        _confirm(
+            workers,
+            found,
+            "is the shadow no more",
+            "not named in SHADOW",
+            lambda report: report.shadow != found.version,
+            wait_s,
+        )
     else:
-        _say(shelf.cast_shadow(version), "is the shadow")
+        found = shelf.cast_shadow(version)
+        _confirm(
+            workers, found, "is the shadow", "named in SHADOW", lambda report: report.shadow == found.version, wait_s
+        )
 
 
 def _roles(shelf: Shelf) -> list[tuple[Path, str]]:
@@ -166,5 +205,46 @@ def _checked(model: Path, timeout_ms: int) -> str:
         return load_model(model, "cpu", timeout_ms / 1000).version
 
 
-def _say(version: Version, what: str) -> None:
-    terminal.out.print(f"{version.version} {what}", highlight=False)
+def _workers(shelf: Shelf) -> Workers:
+    from app.models.reports import Workers
+    from app.settings import Settings
+
+    return Workers(shelf.path, Settings().state_dir.expanduser())
+
+
+def _confirm(
+    workers: Workers, found: Version | None, what: str, written: str, serves: Callable[[Report], bool], wait_s: float
+) -> None:
+    """Say `what` where the running services confirm it; else what is `written`. Exits with 1 where one of them does
+    not serve it."""
+    from app.models.stamps import stamp_of
+
+    name, token, who = ("", "", "") if found is None else (found.name, stamp_of(found.folder).token, found.version)
+    with terminal.spinner("waiting for the service"):
+        answer = workers.wait(serves, name, token, wait_s)
+    if answer.refused or answer.undecided:
+        _say(f"{who} {written}, but {_others(answer, wait_s)}")
+        raise typer.Exit(1)
+    _say(f"{who} {what} ({_count(answer.confirmed)} confirmed)" if answer.confirmed else f"{who} {written}; {_NOBODY}")
+
+
+def _others(answer: Answer, wait_s: float) -> str:
+    said = [f"{_count(1)} refused it: {reason}" for reason in answer.refused]
+    if answer.undecided:
+        said.append(f"{_count(answer.undecided)} did not confirm it within {wait_s:g} s")
+    return "; ".join([*said, f"{_count(answer.confirmed)} confirmed it"])
+
+
+def _count(workers: int) -> str:
+    return f"{workers} worker" if workers == 1 else f"{workers} workers"
+
+
+def _plain(text: str) -> str:
+    """Brackets of a reason are no markup."""
+    from rich.markup import escape
+
+    return escape(text)
+
+
+def _say(line: str) -> None:
+    terminal.out.print(line.strip(), highlight=False, markup=False, soft_wrap=True)

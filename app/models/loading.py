@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.errors import ModelNotFoundError
+from app.models.pointers import replace
 from app.models.shelf import LIVE, Shelf
 from app.threads import one_thread
 
@@ -42,7 +43,7 @@ def make_demo(path: Path) -> None:
     if ended.returncode:
         said = ended.stderr.strip().splitlines() or ["it said nothing"]
         raise ModelNotFoundError(f"the demo's model could not be trained: {said[-1]}")
-    (path / LIVE).write_text("demo/model\n", encoding="utf-8")
+    replace(path / LIVE, "demo/model")
 
 
 def load_model(folder: Path, device: str, limit_s: float) -> Artefact:

@@ -6,9 +6,12 @@ from fastapi import APIRouter, Request, Response
 
 from app.access.route import GuardedRoute, open_to_all
 from app.answering import model_name
+from app.errors import NotReadyError
 from app.openapi import answers
 from app.routes.entrance import live_of, respond
 from app.schemas import Alive, Ready
+from app.telemetry import sharing
+from app.worker_metrics import stopping
 
 router = APIRouter(tags=["operation"], route_class=GuardedRoute)
 
@@ -23,5 +26,10 @@ async def livez() -> Response:
 @router.get("/readyz", responses=answers(Ready, 503))
 @open_to_all
 async def readyz(request: Request) -> Response:
-    """200 once a model is loaded and warmed; until then 503 with the reason. Redis does not matter."""
-    return respond(Ready("ready", model_name(live_of(request).ready().model)))
+    """200 once a model is loaded and warmed; until then, and from SIGTERM on, 503 with the reason. Redis does not
+    matter."""
+    live = live_of(request)
+    model = live.ready().model
+    if stopping() if sharing() else live.leaving:
+        raise NotReadyError("the service is about to end: it answers what comes meanwhile, but should get no more")
+    return respond(Ready("ready", model_name(model)))

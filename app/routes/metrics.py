@@ -1,13 +1,16 @@
-"""`GET /metrics`: Prometheus text of this process."""
+"""`GET /metrics`: Prometheus text of the service, whichever of its workers answers."""
 
 from __future__ import annotations
 
+import asyncio
+
 from fastapi import APIRouter, Request, Response
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from app.access.route import GuardedRoute, needs
 from app.access.scopes import Scope
 from app.routes.entrance import live_of
+from app.worker_metrics import exposition
 
 router = APIRouter(tags=["operation"], route_class=GuardedRoute)
 
@@ -15,5 +18,6 @@ router = APIRouter(tags=["operation"], route_class=GuardedRoute)
 @router.get("/metrics", response_class=Response)
 @needs(Scope.ADMIN)
 async def metrics(request: Request) -> Response:
-    """Counters and histograms since the start of this worker."""
-    return Response(generate_latest(live_of(request).telemetry.registry), media_type=CONTENT_TYPE_LATEST)
+    """Counters and histograms of all workers since the start of the service."""
+    text = await asyncio.to_thread(exposition, live_of(request).telemetry.registry)
+    return Response(text, media_type=CONTENT_TYPE_LATEST)

@@ -13,7 +13,7 @@ from app.access.route import GuardedRoute, needs
 from app.access.scopes import Scope
 from app.errors import ModelConflictError, ModelNotFoundError, NotFoundError
 from app.follow import Follower
-from app.models.shelf import Version
+from app.models.shelf import Unreadable, Version
 from app.openapi import problems, takes
 from app.routes.entrance import live_of, read_body
 from app.schemas import SplitBody
@@ -23,8 +23,8 @@ router = APIRouter(prefix="/v1/models", tags=["models"], route_class=GuardedRout
 
 
 class Model(BaseModel):
-    """One model of the shelf. `split`: the share of the users that it takes from the live one. `metrics` are those of
-    its training."""
+    """One model of the shelf. `split`: the share of the users that it takes from the live one. `refused`: why this
+    worker did not let it serve when it tried last, or what the folder lacks. `metrics` are those of its training."""
 
     version: str
     name: str
@@ -38,11 +38,19 @@ class Model(BaseModel):
     metrics: dict[str, object]
 
 
+class BrokenModel(BaseModel):
+    """A folder that should be a model and cannot be read as one, and why."""
+
+    name: str
+    reason: str
+
+
 class Models(BaseModel):
     """All models; `live` is the version that this worker answers with, null before there is one."""
 
     live: str | None
     models: list[Model]
+    unreadable: list[BrokenModel]
 
 
 @router.get("", responses=problems(409))
@@ -50,14 +58,19 @@ class Models(BaseModel):
 async def models(request: Request) -> Models:
     """What is on the shelf, and what serves."""
     follower, serving = _follower(request), live_of(request).serving
-    live = None if serving is None else serving.service.model.version
-    found = await asyncio.to_thread(follower.shelf.versions)
-    shadow = await asyncio.to_thread(follower.shelf.shadow)
-    split = await asyncio.to_thread(follower.shelf.split)
-    return Models(live=live, models=[_model(entry, live, shadow, split, follower.refused) for entry in found])
+    shelf = follower.shelf
+    contents = await asyncio.to_thread(shelf.contents)
+    shadow, split = await asyncio.to_thread(shelf.shadow), await asyncio.to_thread(shelf.split)
+    return Models(
+        live=None if serving is None else serving.version,
+        models=[_model(entry, follower, shadow, split) for entry in contents if isinstance(entry, Version)],
+        unreadable=[
+            BrokenModel(name=entry.name, reason=entry.reason) for entry in contents if isinstance(entry, Unreadable)
+        ],
+    )
 
 
-@router.post("/{version}/activate", responses=problems(404, 409, 422))
+@router.post("/{version}/activate", responses=problems(404, 409, 422, 503))
 @needs(Scope.ADMIN)
 async def activate(request: Request, version: str) -> Models:
     """Check a model, serve it here at once and in the other workers within a second. Ends a split."""
@@ -80,21 +93,21 @@ async def split(request: Request, version: str) -> Models:
     return await _moved(request, _follower(request).split(version, body.share))
 
 
-@router.delete("/{version}/split", responses=problems(404, 409))
+@router.delete("/{version}/split", responses=problems(404, 409, 503))
 @needs(Scope.ADMIN)
 async def no_split(request: Request, version: str) -> Models:
     """Everybody gets the live model again."""
     return await _moved(request, _follower(request).unsplit(version))
 
 
-@router.post("/{version}/shadow", responses=problems(404, 409))
+@router.post("/{version}/shadow", responses=problems(404, 409, 503))
 @needs(Scope.ADMIN)
 async def shadow(request: Request, version: str) -> Models:
     """Let a model rank beside the live one, unseen; metrics say how it compares. Workers load it within a second."""
     return await _moved(request, asyncio.to_thread(_follower(request).shelf.cast_shadow, version))
 
 
-@router.delete("/{version}/shadow", responses=problems(404, 409))
+@router.delete("/{version}/shadow", responses=problems(404, 409, 503))
 @needs(Scope.ADMIN)
 async def no_shadow(request: Request, version: str) -> Models:
     """This model is no shadow any more."""
@@ -116,12 +129,10 @@ def _follower(request: Request) -> Follower:
     return follower
 
 
-def _model(
-    entry: Version, live: str | None, shadow: Path | None, split: tuple[Path, float] | None, refused: dict[str, str]
-) -> Model:
+def _model(entry: Version, follower: Follower, shadow: Path | None, split: tuple[Path, float] | None) -> Model:
     return Model(
         version=entry.version, name=entry.name, checksum=entry.checksum, tasks=entry.tasks, dataset=entry.dataset,
-        live=entry.version == live, shadow=entry.folder == shadow,
+        live=entry.folder == follower.live_folder(), shadow=entry.folder == shadow,
         split=split[1] if split is not None and split[0] == entry.folder else None,
-        refused=refused.get(entry.folder.name), metrics=entry.metrics,
+        refused=follower.refusals.reason(entry.folder) or entry.incomplete, metrics=entry.metrics,
     )  # fmt: skip

@@ -16,6 +16,7 @@ from rich.table import Table
 from chaos import others
 from chaos.redis_faults import redis_rows
 from chaos.rows import Row
+from chaos.slow_copy import slow_copy_row
 
 out = Console()
 
@@ -26,6 +27,7 @@ async def rows_of(model: Path, work: Path, seconds: float, soak_minutes: float) 
         yield row
     yield await others.swap_row(model, work, max(seconds, 60.0))
     yield await others.bad_model_row(model, work, seconds)
+    yield await slow_copy_row(model, work, seconds)
     yield await others.overload_row(model, work, seconds)
     yield await others.hostile_row(model, work, 20_000)
     yield await others.kill_row(work, 100)

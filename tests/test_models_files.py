@@ -1,0 +1,220 @@
+"""The files that name models: written whole or not at all, one writer at a time, and `PREVIOUS` right after any crash.
+Stamps and refusals: what changes below a folder is seen, and a folder that fails is left alone for longer each time.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from app_fakes import Clock
+
+from app.errors import ModelConflictError, ModelsUnwritableError
+from app.models import pointers
+from app.models.pointers import locked, read_lines, replace
+from app.models.refusals import Refusals
+from app.models.shelf import LIVE, MANIFEST, PREVIOUS, SPLIT, Shelf
+from app.models.stamps import stamp_of
+
+
+def put(folder: Path, *names: str, version: str = "", files: tuple[str, ...] = ()) -> None:
+    """Folders with a manifest and nothing else."""
+    for name in names:
+        (folder / name).mkdir(parents=True)
+        table = {"version": version or f"{name}-v", "checksum": "c", "tasks": ["search"], "dataset": {"name": "d"}}
+        (folder / name / MANIFEST).write_text(json.dumps({**table, "metrics": {}, "files": dict.fromkeys(files, "")}))
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Shelf:
+    put(tmp_path, "one", "two", "three")
+    (tmp_path / LIVE).write_text("one\n")
+    return Shelf(tmp_path)
+
+
+class Crashed(BaseException):
+    """The power fails."""
+
+
+def crash_after(writes: int) -> Callable[..., None]:
+    """`replace`, until so many files are written."""
+    left = iter(range(writes))
+
+    def replaced(file: Path, *lines: str) -> None:
+        if next(left, None) is None:
+            raise Crashed
+        replace(file, *lines)
+
+    return replaced
+
+
+@pytest.mark.parametrize("writes", [0, 1, 2, 3])
+def test_a_crash_between_two_files_loses_no_model(shelf: Shelf, monkeypatch: pytest.MonkeyPatch, writes: int) -> None:
+    shelf.activate("two")
+    monkeypatch.setattr("app.models.shelf.replace", crash_after(writes))
+    try:
+        shelf.activate("three")
+    except Crashed:
+        assert writes < 3
+    went = writes >= 2
+    assert (shelf.live().name, shelf.previous().name) == (("three", "two") if went else ("two", "one"))
+    monkeypatch.undo()
+    shelf.activate("one")
+    assert (shelf.live().name, shelf.previous().name) == ("one", "three" if went else "two")
+    assert read_lines(shelf.path / PREVIOUS) == ["three" if went else "two"]
+
+
+def test_a_full_disk_is_a_clear_problem_and_moves_nothing(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    shelf.split_users("three", 0.5)
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(pointers.os, "fsync", full)
+    with pytest.raises(ModelsUnwritableError, match="nothing was moved: No space left on device"):
+        shelf.activate("two")
+    with pytest.raises(ModelsUnwritableError, match="SHADOW cannot be written"):
+        shelf.cast_shadow("two")
+    assert (shelf.live().name, shelf.shadow(), shelf.split()) == ("one", None, (shelf.path / "three", 0.5))
+    assert not list(shelf.path.glob(".*"))
+
+
+def test_a_file_is_synced_before_it_is_renamed_and_its_folder_after(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    sync, rename = os.fsync, Path.replace
+
+    def synced(handle: int) -> None:
+        done.append("folder" if os.path.isdir(f"/proc/self/fd/{handle}") else "file")
+        sync(handle)
+
+    def renamed(self: Path, target: Path) -> Path:
+        done.append(f"rename {target.name}")
+        return rename(self, target)
+
+    monkeypatch.setattr(pointers.os, "fsync", synced)
+    monkeypatch.setattr(Path, "replace", renamed)
+    shelf.activate("two")
+    assert done == ["file", "rename PREVIOUS", "folder", "file", "rename LIVE", "folder"]
+
+
+def test_who_comes_second_sees_what_the_first_has_written(shelf: Shelf) -> None:
+    """Two who leave the same model for others: one of them does, whoever is first."""
+    one = shelf.find("one")
+
+    def move(name: str) -> str:
+        try:
+            return shelf.activate(name, instead_of=one).name
+        except ModelConflictError:
+            return ""
+
+    with ThreadPoolExecutor(8) as pool:
+        moved = [name for name in pool.map(move, ["two", "three"] * 8) if name]
+    assert moved == [shelf.live().name]
+    assert shelf.previous() == one
+
+
+def test_a_lock_that_is_never_released_is_said(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pointers, "_PATIENCE_S", 0.05)
+    with locked(shelf.path), pytest.raises(ModelsUnwritableError, match="somebody else is moving models"):
+        shelf.activate("two")
+    assert shelf.activate("two").name == "two"
+
+
+def test_rollback_asks_the_file_whatever_is_spelt_there(shelf: Shelf) -> None:
+    shelf.activate("two")
+    (shelf.path / LIVE).write_text("./two/\n")
+    assert shelf.find_live("two-v").name == "two"
+    with pytest.raises(ModelConflictError, match="one-v is not live: LIVE names two"):
+        shelf.find_live("one")
+    with pytest.raises(ModelConflictError, match="is live"):
+        shelf.split_users("two", 0.5)
+
+
+def test_the_live_one_of_two_copies_is_the_one_that_is_named(tmp_path: Path) -> None:
+    put(tmp_path, "a/films", "b/films", version="films-1")
+    shelf = Shelf(tmp_path)
+    (tmp_path / LIVE).write_text("b/films\n")
+    assert shelf.find_live("films-1").name == "b/films"
+    assert shelf.activate("a/films").folder == tmp_path / "a/films"
+    assert shelf.previous().name == "b/films"
+
+
+def test_what_should_be_a_model_and_is_none_is_listed_with_the_reason(shelf: Shelf) -> None:
+    (shelf.path / "broken").mkdir()
+    (shelf.path / "broken" / MANIFEST).write_text('{"version": "x')
+    put(shelf.path, "half", files=("weights.safetensors",))
+    (shelf.path / SPLIT).write_text("gone 0.5\n")
+    (shelf.path / ".two.building").mkdir()
+    (shelf.path / ".two.building" / MANIFEST).write_text("{}")
+    said = {found.name: found.reason for found in shelf.unreadable()}
+    assert list(said) == ["broken", "gone"]
+    assert "manifest.json is not that of a model: Unterminated string" in said["broken"]
+    assert said["gone"] == "it is not there"
+    assert shelf.find("half").incomplete == "it lacks weights.safetensors"
+    assert shelf.find("one").incomplete is None
+
+
+CHANGES: dict[str, Callable[[Path], object]] = {
+    "size": lambda folder: (folder / "weights").write_text("longer than before"),
+    "time": lambda folder: os.utime(folder / "weights", ns=(1, 1)),
+    "inode": lambda folder: (
+        shutil.copy2(folder / "weights", folder / "w") and (folder / "w").replace(folder / "weights")
+    ),
+    "one more": lambda folder: (folder / "part" / "more").write_text(""),
+    "one less": lambda folder: (folder / "weights").unlink(),
+    "a link that leads somewhere now": lambda folder: (folder.parent / "later").write_text(""),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_any_change_below_a_folder_is_another_stamp(tmp_path: Path, change: Callable[[Path], object]) -> None:
+    folder = tmp_path / "model"
+    (folder / "part").mkdir(parents=True)
+    (folder / "weights").write_text("weights")
+    (folder / "link").symlink_to(tmp_path / "later")
+    before = stamp_of(folder)
+    assert stamp_of(folder) == before
+    change(folder)
+    assert stamp_of(folder) != before
+
+
+def test_what_a_service_writes_itself_is_no_change(tmp_path: Path) -> None:
+    (tmp_path / "state" / "events").mkdir(parents=True)
+    before = stamp_of(tmp_path, tmp_path / "state")
+    (tmp_path / "state" / "events" / "0").write_text("event")
+    (tmp_path / ".workers").mkdir()
+    (tmp_path / ".workers" / "1.json").write_text("{}")
+    assert stamp_of(tmp_path, tmp_path / "state") == before
+    with pytest.raises(FileNotFoundError):
+        stamp_of(tmp_path / "nothing")
+
+
+def pauses(change: bool, took_s: float) -> list[float]:
+    """How long a folder that fails again and again is left alone each time."""
+    clock, found = Clock(), []
+    refusals = Refusals(clock)
+    stamps = [stamp_of(Path(__file__).parent)]
+    stamps.append(type(stamps[0])(stamps[0].folder, "another") if change else stamps[0])
+    for _ in range(9):
+        since = clock.now
+        clock.now += took_s
+        refusals.note(stamps[0], "why", since)
+        began = clock.now
+        while refusals.waits(stamps[1]):
+            clock.now += 0.25
+        found.append(clock.now - began)
+    return found
+
+
+def test_a_folder_that_fails_is_left_alone_for_longer_each_time() -> None:
+    assert pauses(True, 0.0) == [0.5, 1, 2, 4, 4, 4, 4, 4, 4]
+    assert pauses(True, 3.0) == [12] * 9  # what takes long is done for a fifth of the time at most
+    assert pauses(False, 0.0) == [30, 60, 120, 240, 480, 600, 600, 600, 600]
