@@ -13,6 +13,8 @@ app = typer.Typer(
     name="unirank",
     help="One ranking network for search, homepage rows and more-like-this.",
     no_args_is_help=True,
+    context_settings={"max_content_width": 120},
+    rich_markup_mode=None,  # else brackets in a help text are markup, and every [default: …] is lost
     pretty_exceptions_enable=False,
     add_completion=False,
 )
@@ -25,6 +27,23 @@ app.add_typer(bench.app, name="bench")
 
 Model = Annotated[Path, typer.Argument(help="A model folder.")]
 DatasetFolder = Annotated[Path, typer.Argument(help="A dataset folder.")]
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"unirank {version('unirank')}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """One ranking network for search, homepage rows and more-like-this."""
 
 
 @app.command()

@@ -1,7 +1,7 @@
 """A model folder on disk: writing it whole, reading it with every check. The loaded object is in `artefact.py`.
 
 `manifest.json` names a sha256 of each file; nothing is unpickled. A folder appears under its name only when it is
-complete.
+complete and on disk; an older one stays whole until then.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import numpy as np
 import polars as pl
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from model import artefact_lookups as lookups
@@ -31,6 +33,7 @@ from model.data.record_table import RecordTable
 from model.data.records import RecordLayout
 from model.data.text_vectors import TextVectors
 from model.data.vocabulary import Vocabulary
+from model.data.whole_folder import folder_written_whole
 from model.learning.calibration import Calibration
 from model.network.ranker import Ranker, Sizes
 from model.retrieval.approximate import ApproximateIndex
@@ -114,7 +117,6 @@ def layout_of(config: Config, encoder: EntityEncoder) -> RecordLayout:
 def write(out: Path, contents: Contents, name: str) -> Manifest:
     """Write a model folder, replacing an older model of the same name. Returns the manifest with its version."""
     refuse_foreign(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
     return _replaced(out, lambda building: _write_files(building, contents), contents.manifest, name)
 
 
@@ -130,17 +132,22 @@ def rewrite(folder: Path, manifest: Manifest, dense: DenseIndex | ApproximateInd
 
 
 def _replaced(out: Path, fill: Callable[[Path], None], manifest: Manifest, name: str) -> Manifest:
-    """A folder that is filled beside its place, sealed, and put there."""
-    building = out.with_name(f".{out.name}.building")
-    shutil.rmtree(building, ignore_errors=True)
-    building.mkdir()
-    fill(building)
-    sealed = _sealed(building, manifest, name)
-    (building / MANIFEST).write_text(json.dumps(_manifest_json(sealed), indent=1))
-    if out.exists():
-        shutil.rmtree(out)
-    building.rename(out)
+    """A folder that is filled beside its place, sealed, and put there. Raises `ArtefactError` or OSError, one line."""
+    with _in_words(out), folder_written_whole(out) as building:
+        fill(building)
+        sealed = _sealed(building, manifest, name)
+        (building / MANIFEST).write_text(json.dumps(_manifest_json(sealed), indent=1))
     return sealed
+
+
+@contextmanager
+def _in_words(out: Path) -> Iterator[None]:
+    """What a full disk makes of other libraries, as one line."""
+    try:
+        yield
+    except (SafetensorError, pl.exceptions.PolarsError, RuntimeError) as error:  # faiss raises the last
+        said = " ".join(str(error).split())
+        raise ArtefactError(f"{out} could not be written and is as it was before: {said}") from error
 
 
 def _write_files(folder: Path, contents: Contents) -> None:

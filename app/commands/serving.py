@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from model.config import Config
 
 TRY = """
-[bold]unirank[/] answers at [link={url}]{url}[/]
+unirank answers at {url}
   a page            {url}/
   search            curl '{url}/v1/search?q=toy+stor&limit=3'
   more like this    curl -X POST {url}/v1/more-like-this/{source} -d '{{"limit": 3}}'

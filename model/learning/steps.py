@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 
 from model.data.events import Unit
 from model.learning.batches import BatchMaker, TrainingBatch
@@ -31,6 +33,15 @@ class Steps:
         """The batches of a step. Each step has its own generator, so that a resumed run agrees."""
         rng = np.random.default_rng([self.prepared.config.seed, step])
         return [self.maker.make(self.sampler.draw(task, rng), rng) for task in self.tasks]
+
+    def feature_samples(self) -> list[NDArray[np.float32]]:
+        """Match features [n, F] of some batches of each task, which set scale and bins; tasks count alike."""
+        rng = np.random.default_rng([self.prepared.config.seed, 2**31])
+        samples = []
+        for task in self.tasks:
+            drawn = [self.maker.make(self.sampler.draw(task, rng), rng) for _ in range(4)]
+            samples.append(torch.cat([batch.features[batch.mask] for batch in drawn])[:20_000].numpy())
+        return samples
 
     def ingredients(self) -> tuple[Prepared, Sequence[Unit]]:
         """What another process makes the same steps of; it needs neither the rows nor the attributes."""

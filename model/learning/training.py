@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from model.learning.calibration import Calibration, fit_curve
 from model.learning.evaluation import Ranked, rank_catalogue, rank_slates
 from model.learning.losses import binary_loss, softmax_loss
 from model.learning.prepared import Prepared, part_rows, rankable
+from model.learning.seen_rows import fingerprint
 from model.learning.steps import Steps, taught_units
 from model.network.catalogue import CatalogueRanker
 from model.network.ranker import Ranker
@@ -103,7 +105,7 @@ class _Run:
         torch.manual_seed(self.config.seed)
         self.numbered = Steps(prepared, taught_units(prepared))
         self.ranker = prepared.ranker()
-        set_feature_scale(self.ranker, self.numbered, self.config.seed)
+        self.ranker.features.fit(self.numbered.feature_samples())
         self.optimiser, self.schedule = _optimiser(self.ranker, self.config.training, steps)
         self.validation = Validation(prepared)
         self.judged = {u.context.task for u in prepared.units if (u.labels <= 0).any()}
@@ -184,29 +186,26 @@ class _Run:
     def save(self, folder: Path) -> None:
         """Write the whole state of the run."""
         position = {
-            "run": self._identity(), "step": self.step, "best_step": self.best_step, "best_value": self.best_value,
+            "run": self._identity, "step": self.step, "best_step": self.best_step, "best_value": self.best_value,
             "losses": self.history.losses, "validations": self.history.validations,
         }  # fmt: skip
         networks = {"now": self.ranker.state_dict(), "mean": self.averaged.state_dict(), "best": self.best}
         checkpoint.save(folder, networks, self.optimiser.state_dict(), position)
 
+    @cached_property
     def _identity(self) -> dict[str, Any]:
         """What must be equal for a checkpoint to be of this run."""
-        p = self.prepared
-        sizes = {"entities": len(p.ids), "units": len(p.units), "parts": list(p.parts), "tasks": p.tasks}
-        return {"steps": self.steps, "config": p.config.to_json(), "dataset": p.dataset.name, **sizes}
+        return {"steps": self.steps, **identity(self.prepared)}
 
     def load(self, folder: Path) -> None:
         """Go on from a saved state. Raises `CheckpointError` where it belongs to another run."""
         saved = checkpoint.load(folder, self.optimiser.state_dict())
-        there, here = saved.position.get("run", {}), self._identity()
+        there, here = saved.position.get("run", {}), self._identity
         if there.get("steps") != here["steps"]:
             raise checkpoint.CheckpointError(
                 f"{folder}: the checkpoint is of a run of {there.get('steps')} steps, this one has {here['steps']}"
             )
-        if there != here:
-            other = ", ".join(name for name in here if there.get(name) != here[name])
-            raise checkpoint.CheckpointError(f"{folder}: the checkpoint is of another run: {other} differ")
+        checkpoint.refuse_other(folder, there, here)
         self.ranker.load_state_dict(saved.networks["now"])
         self.averaged.load_state_dict(saved.networks["mean"])
         self.best = saved.networks["best"]
@@ -220,14 +219,11 @@ class _Run:
             group["lr"] = base * self.schedule.lr_lambdas[0](self.step)
 
 
-def set_feature_scale(ranker: Ranker, steps: Steps, seed: int) -> None:
-    """Scale and bins of each match feature over a few steps, tasks counted alike."""
-    rng = np.random.default_rng([seed, 2**31])
-    groups = []
-    for task in steps.tasks:
-        drawn = [steps.maker.make(steps.sampler.draw(task, rng), rng) for _ in range(4)]
-        groups.append(torch.cat([batch.features[batch.mask] for batch in drawn])[:20_000].numpy())
-    ranker.features.fit(groups)
+def identity(prepared: Prepared) -> dict[str, Any]:
+    """What shapes a run beside its length: settings, tasks and the rows themselves."""
+    dataset = prepared.dataset
+    rows = {"dataset": f"{dataset.name} {fingerprint(dataset)}", "parts": list(prepared.parts), "tasks": prepared.tasks}
+    return {**rows, "config": prepared.config.to_json()}
 
 
 def _optimiser(
