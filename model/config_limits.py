@@ -18,11 +18,11 @@ NETWORK: Mapping[str, Limits] = {
     "width": WIDTH, "text_width": WIDTH, "text_buckets": (2, MANY), "engagement_width": WIDTH,
     "engagement_ridge": (1e-3, 1e9), "engagement_passed": (0.0, 10.0), "id_width": WIDTH, "category_width": WIDTH,
     "category_buckets": (2, MANY), "user_width": WIDTH, "tower_hidden": WIDTH, "scorer_hidden": WIDTH,
-    "history_length": (1, 10_000), "profile_length": (1, 10_000), "feature_bins": (1, 256), "dropout": (0.0, OPEN),
+    "history_length": (1, 10_000), "profile_length": (1, 10_000), "feature_bins": (2, 256), "dropout": (0.0, OPEN),
     "learned_dropout": SHARE,
 }  # fmt: skip
 TRAINING: Mapping[str, Limits] = {
-    "steps": (0, 10_000_000), "contexts_per_step": (1, 100_000), "negatives": (1, 1_000_000),
+    "steps": (0, 10_000_000), "contexts_per_step": (1, 100_000), "negatives": (4, 1_000_000),
     "hard_negatives": (0, 100_000), "positives": (1, 100_000), "slate": (2, 100_000), "learning_rate": (1e-9, 1.0),
     "weight_decay": (0.0, 10.0), "average": (0.0, 1.0), "teaching": SHARE, "bce_weight": (0.0, 1_000.0),
     "retrieval_weight": (0.0, 1_000.0), "task_exponent": (0.0, 2.0), "id_dropout": SHARE, "cold_dropout": SHARE,

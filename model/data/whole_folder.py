@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import fcntl
+import glob
 import os
 import shutil
 import tempfile
@@ -67,12 +68,12 @@ def check_can_be_replaced(target: Path, is_ours: Callable[[str], bool] | None = 
 
 def remove_unfinished(target: Path) -> None:
     """Remove what killed writings of `target` left; put back an old folder that one of them moved away."""
-    for left in target.parent.glob(f".{target.name}.replaced-*"):
+    for left in target.parent.glob(f".{glob.escape(target.name)}.replaced-*"):
         if target.exists():
             shutil.rmtree(left, ignore_errors=True)
         else:
             left.rename(target)
-    for left in target.parent.glob(f".{target.name}.building-*"):
+    for left in target.parent.glob(f".{glob.escape(target.name)}.building-*"):
         if _is_abandoned(left):
             shutil.rmtree(left, ignore_errors=True)
 
