@@ -51,7 +51,9 @@ def train(
     dataset: DatasetFolder,
     out: Annotated[Path, typer.Option("--out", help="Where the model goes; must be empty or a model.")],
     tasks: Annotated[str, typer.Option(help="Tasks to train on, separated by commas; default: all.")] = "",
-    seed: Annotated[int | None, typer.Option(help="Everything random follows from it. [default: 0]")] = None,
+    seed: Annotated[
+        str | None, typer.Option(metavar="<int>", help="Everything random follows from it. [default: 0]")
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="A TOML file with [network] and [training].")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint of the same run.")] = False,
     parts: Annotated[str, typer.Option(help="'train', or 'all' to train again on every row at the end.")] = "train",

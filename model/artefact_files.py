@@ -313,7 +313,7 @@ def _contents(path: Path, manifest: Manifest) -> Contents:
     )  # fmt: skip
     records = RecordTable.from_arrays(lookups.mapped(path / "records.safetensors"))
     found = lookups.read(path, records, vocabulary, manifest.files)
-    named = pl.scan_parquet(path / "entities.parquet").select("entity_id", "display_name")
+    named = pl.scan_parquet(path / "entities.parquet", glob=False).select("entity_id", "display_name")
     rows = named.select(pl.len()).collect().item()
     layout = layout_of(manifest.config, encoder)
     records.check(layout)
@@ -345,7 +345,7 @@ def _ranker(path: Path, manifest: Manifest) -> Ranker:
 def _histories(path: Path) -> dict[str, tuple[HistoryEvent, ...]]:
     result: dict[str, list[HistoryEvent]] = {}
     one: dict[object, Any] = {}  # of each value: events have few different ones, and each would take its own memory
-    for user, *values, time in pl.read_parquet(path / "histories.parquet").iter_rows():
+    for user, *values, time in pl.read_parquet(path / "histories.parquet", glob=False).iter_rows():
         entity, label, task = (one.setdefault(value, value) for value in values)
         result.setdefault(user, []).append(HistoryEvent(entity, label, task, time))
     return {user: tuple(events) for user, events in result.items()}

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def train(
-    dataset: Path, out: Path, tasks: str, seed: int | None, config: Path | None, resume: bool, parts: str
+    dataset: Path, out: Path, tasks: str, seed: str | None, config: Path | None, resume: bool, parts: str
 ) -> None:
     """The options of the command line as a call of `train_dataset`."""
     if parts not in ("train", "all"):
@@ -25,11 +25,19 @@ def train(
     from model.config import Config
 
     chosen = Config.from_toml(config) if config else Config()
-    chosen = chosen if seed is None else replace(chosen, seed=seed)
+    chosen = chosen if seed is None else replace(chosen, seed=_whole(seed))
     names = [name.strip() for name in tasks.split(",") if name.strip()]
     if tasks and not names:
         raise ValueError(f"--tasks: expected names of tasks by comma, got '{tasks}'")
     train_dataset(dataset, out, chosen, names or None, parts == "all", resume)
+
+
+def _whole(text: str) -> Any:
+    """The number that a text is; what is none stays a text, and the configuration says what it expects instead."""
+    try:
+        return int(text)
+    except ValueError:
+        return text
 
 
 def train_dataset(
@@ -70,7 +78,7 @@ def evaluate(model: Path, dataset: Path, history: Path | None, json_file: Path |
         artefact = Artefact.load(model)
     with terminal.bar("ranking") as report:
         result = evaluate_artefact(artefact, loaded, past, report)
-    for entry in result["warnings"]:
+    for entry in result.get("warnings", ()):
         terminal.warning(entry["detail"])
     if json_file is not None:
         write_file_whole(json_file, json.dumps(result, indent=1).encode())

@@ -69,12 +69,9 @@ def evaluate_artefact(
     popularity = _popularity(past, catalogue)
     subject = NetworkSubject(catalogue)
     tasks = evaluate(subject, under_test, timelines(past), popularity, artefact.calibration, step)
-    return {
-        "model": {"version": artefact.version},
-        "dataset": {"name": dataset.name},
-        "warnings": warnings(artefact, dataset, test),
-        "tasks": tasks,
-    }
+    told = {"model": {"version": artefact.version}, "dataset": {"name": dataset.name}, "tasks": tasks}
+    found = warnings(artefact, dataset, test)
+    return told | {"warnings": found} if found else told
 
 
 def warnings(artefact: Evaluable, dataset: Dataset, test: pl.DataFrame) -> list[dict[str, Any]]:
