@@ -13,6 +13,8 @@ app = typer.Typer(
     name="unirank",
     help="One ranking network for search, homepage rows and more-like-this.",
     no_args_is_help=True,
+    context_settings={"max_content_width": 120},
+    rich_markup_mode=None,  # else brackets in a help text are markup, and every [default: …] is lost
     pretty_exceptions_enable=False,
     add_completion=False,
 )
@@ -27,12 +29,31 @@ Model = Annotated[Path, typer.Argument(help="A model folder.")]
 DatasetFolder = Annotated[Path, typer.Argument(help="A dataset folder.")]
 
 
+def _show_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"unirank {version('unirank')}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """One ranking network for search, homepage rows and more-like-this."""
+
+
 @app.command()
 def train(
     dataset: DatasetFolder,
     out: Annotated[Path, typer.Option("--out", help="Where the model goes; must be empty or a model.")],
     tasks: Annotated[str, typer.Option(help="Tasks to train on, separated by commas; default: all.")] = "",
-    seed: Annotated[int | None, typer.Option(help="Everything random follows from it. [default: 0]")] = None,
+    seed: Annotated[
+        str | None, typer.Option(metavar="<int>", help="Everything random follows from it. [default: 0]")
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="A TOML file with [network] and [training].")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint of the same run.")] = False,
     parts: Annotated[str, typer.Option(help="'train', or 'all' to train again on every row at the end.")] = "train",

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,6 +68,16 @@ class Artefact:
     def entity_count(self) -> int:
         """N, entities of the catalogue."""
         return len(self.catalogue.ids)
+
+    @property
+    def users(self) -> Sequence[str]:
+        """Whom it was trained on."""
+        return self.contents.users
+
+    @property
+    def dataset(self) -> Mapping[str, Any]:
+        """What the manifest says of the dataset that it was trained on."""
+        return self.contents.manifest.dataset
 
     # ---- what is known --------------------------------------------------------------------------------------
 

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 
-from model.artefact_files import Contents, Manifest, layout_of, refuse_foreign, write
+from model.artefact_files import Contents, Manifest, layout_of, write
 from model.artefact_index import index_large
+from model.artefact_place import try_out
 from model.config import Config
 from model.data.context import Context, HistoryEvent
 from model.data.dataset import Dataset
@@ -19,12 +21,15 @@ from model.data.events import Unit
 from model.data.record_table import RecordTable
 from model.data.records import Records
 from model.data.seen import SeenEntities
+from model.learning import checkpoint
 from model.learning.calibration import Calibration
 from model.learning.prepared import Prepared, part_rows, prepare
+from model.learning.seen_rows import SeenRows, fingerprint
 from model.learning.training import Trained, steps_for, subject_of, train
 from model.network.catalogue import CatalogueRanker
 
 ALL_PARTS = ("train", "validation", "test")
+FIRST, SECOND = "first.json", "second"  # what is kept of a run over every part: the first training, the second
 GOLDEN = 8  # requests whose scores travel with the model
 Report = Callable[[int, int, str], None]
 Say = Callable[[str], None]
@@ -45,21 +50,45 @@ def build(
     `every_part`: train once on the training part, which fixes steps and calibration, then again on all rows.
     Raises `ArtefactError` where `out` must not be overwritten, `CheckpointError` where `resume` finds nothing.
     """
-    refuse_foreign(out)
-    training = out.with_name(f".{out.name}.training")
+    try_out(out)
+    place = out.resolve()
+    saved = place.with_name(f".{place.name}.training")
     if not resume:
-        shutil.rmtree(training, ignore_errors=True)
-    prepared = prepare(dataset, config, tasks, say=say)
-    trained = train(prepared, steps_for(config.training, prepared), training, resume, report)
-    if every_part:
-        calibration, steps = trained.calibration, max(trained.best_step, 1)
-        shutil.rmtree(training, ignore_errors=True)
-        prepared = prepare(dataset, config, tasks, ALL_PARTS, say)
-        trained = replace(train(prepared, steps, training, False, report), calibration=calibration)
+        shutil.rmtree(saved, ignore_errors=True)
+    run = _first if not every_part else _both
+    prepared, trained = run(dataset, config, tasks, saved, resume, say, report)
     say("writing the model")
     manifest = index_large(out, write(out, contents_of(prepared, trained), dataset.name), report)
-    shutil.rmtree(training, ignore_errors=True)
+    shutil.rmtree(saved, ignore_errors=True)
     return manifest
+
+
+def _first(
+    dataset: Dataset, config: Config, tasks: Sequence[str] | None, saved: Path, resume: bool, say: Say, report: Report
+) -> tuple[Prepared, Trained]:
+    """Train on the training part."""
+    prepared = prepare(dataset, config, tasks, say=say)
+    return prepared, train(prepared, steps_for(config.training, prepared), saved, resume, report)
+
+
+def _both(
+    dataset: Dataset, config: Config, tasks: Sequence[str] | None, saved: Path, resume: bool, say: Say, report: Report
+) -> tuple[Prepared, Trained]:
+    """Train on the training part, which says for how long and calibrates; then on every row, from the beginning.
+
+    What the first came to is kept in `FIRST`, so that a run that stopped in the second goes on there.
+    """
+    asked = {"dataset": f"{dataset.name} {fingerprint(dataset)}", "tasks": tasks, "config": config.to_json()}
+    found = checkpoint.load_result(saved / FIRST, asked) if resume else None
+    if found is None:
+        _, trained = _first(dataset, config, tasks, saved, resume, say, report)
+        found = {"steps": max(trained.best_step, 1), "calibration": trained.calibration.to_json()}
+        checkpoint.save_result(saved / FIRST, asked, found)
+        (saved / checkpoint.TENSORS).unlink(missing_ok=True)
+    prepared = prepare(dataset, config, tasks, ALL_PARTS, say)
+    second = saved / SECOND
+    again = train(prepared, found["steps"], second, resume and checkpoint.exists(second), report)
+    return prepared, replace(again, calibration=Calibration.from_json(found["calibration"]))
 
 
 def contents_of(prepared: Prepared, trained: Trained) -> Contents:
@@ -71,7 +100,7 @@ def contents_of(prepared: Prepared, trained: Trained) -> Contents:
         version="", checksum="", tasks=prepared.tasks, columns=dict(prepared.dataset.columns), rules=prepared.rules,
         config=prepared.config, sizes=trained.ranker.sizes, numbers=list(prepared.encoder.numbers),
         calibration=trained.calibration, metrics=_metrics(trained),
-        dataset={"name": prepared.dataset.name, "parts": list(prepared.parts)}, files={},
+        dataset=_seen(prepared), files={},
     )  # fmt: skip
     return Contents(
         manifest, trained.ranker, prepared.encoder, prepared.dataset.entities, prepared.tables[-1],
@@ -79,6 +108,14 @@ def contents_of(prepared: Prepared, trained: Trained) -> Contents:
         _histories(prepared), _seen(prepared), trained.calibration,
         golden(subject.catalogue, prepared.units, trained.calibration),
     )  # fmt: skip
+
+
+def _seen(prepared: Prepared) -> dict[str, Any]:
+    """What was trained on: `evaluate` warns where it meets the same rows."""
+    dataset = prepared.dataset
+    events = part_rows(dataset.events, prepared.parts)
+    rows = SeenRows.of(events.filter(pl.col("task").is_in(prepared.tasks))).to_json()
+    return {"name": dataset.name, "parts": list(prepared.parts), "fingerprint": fingerprint(dataset), "rows": rows}
 
 
 def _metrics(trained: Trained) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """A model folder on disk: writing it whole, reading it with every check. The loaded object is in `artefact.py`.
 
 `manifest.json` names a sha256 of each file; nothing is unpickled. A folder appears under its name only when it is
-complete.
+complete and on disk; an older one stays whole until then.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import numpy as np
 import polars as pl
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from model import artefact_lookups as lookups
@@ -32,6 +34,7 @@ from model.data.records import RecordLayout
 from model.data.seen import SeenEntities
 from model.data.text_vectors import TextVectors
 from model.data.vocabulary import Vocabulary
+from model.data.whole_folder import folder_written_whole
 from model.learning.calibration import Calibration
 from model.network.ranker import Ranker, Sizes
 from model.retrieval.approximate import ApproximateIndex
@@ -116,7 +119,6 @@ def layout_of(config: Config, encoder: EntityEncoder) -> RecordLayout:
 def write(out: Path, contents: Contents, name: str) -> Manifest:
     """Write a model folder, replacing an older model of the same name. Returns the manifest with its version."""
     refuse_foreign(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
     return _replaced(out, lambda building: _write_files(building, contents), contents.manifest, name)
 
 
@@ -132,17 +134,22 @@ def rewrite(folder: Path, manifest: Manifest, dense: DenseIndex | ApproximateInd
 
 
 def _replaced(out: Path, fill: Callable[[Path], None], manifest: Manifest, name: str) -> Manifest:
-    """A folder that is filled beside its place, sealed, and put there."""
-    building = out.with_name(f".{out.name}.building")
-    shutil.rmtree(building, ignore_errors=True)
-    building.mkdir()
-    fill(building)
-    sealed = _sealed(building, manifest, name)
-    (building / MANIFEST).write_text(json.dumps(_manifest_json(sealed), indent=1))
-    if out.exists():
-        shutil.rmtree(out)
-    building.rename(out)
+    """A folder that is filled beside its place, sealed, and put there. Raises `ArtefactError` or OSError, one line."""
+    with _in_words(out), folder_written_whole(out) as building:
+        fill(building)
+        sealed = _sealed(building, manifest, name)
+        (building / MANIFEST).write_text(json.dumps(_manifest_json(sealed), indent=1))
     return sealed
+
+
+@contextmanager
+def _in_words(out: Path) -> Iterator[None]:
+    """What a full disk makes of other libraries, as one line."""
+    try:
+        yield
+    except (SafetensorError, pl.exceptions.PolarsError, RuntimeError) as error:  # faiss raises the last
+        said = " ".join(str(error).split())
+        raise ArtefactError(f"{out} could not be written and is as it was before: {said}") from error
 
 
 def _write_files(folder: Path, contents: Contents) -> None:
@@ -309,7 +316,7 @@ def _contents(path: Path, manifest: Manifest) -> Contents:
     )  # fmt: skip
     records = RecordTable.from_arrays(lookups.mapped(path / "records.safetensors"))
     found = lookups.read(path, records, vocabulary, manifest.files)
-    named = pl.scan_parquet(path / "entities.parquet").select("entity_id", "display_name")
+    named = pl.scan_parquet(path / "entities.parquet", glob=False).select("entity_id", "display_name")
     rows = named.select(pl.len()).collect().item()
     layout = layout_of(manifest.config, encoder)
     records.check(layout)
@@ -344,7 +351,7 @@ def _ranker(path: Path, manifest: Manifest) -> Ranker:
 def _histories(path: Path) -> dict[str, tuple[HistoryEvent, ...]]:
     result: dict[str, list[HistoryEvent]] = {}
     one: dict[object, Any] = {}  # of each value: events have few different ones, and each would take its own memory
-    for user, *values, time in pl.read_parquet(path / "histories.parquet").iter_rows():
+    for user, *values, time in pl.read_parquet(path / "histories.parquet", glob=False).iter_rows():
         entity, label, task = (one.setdefault(value, value) for value in values)
         result.setdefault(user, []).append(HistoryEvent(entity, label, task, time))
     return {user: tuple(events) for user, events in result.items()}

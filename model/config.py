@@ -1,17 +1,22 @@
-"""Every number that shapes an artefact, in two frozen dataclasses. Read once; units are in the names."""
+"""Every number that shapes an artefact, in two frozen dataclasses. Read once; units are in the names.
+
+The range of each is in `config_limits.py`; no configuration outside of it can be made.
+"""
 
 from __future__ import annotations
 
 import tomllib
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
+
+from model.config_limits import LIMITS, SEED, Limits
 
 Section = TypeVar("Section", "NetworkConfig", "TrainingConfig")
 
 
 class ConfigError(ValueError):
-    """A configuration names a setting that does not exist, or gives it the wrong type."""
+    """A configuration names a setting that does not exist, or gives it a wrong type or value. One line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,9 @@ class NetworkConfig:
     task_input: bool = True  # False = the network is not told the task, an ablation
     crossing: bool = True  # False = no dot products and no attention between context and candidate, an ablation
     learned_dropout: float = 0.8  # candidates whose learned side (ids, vectors) a step drops; 1 = match features only
+
+    def __post_init__(self) -> None:
+        _check(self, "network")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +76,9 @@ class TrainingConfig:
     evaluations: int = 2
     validation_rankings: int = 240  # at most, per task and evaluation
 
+    def __post_init__(self) -> None:
+        _check(self, "training")
+
 
 @dataclass(frozen=True, slots=True)
 class Config:
@@ -77,40 +88,54 @@ class Config:
     training: TrainingConfig = field(default_factory=TrainingConfig)
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        _check_one("seed", "int", self.seed, SEED)
+
     def to_json(self) -> dict[str, object]:
         """Plain dictionaries, for the manifest."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, table: dict[str, object]) -> Config:
-        """Back from a manifest or a TOML file. Raises `ConfigError` on names or types that do not fit."""
+        """Back from a manifest or a TOML file. Raises `ConfigError` on names, types or values that do not fit."""
         unknown = set(table) - {"network", "training", "seed"}
         if unknown:
             raise ConfigError(f"unknown settings {sorted(unknown)}: expected network, training, seed")
         network = _section(NetworkConfig(), table.get("network", {}), "network")
         training = _section(TrainingConfig(), table.get("training", {}), "training")
-        seed = table.get("seed", 0)
-        if not isinstance(seed, int):
-            raise ConfigError(f"seed: expected an integer, got {seed!r}")
+        seed: Any = table.get("seed", 0)
         return cls(network, training, seed)
 
     @classmethod
     def from_toml(cls, path: Path) -> Config:
-        """Read a TOML file with the tables [network] and [training] and the key seed."""
+        """Read a TOML file with the tables [network] and [training] and the key seed. Raises `ConfigError`."""
         try:
             return cls.from_json(tomllib.loads(path.read_text("utf-8")))
-        except (OSError, tomllib.TOMLDecodeError) as error:
+        except (OSError, ValueError) as error:  # not readable, not UTF-8, not TOML, or not a configuration
             raise ConfigError(f"{path}: {error}") from error
 
 
 def _section(default: Section, table: object, name: str) -> Section:
     if not isinstance(table, dict):
         raise ConfigError(f"{name}: expected a table, got {table!r}")
-    known = {entry.name: entry.type for entry in fields(default)}
-    for key, value in table.items():
+    known = [entry.name for entry in fields(default)]
+    for key in table:
         if key not in known:
             raise ConfigError(f"{name}.{key}: no such setting; there are {', '.join(known)}")
-        wanted = {"int": (int,), "bool": (bool,)}.get(str(known[key]), (int, float))
-        if isinstance(value, bool) != (known[key] == "bool") or not isinstance(value, wanted):
-            raise ConfigError(f"{name}.{key}: expected {known[key]}, got {value!r}")
     return replace(default, **table)
+
+
+def _check(section: NetworkConfig | TrainingConfig, name: str) -> None:
+    for entry in fields(section):
+        limits = LIMITS[name].get(entry.name)
+        _check_one(f"{name}.{entry.name}", str(entry.type), getattr(section, entry.name), limits)
+
+
+def _check_one(name: str, kind: str, value: Any, limits: Limits | None) -> None:
+    """Raise `ConfigError` unless the value is of its kind and, for a number, in its range; NaN is in none."""
+    wanted: Any = {"int": (int,), "bool": (bool,)}.get(kind, (int, float))
+    span = "true or false" if limits is None else f"{limits[0]:_} to {limits[1]:_}".replace("_", ",")
+    if isinstance(value, bool) != (kind == "bool") or not isinstance(value, wanted):
+        raise ConfigError(f"{name}: expected {kind}, {span}, got {value!r}")
+    if limits is not None and not limits[0] <= value <= limits[1]:
+        raise ConfigError(f"{name}: expected {kind}, {span}, got {value!r}")

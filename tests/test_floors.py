@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[1]
 # A file or a folder with all below it → its floor. The lowest floor that its imports allow is the right one.
 FLOORS = {
     "model/config.py": 0,
+    "model/config_limits.py": 0,
     "model/data": 0,
     "model/network": 1,
     "model/learning": 2,
@@ -30,6 +31,7 @@ FLOORS = {
     "model/artefact_files.py": 2.5,
     "model/artefact_index.py": 2.5,
     "model/artefact_lookups.py": 2.5,
+    "model/artefact_place.py": 2.5,
     "model/artefact_build.py": 2.5,
     "model/artefact_check.py": 2.5,
     "app/settings.py": 3,

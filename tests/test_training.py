@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from model.artefact_build import build
 from model.config import Config
 from model.data.dataset import Dataset
 from model.data.imputation import MissingFieldError
-from model.learning import checkpoint, training
+from model.learning import checkpoint
 from model.learning.checkpoint import CheckpointError
 from model.learning.prepared import Prepared, prepare
 from model.learning.reports import evaluate_artefact
@@ -87,20 +86,6 @@ def test_what_happens_to_global_randomness_does_not_matter(short: Prepared, whol
         torch.rand(step)
 
     assert_same_run(train(short, STEPS, report=disturb), whole_run)
-
-
-def test_batches_made_by_a_process_ahead_give_the_same_run(
-    short: Prepared, whole_run: Trained, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(training, "WORTH_A_PROCESS", 1)
-    before = {child.pid for child in multiprocessing.active_children()}
-    helpers: set[int | None] = set()
-    ahead = train(
-        short, STEPS, report=lambda *_: helpers.update(child.pid for child in multiprocessing.active_children())
-    )
-    assert_same_run(ahead, whole_run)
-    assert len(helpers - before) == 1
-    assert not {child.pid for child in multiprocessing.active_children()} - before
 
 
 def test_another_seed_gives_another_run(short: Prepared, whole_run: Trained) -> None:

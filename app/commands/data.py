@@ -78,9 +78,9 @@ def validate(folder: Folder, max_rejected: Limit = 0.01) -> None:
 
     report = run(folder, max_rejected)
     for line in report.errors:
-        terminal.err.print(f"[bold red]error[/] {line}", highlight=False, soft_wrap=True)
+        terminal.problem(line)
     for line in report.warnings:
-        terminal.out.print(f"[yellow]warning[/] {line}", highlight=False, soft_wrap=True)
+        terminal.warning(line)
     for row in report.rejected[:20]:
         terminal.out.print(f"set aside: {row}", highlight=False, soft_wrap=True)
     if not report.usable:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def train(
-    dataset: Path, out: Path, tasks: str, seed: int | None, config: Path | None, resume: bool, parts: str
+    dataset: Path, out: Path, tasks: str, seed: str | None, config: Path | None, resume: bool, parts: str
 ) -> None:
     """The options of the command line as a call of `train_dataset`."""
     if parts not in ("train", "all"):
@@ -24,9 +25,19 @@ def train(
     from model.config import Config
 
     chosen = Config.from_toml(config) if config else Config()
-    chosen = chosen if seed is None else replace(chosen, seed=seed)
+    chosen = chosen if seed is None else replace(chosen, seed=_whole(seed))
     names = [name.strip() for name in tasks.split(",") if name.strip()]
+    if tasks and not names:
+        raise ValueError(f"--tasks: expected names of tasks by comma, got '{tasks}'")
     train_dataset(dataset, out, chosen, names or None, parts == "all", resume)
+
+
+def _whole(text: str) -> Any:
+    """The number that a text is; what is none stays a text, and the configuration says what it expects instead."""
+    try:
+        return int(text)
+    except ValueError:
+        return text
 
 
 def train_dataset(
@@ -40,15 +51,16 @@ def train_dataset(
     """Train on a dataset folder and write a model folder, with progress on the terminal."""
     one_thread()
     from model.artefact_build import build
-    from model.artefact_files import refuse_foreign
+    from model.artefact_place import try_out
     from model.data.dataset import Dataset
 
-    refuse_foreign(out)
-    with terminal.spinner("reading"):
-        loaded = Dataset.load(dataset)
-    with terminal.bar("preparing") as report:
-        manifest = build(loaded, out, config, tasks, every_part, resume, lambda text: report(0, 0, text), report)
-    terminal.out.print(f"model [bold]{manifest.version}[/] in {out}")
+    try_out(out)
+    with terminal.resumable("stopped: the same command with --resume goes on from the last checkpoint"):
+        with terminal.spinner("reading"):
+            loaded = Dataset.load(dataset)
+        with terminal.bar("preparing") as report:
+            manifest = build(loaded, out, config, tasks, every_part, resume, lambda text: report(0, 0, text), report)
+    terminal.out.print(f"model {manifest.version} in {out}", soft_wrap=True)
 
 
 def evaluate(model: Path, dataset: Path, history: Path | None, json_file: Path | None) -> None:
@@ -56,17 +68,31 @@ def evaluate(model: Path, dataset: Path, history: Path | None, json_file: Path |
     one_thread()
     from model.artefact import Artefact
     from model.data.dataset import Dataset
+    from model.data.whole_folder import write_file_whole
     from model.learning.reports import evaluate_artefact
 
+    if json_file is not None:
+        try_file(json_file)
     with terminal.spinner("reading"):
         loaded, past = Dataset.load(dataset), Dataset.load(history) if history else None
         artefact = Artefact.load(model)
     with terminal.bar("ranking") as report:
         result = evaluate_artefact(artefact, loaded, past, report)
+    for entry in result.get("warnings", ()):
+        terminal.warning(entry["detail"])
     if json_file is not None:
-        json_file.write_text(json.dumps(result, indent=1))
+        write_file_whole(json_file, json.dumps(result, indent=1).encode())
     for task, metrics in result["tasks"].items():
         show_task(task, metrics)
+
+
+def try_file(path: Path) -> None:
+    """Raise OSError where no file can be written: better before the work than after it."""
+    if path.is_dir():
+        raise IsADirectoryError(f"{path}: expected a file, found a folder")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=path.parent):
+        pass
 
 
 def show_task(title: str, metrics: dict[str, Any]) -> None:

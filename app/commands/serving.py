@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from model.config import Config
 
 TRY = """
-[bold]unirank[/] answers at [link={url}]{url}[/]
+unirank answers at {url}
   a page            {url}/
   search            curl '{url}/v1/search?q=toy+stor&limit=3'
   more like this    curl -X POST {url}/v1/more-like-this/{source} -d '{{"limit": 3}}'
@@ -74,7 +74,7 @@ def demo_config() -> Config:
 def _film(model: Path) -> str:
     import polars as pl
 
-    rows = pl.read_parquet(model / "entities.parquet", columns=["entity_id", "display_name"])
+    rows = pl.read_parquet(model / "entities.parquet", columns=["entity_id", "display_name"], glob=False)
     named = rows.filter(pl.col("display_name") == "Toy Story")["entity_id"].to_list()
     return str((named or rows["entity_id"].to_list())[0])
 
@@ -82,6 +82,8 @@ def _film(model: Path) -> str:
 def _user(model: Path) -> str:
     import polars as pl
 
-    counts = pl.read_parquet(model / "histories.parquet", columns=["user_id"])["user_id"].value_counts(sort=True)
+    counts = pl.read_parquet(model / "histories.parquet", columns=["user_id"], glob=False)["user_id"].value_counts(
+        sort=True
+    )
     middle = counts["user_id"].to_list()
     return str(middle[len(middle) // 2]) if middle else "u1"

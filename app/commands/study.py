@@ -121,6 +121,7 @@ def _check_names(wanted: set[str], cells: list[Cell]) -> None:
 def show_study(report: dict[str, Any]) -> None:
     """Two tables: each model's means, and the differences of ours to the others."""
     from rich.table import Table
+    from rich.text import Text
 
     means = Table("protocol", "metric", "model", "value", "95 % interval", "seeds", title="all test rankings")
     for row in report["table"]:
@@ -134,6 +135,6 @@ def show_study(report: dict[str, Any]) -> None:
         label = row["protocol"] if row["slice"] == "all" else f"{row['protocol']}, unseen"
         interval = f"{row['low']:+.4f} – {row['high']:+.4f}"
         p = f"{row['p_holm']:.4f}" if "p_holm" in row else ""
-        rival = f"[bold]{row['rival']}[/]" if row["main"] else row["rival"]
+        rival = Text(row["rival"], "bold" if row["main"] else "")
         gaps.add_row(label, row["metric"], rival, f"{row['value']:+.4f}", interval, f"{row['relative']:+.1%}", p)
     terminal.out.print(gaps)

@@ -114,7 +114,7 @@ def read_events(file: Path, known: Iterable[object], limit: float) -> tuple[pl.D
 
 def read_parquet(file: Path) -> pl.DataFrame:
     try:
-        return pl.read_parquet(file)
+        return pl.read_parquet(file, glob=False)  # a folder may be named [x]
     except (pl.exceptions.PolarsError, OSError) as error:
         raise FileFormatError(f"{file.name}: expected a Parquet file: {str(error).splitlines()[0]}") from error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+
+from model.data.whole_folder import sync_entry, write_file_whole
 
 TENSORS = "training.safetensors"
 
@@ -36,14 +39,22 @@ def save(
     """`networks`: states of one network by name, such as now, mean and best.
 
     Writes to a new file, then renames it, so that a stop in between leaves the older checkpoint whole.
+    Raises `CheckpointError` where the disk is full.
     """
     folder.mkdir(parents=True, exist_ok=True)
     moments = {f"optimiser.{k}.{name}": v for k, state in optimiser["state"].items() for name, v in state.items()}
     weights = {f"network.{name}.{k}": v for name, state in networks.items() for k, v in state.items()}
     tensors = weights | moments
     header = {"position": json.dumps(position)}
-    save_file({name: value.contiguous() for name, value in tensors.items()}, folder / f"{TENSORS}.new", header)
-    (folder / f"{TENSORS}.new").rename(folder / TENSORS)
+    new = folder / f"{TENSORS}.new"
+    try:
+        save_file({name: value.contiguous() for name, value in tensors.items()}, new, header)
+        sync_entry(new)
+        new.rename(folder / TENSORS)
+        sync_entry(folder)
+    except (OSError, SafetensorError) as error:
+        new.unlink(missing_ok=True)
+        raise CheckpointError(f"{folder}: no checkpoint could be written, the one before stays ({error})") from error
 
 
 def load(folder: Path, optimiser: dict[str, Any]) -> Saved:
@@ -65,6 +76,49 @@ def load(folder: Path, optimiser: dict[str, Any]) -> Saved:
     weights = _below(tensors, "network.")
     names = sorted({key.split(".", 1)[0] for key in weights})
     return Saved({name: _below(weights, f"{name}.") for name in names}, moments, position)
+
+
+def exists(folder: Path) -> bool:
+    """Whether there is something to go on from."""
+    return (folder / TENSORS).is_file()
+
+
+def save_result(file: Path, run: Mapping[str, Any], result: Mapping[str, Any]) -> None:
+    """Keep what a finished training came to, with what it was asked for."""
+    write_file_whole(file, json.dumps({"run": run, "result": result}).encode())
+
+
+def load_result(file: Path, run: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The same again; None where no training finished. Raises `CheckpointError` where another was asked for."""
+    try:
+        table = json.loads(file.read_bytes())
+        there, result = table["run"], dict(table["result"])
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{file}: no checkpoint to resume from ({error})") from error
+    refuse_other(file.parent, there, json.loads(json.dumps(run)))
+    return result
+
+
+def refuse_other(folder: Path, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
+    """Raise `CheckpointError` where what was saved and what is asked for are not the same run."""
+    before, now = dict(_flat(there)), dict(_flat(here))
+    differences = [
+        f"{name} {before.get(name)!r}, now {now.get(name)!r}"
+        for name in sorted(before | now)
+        if before.get(name) != now.get(name)
+    ]
+    if differences:
+        raise CheckpointError(f"{folder}: the checkpoint is of another run: {', '.join(differences)}")
+
+
+def _flat(table: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name, value in table.items():
+        if isinstance(value, Mapping):
+            yield from ((f"{name}.{key}", entry) for key, entry in _flat(value))
+        else:
+            yield name, value
 
 
 def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

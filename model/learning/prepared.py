@@ -104,12 +104,11 @@ def prepare(
     parts: Sequence[str] = ("train",),
     say: Say = lambda _: None,
 ) -> Prepared:
-    """Encode a dataset for training on the rows of `parts`; `tasks` None = all that these rows have."""
-    events = part_rows(dataset.events, parts)
-    if tasks is not None:
-        events = events.filter(pl.col("task").is_in(list(tasks)))
-    if events.is_empty():
-        raise ValueError(f"dataset '{dataset.name}' has no rows for parts {list(parts)} and tasks {tasks or 'all'}")
+    """Encode a dataset for training on the rows of `parts`; `tasks` None = all that these rows have.
+
+    Raises ValueError where a task, or all of them, has no row.
+    """
+    events = _chosen(dataset, tasks, parts)
     ids = [str(entity["entity_id"]) for entity in dataset.entities]
     rows = {entity_id: row for row, entity_id in enumerate(ids)}
     encoder, arrays = EntityEncoder.fit(dataset.entities, dataset.columns, config.network, config.seed, say)
@@ -122,6 +121,18 @@ def prepare(
         tables, users, countries, _tastes(events, rows, countries, tables), timelines(events), every,
         DEFAULT_RULES, say,
     )  # fmt: skip
+
+
+def _chosen(dataset: Dataset, tasks: Sequence[str] | None, parts: Sequence[str]) -> pl.DataFrame:
+    events = part_rows(dataset.events, parts)
+    there = sorted(events["task"].unique().to_list())
+    missing = [task for task in tasks or () if task not in there]
+    if missing or not there:
+        raise ValueError(
+            f"dataset '{dataset.name}' has no rows for parts {list(parts)} and tasks {missing or 'all'};"
+            f" there are rows for {', '.join(there) or 'none'}"
+        )
+    return events if tasks is None else events.filter(pl.col("task").is_in(list(tasks)))
 
 
 def rankable(every: Sequence[Unit], rules: Rules) -> list[Unit]:

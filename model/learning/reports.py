@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,10 +13,10 @@ from model.data.events import timelines, units
 from model.learning.calibration import Calibration
 from model.learning.evaluation import evaluate
 from model.learning.prepared import rankable
+from model.learning.seen_rows import SAME_ROW, SeenRows
 from model.learning.training import NetworkSubject
 from model.network.catalogue import CatalogueRanker
 
-SAME_ROW = ["ranking_id", "task", "user_id", "entity_id", "timestamp"]
 Report = Callable[[int, int, str], None]
 
 
@@ -33,6 +33,14 @@ class Evaluable(Protocol):
     @property
     def calibration(self) -> Calibration:
         """Its calibration."""
+
+    @property
+    def users(self) -> Collection[str]:
+        """Whom it was trained on."""
+
+    @property
+    def dataset(self) -> Mapping[str, Any]:
+        """What the manifest says of the dataset that it was trained on."""
 
     def including(self, entities: list[dict[str, object]]) -> CatalogueRanker:
         """Its catalogue with further entities, scored from their attributes alone."""
@@ -61,7 +69,31 @@ def evaluate_artefact(
     popularity = _popularity(past, catalogue)
     subject = NetworkSubject(catalogue)
     tasks = evaluate(subject, under_test, timelines(past), popularity, artefact.calibration, step)
-    return {"model": {"version": artefact.version}, "dataset": {"name": dataset.name}, "tasks": tasks}
+    told = {"model": {"version": artefact.version}, "dataset": {"name": dataset.name}, "tasks": tasks}
+    found = warnings(artefact, dataset, test)
+    return told | {"warnings": found} if found else told
+
+
+def warnings(artefact: Evaluable, dataset: Dataset, test: pl.DataFrame) -> list[dict[str, Any]]:
+    """Why the figures may not mean what they seem to: `{"code": …, "detail": one line}` each, and `share` of rows."""
+    return [*_nothing_shared(artefact, dataset, test), *_trained_on(artefact, test)]
+
+
+def _nothing_shared(artefact: Evaluable, dataset: Dataset, test: pl.DataFrame) -> Iterator[dict[str, Any]]:
+    of = f"dataset '{dataset.name}' and model {artefact.version}"
+    if not any(entity["entity_id"] in artefact.catalogue.rows for entity in dataset.entities):
+        yield {"code": "no_shared_entities", "detail": f"{of} share no entity: all are scored as new ones"}
+    users = set(test["user_id"].drop_nulls().unique())
+    if users and artefact.users and users.isdisjoint(artefact.users):
+        yield {"code": "no_shared_users", "detail": f"{of} share no user: all are scored as new ones"}
+
+
+def _trained_on(artefact: Evaluable, test: pl.DataFrame) -> Iterator[dict[str, Any]]:
+    rows = artefact.dataset.get("rows")
+    share = SeenRows.from_json(rows).share(test) if rows else 0.0  # models of earlier releases do not know
+    if share:
+        told = f"model {artefact.version} was trained on {share:.1%} of the rows under test: the figures are too good"
+        yield {"code": "trained_on_rows", "detail": told, "share": round(share, 4)}
 
 
 def _split(dataset: Dataset, history: Dataset | None) -> tuple[pl.DataFrame, pl.DataFrame]:

@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from multiprocessing import get_all_start_methods
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from model.config import Config, TrainingConfig
 from model.data.context import Context
 from model.data.events import Unit, timelines, units
 from model.learning import checkpoint
-from model.learning.batches import BatchMaker, TrainingBatch, context_batch
+from model.learning.batch_process import batches_ahead
+from model.learning.batches import TrainingBatch, context_batch
 from model.learning.calibration import Calibration, fit_curve
 from model.learning.evaluation import Ranked, rank_catalogue, rank_slates
 from model.learning.losses import binary_loss, softmax_loss
 from model.learning.prepared import Prepared, part_rows, rankable
-from model.learning.sampling import Sampler
-from model.learning.teacher import taught
+from model.learning.seen_rows import fingerprint
+from model.learning.steps import Steps, taught_units
 from model.network.catalogue import CatalogueRanker
 from model.network.ranker import Ranker
 from model.network.scorer import Scorer
@@ -102,10 +103,9 @@ class _Run:
         self.prepared, self.steps, self.report = prepared, steps, report
         self.config: Config = prepared.config
         torch.manual_seed(self.config.seed)
-        self.maker = batch_maker(prepared)
-        self.sampler = taught_sampler(prepared, self.maker)
+        self.numbered = Steps(prepared, taught_units(prepared))
         self.ranker = prepared.ranker()
-        set_feature_scale(self.ranker, self.sampler, self.maker, self.config.seed)
+        self.ranker.features.fit(self.numbered.feature_samples())
         self.optimiser, self.schedule = _optimiser(self.ranker, self.config.training, steps)
         self.validation = Validation(prepared)
         self.judged = {u.context.task for u in prepared.units if (u.labels <= 0).any()}
@@ -116,30 +116,27 @@ class _Run:
 
     def loop(self, folder: Path | None) -> None:
         every = max(1, self.steps // self.config.training.evaluations)
-        for batches in self._prefetched():
-            loss = self._learn(batches)
-            self.step += 1
-            self.history.losses.append((self.step, loss))
-            self.report(self.step, self.steps, f"loss {loss:.3f}")
-            if self.step % every == 0 or self.step == self.steps:
-                self._validate()
-                if folder is not None and self.step < self.steps:
-                    self.save(folder)
+        with self._batches() as each:
+            for batches in each:
+                loss = self._learn(batches)
+                self.step += 1
+                self.history.losses.append((self.step, loss))
+                self.report(self.step, self.steps, f"loss {loss:.3f}")
+                if self.step % every == 0 or self.step == self.steps:
+                    self._validate()
+                    if folder is not None and self.step < self.steps:
+                        self.save(folder)
 
-    def _prefetched(self) -> Iterator[list[TrainingBatch]]:
+    def _batches(self) -> AbstractContextManager[Iterable[list[TrainingBatch]]]:
         """The batches of each step left, made by a process ahead of the learner: threads would share one core."""
-        apart = "fork" in get_all_start_methods() and self.steps - self.step >= WORTH_A_PROCESS
-        loader = DataLoader(
-            _Steps(self.sampler, self.maker, self.config.seed),
-            batch_size=None, sampler=range(self.step, self.steps), collate_fn=_as_is, num_workers=int(apart),
-            prefetch_factor=4 if apart else None, multiprocessing_context="fork" if apart else None,
-        )  # fmt: skip
-        return iter(loader)
+        if self.steps - self.step >= WORTH_A_PROCESS:
+            return batches_ahead(self.numbered, self.step, self.steps)
+        return nullcontext(map(self.numbered.batches, range(self.step, self.steps)))
 
     def _learn(self, batches: Sequence[TrainingBatch]) -> float:
         self.ranker.train()
         torch.manual_seed(self.config.seed * 1_000_003 + self.step)
-        losses = [self._loss(batch, task) for batch, task in zip(batches, self.sampler.tasks, strict=True)]
+        losses = [self._loss(batch, task) for batch, task in zip(batches, self.numbered.tasks, strict=True)]
         total = torch.stack([loss * len(b.contexts) for loss, b in zip(losses, batches, strict=True)]).sum()
         loss = total / sum(len(batch.contexts) for batch in batches)
         self.optimiser.zero_grad(set_to_none=True)
@@ -189,29 +186,26 @@ class _Run:
     def save(self, folder: Path) -> None:
         """Write the whole state of the run."""
         position = {
-            "run": self._identity(), "step": self.step, "best_step": self.best_step, "best_value": self.best_value,
+            "run": self._identity, "step": self.step, "best_step": self.best_step, "best_value": self.best_value,
             "losses": self.history.losses, "validations": self.history.validations,
         }  # fmt: skip
         networks = {"now": self.ranker.state_dict(), "mean": self.averaged.state_dict(), "best": self.best}
         checkpoint.save(folder, networks, self.optimiser.state_dict(), position)
 
+    @cached_property
     def _identity(self) -> dict[str, Any]:
         """What must be equal for a checkpoint to be of this run."""
-        p = self.prepared
-        sizes = {"entities": len(p.ids), "units": len(p.units), "parts": list(p.parts), "tasks": p.tasks}
-        return {"steps": self.steps, "config": p.config.to_json(), "dataset": p.dataset.name, **sizes}
+        return {"steps": self.steps, **identity(self.prepared)}
 
     def load(self, folder: Path) -> None:
         """Go on from a saved state. Raises `CheckpointError` where it belongs to another run."""
         saved = checkpoint.load(folder, self.optimiser.state_dict())
-        there, here = saved.position.get("run", {}), self._identity()
+        there, here = saved.position.get("run", {}), self._identity
         if there.get("steps") != here["steps"]:
             raise checkpoint.CheckpointError(
                 f"{folder}: the checkpoint is of a run of {there.get('steps')} steps, this one has {here['steps']}"
             )
-        if there != here:
-            other = ", ".join(name for name in here if there.get(name) != here[name])
-            raise checkpoint.CheckpointError(f"{folder}: the checkpoint is of another run: {other} differ")
+        checkpoint.refuse_other(folder, there, here)
         self.ranker.load_state_dict(saved.networks["now"])
         self.averaged.load_state_dict(saved.networks["mean"])
         self.best = saved.networks["best"]
@@ -225,45 +219,11 @@ class _Run:
             group["lr"] = base * self.schedule.lr_lambdas[0](self.step)
 
 
-class _Steps(torch.utils.data.Dataset[list[TrainingBatch]]):
-    """The batches of a step by its number. Each step has its own generator, so that a resumed run agrees."""
-
-    def __init__(self, sampler: Sampler, maker: BatchMaker, seed: int) -> None:
-        self.sampler, self.maker, self.seed = sampler, maker, seed
-
-    def __getitem__(self, step: int) -> list[TrainingBatch]:
-        rng = np.random.default_rng([self.seed, step])
-        return [self.maker.make(self.sampler.draw(task, rng), rng) for task in self.sampler.tasks]
-
-
-def _as_is(batches: list[TrainingBatch]) -> list[TrainingBatch]:
-    return batches
-
-
-def taught_sampler(prepared: Prepared, maker: BatchMaker) -> Sampler:
-    """The sampler of a run; where the configuration asks for it, judged slates are taught by trees."""
-    sampler = prepared.sampler(prepared.units)
-    if prepared.config.training.teaching <= 0:
-        return sampler
-    units = taught(prepared.units, lambda unit: maker.match(sampler.whole(unit)), prepared.config.seed, prepared.say)
-    return prepared.sampler(units)
-
-
-def batch_maker(prepared: Prepared) -> BatchMaker:
-    """The maker of batches over the outcome tables of a prepared dataset."""
-    tables = [prepared.records(fold) for fold in range(len(prepared.tables))]
-    numbers = 2 * len(prepared.encoder.numbers)
-    return BatchMaker(prepared.arrays, tables, prepared.contexts(), prepared.rows, numbers, prepared.config)
-
-
-def set_feature_scale(ranker: Ranker, sampler: Sampler, maker: BatchMaker, seed: int) -> None:
-    """Scale and bins of each match feature over a few steps, tasks counted alike."""
-    rng = np.random.default_rng([seed, 2**31])
-    groups = []
-    for task in sampler.tasks:
-        drawn = [maker.make(sampler.draw(task, rng), rng) for _ in range(4)]
-        groups.append(torch.cat([batch.features[batch.mask] for batch in drawn])[:20_000].numpy())
-    ranker.features.fit(groups)
+def identity(prepared: Prepared) -> dict[str, Any]:
+    """What shapes a run beside its length: settings, tasks and the rows themselves."""
+    dataset = prepared.dataset
+    rows = {"dataset": f"{dataset.name} {fingerprint(dataset)}", "parts": list(prepared.parts), "tasks": prepared.tasks}
+    return {**rows, "config": prepared.config.to_json()}
 
 
 def _optimiser(

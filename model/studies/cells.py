@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from model.data.whole_folder import write_file_whole
+
 PROTOCOL = 2  # raise it when the same settings would give other answers
 Result = dict[str, Any]
 
@@ -57,10 +59,7 @@ class CellStore:
         started = time.perf_counter()
         result = {"name": cell.name, "settings": dict(cell.settings), **cell.run()}
         result["seconds"] = round(time.perf_counter() - started, 1)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        path = self._path(cell)
-        path.with_suffix(".new").write_bytes(gzip.compress(json.dumps(result).encode(), mtime=0))
-        path.with_suffix(".new").rename(path)
+        write_file_whole(self._path(cell), gzip.compress(json.dumps(result).encode(), mtime=0))
         return result
 
     def missing_seconds(self, cells: Sequence[Cell]) -> float:

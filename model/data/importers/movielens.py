@@ -90,7 +90,7 @@ def _table(folder: Path, name: str, required: bool = False) -> pl.DataFrame:
             raise MissingFileError(f"{file}: expected this file of MovieLens, found nothing")
         return pl.DataFrame(schema=schema)
     try:
-        return pl.read_csv(file, columns=list(columns), schema_overrides=schema).select(columns)
+        return pl.read_csv(file, columns=list(columns), schema_overrides=schema, glob=False).select(columns)
     except pl.exceptions.PolarsError as error:
         raise FileFormatError(f"{name}: expected the columns {', '.join(columns)}: {_first_line(error)}") from error
 

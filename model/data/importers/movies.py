@@ -173,7 +173,7 @@ def _judgments(file: Path) -> pl.DataFrame:
     """Columns query_id, query, doc_id, grade, and `line` of the file from 1 (line 1 is its header)."""
     types = {"query_id": pl.String, "query": pl.String, "doc_id": pl.String, "grade": pl.Float64}
     try:
-        frame = pl.read_csv(_unzipped(file), separator="\t", quote_char=None, schema_overrides=types)
+        frame = pl.read_csv(_unzipped(file), separator="\t", quote_char=None, schema_overrides=types, glob=False)
         return frame.select(list(types)).with_row_index("line", offset=2)
     except pl.exceptions.PolarsError as error:
         first = (str(error).splitlines() or ["unreadable"])[0]
