@@ -12,7 +12,7 @@ from typing import Annotated
 
 import msgspec
 
-from app.event_log.frames import Frame, Gap, first_frame, frame_at, scan
+from app.event_log.frames import MARKER, Frame, Gap, first_frame, frame_at, scan
 from app.event_log.quarantine import quarantine
 from app.event_log.segments import is_written, newest, segments
 
@@ -66,6 +66,9 @@ def _read(path: Path, position: Position, is_newest: bool) -> Iterator[Event | D
         data = path.read_bytes()
     except FileNotFoundError:  # it held nothing, and its process removed it
         return
+    except OSError as error:
+        yield Damage(path, 0, 0, None, f"it cannot be read: {error.strerror}")
+        return
     before: Gap | None = None
     run = None
     for found in scan(data, _start(data, path.name, position)):
@@ -78,9 +81,14 @@ def _read(path: Path, position: Position, is_newest: bool) -> Iterator[Event | D
                 yield _damage(path, data, before or Gap(found.start, found.start), found, expected, run)
             yield _took(found, path, position)
         before, run = None, found.run
-    if before and not written and not (before.torn and is_newest):
+    if before and _is_news(before, position.segments.get(path.name), written, is_newest):
         yield Damage(path, before.start, before.end, None, quarantine(path, data, before))
         position.segments[path.name] = before.end
+
+
+def _is_news(last: Gap, was_read: int | None, written: bool, is_newest: bool) -> bool:
+    """Whether a gap at the end is damage that was not told before, and not what is being or was half written."""
+    return not written and not (last.torn and is_newest) and last.end != was_read
 
 
 def _took(found: Frame, path: Path, position: Position) -> Event:
@@ -91,15 +99,16 @@ def _took(found: Frame, path: Path, position: Position) -> Event:
 
 
 def _start(data: bytes, name: str, position: Position) -> int:
-    """Where to go on: behind what was read. Where frames have names and the next one is not the one expected, damage
-    has moved them: at the start.
+    """Where to go on: behind what was read. Where frames have names and those at that place are not the ones expected,
+    the file has changed since: at the start.
     """
     offset = position.segments.get(name, 0)
-    first = first_frame(data) if 0 < offset < len(data) else None
+    first = first_frame(data) if offset else None
     if first is None or first.run is None:
         return min(offset, len(data))
-    found = frame_at(data, offset)
-    return offset if found and found.number == position.runs.get(_key(found), 0) else 0
+    is_end = offset == len(data)
+    found = frame_at(data, data.rfind(MARKER) if is_end else offset)
+    return offset if found and found.number + is_end == position.runs.get(_key(found), 0) else 0
 
 
 def _damage(path: Path, data: bytes, gap: Gap, behind: Frame, expected: int, run: int | None) -> Damage:
