@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import time
 from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from app.schemas import Id, Query, Timestamp
+from app.schemas import Id, Query
 
+FIRST_MS = 631_152_000_000  # 1990-01-01: what is older is a wrong unit or a clock that was never set
+# Said, not checked here: a refusal names the value. OpenAPI has the day of the start; the service goes with the time.
+_RANGE = {"minimum": FIRST_MS, "maximum": int(time.time() * 1000) // 86_400_000 * 86_400_000}
+Moment = Annotated[
+    float,
+    Meta(multiple_of=1, description="ms since 1970 UTC, from 1990 to a day ahead", extra_json_schema=_RANGE),
+]
+Label = Annotated[float, Meta(description="> 0 = positive engagement", extra_json_schema={"minimum": 0})]
 Shown = Annotated[list[Id], Meta(min_length=1, extra_json_schema={"x-limit": "max_candidates"})]
 
 
 class _Happened(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True, omit_defaults=True, tag_field="type"):
     """Who, when and in which context."""
 
-    timestamp: Timestamp
+    timestamp: Moment
     task: Id
     user_id: Id | None = None
     query: Query | None = None
@@ -27,7 +36,7 @@ class Engagement(_Happened, tag="engagement", frozen=True, kw_only=True):
     """Somebody did something with one entity. `label` > 0 = positive engagement."""
 
     entity_id: Id
-    label: float
+    label: Label
     kind: Id | None = None
 
 

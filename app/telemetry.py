@@ -59,6 +59,10 @@ class Telemetry:
         self.imputed = _counter(registry, "unirank_imputed", "Context fields filled", "task", "field", "rule")
         self.degraded = _counter(registry, "unirank_degraded", "Answers that fell short, by code", "code")
         self.events = _counter(registry, "unirank_events", "Events on disk", "type")
+        self.events_failing = Gauge(
+            "unirank_events_failing", "1 = the last events could not be stored", registry=registry,
+            multiprocess_mode="livemax",
+        )  # fmt: skip
         self.shed = _counter(registry, "unirank_shed", "Requests refused because of others", "priority")
         self.queue_candidates = _gauge(
             registry, "unirank_queue_candidates", "Candidates admitted and not answered", "livesum", "priority"

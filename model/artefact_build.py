@@ -24,7 +24,7 @@ from model.data.seen import SeenEntities
 from model.learning import checkpoint
 from model.learning.calibration import Calibration
 from model.learning.prepared import Prepared, part_rows, prepare
-from model.learning.seen_rows import SeenRows, fingerprint
+from model.learning.trained_rows import TrainedRows, fingerprint
 from model.learning.training import Trained, steps_for, subject_of, train
 from model.network.catalogue import CatalogueRanker
 
@@ -100,7 +100,7 @@ def contents_of(prepared: Prepared, trained: Trained) -> Contents:
         version="", checksum="", tasks=prepared.tasks, columns=dict(prepared.dataset.columns), rules=prepared.rules,
         config=prepared.config, sizes=trained.ranker.sizes, numbers=list(prepared.encoder.numbers),
         calibration=trained.calibration, metrics=_metrics(trained),
-        dataset=_seen(prepared), files={},
+        dataset=_trained_on(prepared), files={},
     )  # fmt: skip
     return Contents(
         manifest, trained.ranker, prepared.encoder, prepared.dataset.entities, prepared.tables[-1],
@@ -110,11 +110,11 @@ def contents_of(prepared: Prepared, trained: Trained) -> Contents:
     )  # fmt: skip
 
 
-def _seen(prepared: Prepared) -> dict[str, Any]:
+def _trained_on(prepared: Prepared) -> dict[str, Any]:
     """What was trained on: `evaluate` warns where it meets the same rows."""
     dataset = prepared.dataset
     events = part_rows(dataset.events, prepared.parts)
-    rows = SeenRows.of(events.filter(pl.col("task").is_in(prepared.tasks))).to_json()
+    rows = TrainedRows.of(events.filter(pl.col("task").is_in(prepared.tasks))).to_json()
     return {"name": dataset.name, "parts": list(prepared.parts), "fingerprint": fingerprint(dataset), "rows": rows}
 
 

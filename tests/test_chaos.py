@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from chaos import others
+from chaos import event_damage, others
 from chaos.redis_faults import FAULTS, redis_rows
 from chaos.rows import Row
 from chaos.slow_copy import slow_copy_row
@@ -49,6 +49,14 @@ async def test_hostile_requests_are_problems(model_path: Path, tmp_path: Path) -
 
 async def test_what_was_acknowledged_survives_kills(tmp_path: Path) -> None:
     assert_kept(await others.kill_row(tmp_path, 4))
+
+
+async def test_flipped_bits_cost_what_they_hit(tmp_path: Path) -> None:
+    assert_kept(await event_damage.bit_flip_row(tmp_path, 25))
+
+
+async def test_a_full_disk_costs_no_acknowledged_event(tmp_path: Path) -> None:
+    assert_kept(await event_damage.full_disk_row(tmp_path))
 
 
 async def test_sigterm_drains(model_path: Path, tmp_path: Path) -> None:

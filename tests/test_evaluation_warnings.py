@@ -15,7 +15,7 @@ from app.cli import main
 from model.artefact import Artefact
 from model.data.dataset import Dataset
 from model.learning.reports import evaluate_artefact
-from model.learning.seen_rows import SAMPLE, SeenRows, fingerprint
+from model.learning.trained_rows import SAMPLE, TrainedRows, fingerprint
 
 
 def warnings_of(artefact: Artefact, dataset: Dataset) -> dict[str, dict[str, object]]:
@@ -114,22 +114,22 @@ def rows(first: int, last: int) -> pl.DataFrame:
 
 
 def test_a_sample_of_many_rows_is_small_and_finds_a_share(world: Dataset) -> None:
-    seen = SeenRows.of(rows(0, 60_000))
+    seen = TrainedRows.of(rows(0, 60_000))
     assert len(seen.sample) == SAMPLE
-    assert SeenRows.from_json(json.loads(json.dumps(seen.to_json()))).share(rows(0, 60_000)) == 1.0
+    assert TrainedRows.from_json(json.loads(json.dumps(seen.to_json()))).share(rows(0, 60_000)) == 1.0
     assert seen.share(rows(60_000, 90_000)) == 0.0
     assert seen.share(rows(30_000, 90_000)) == pytest.approx(0.5, abs=0.05)
-    assert SeenRows.of(rows(0, 0)).share(rows(0, 5)) == 0.0
+    assert TrainedRows.of(rows(0, 0)).share(rows(0, 5)) == 0.0
     assert seen.share(rows(0, 0)) == 0.0
 
 
 def test_the_hashes_are_the_same_in_every_release() -> None:
-    assert SeenRows.of(rows(0, 2)).to_json() == {"sample": "U/onjTsPRi0MlBvLgL+I2w==", "whole": True}
+    assert TrainedRows.of(rows(0, 2)).to_json() == {"sample": "U/onjTsPRi0MlBvLgL+I2w==", "whole": True}
 
 
 def test_a_null_and_an_empty_value_are_different_rows() -> None:
     empty = rows(0, 3).with_columns(user_id=pl.lit(""))
-    assert SeenRows.of(rows(0, 3)).share(empty) == 0.0
+    assert TrainedRows.of(rows(0, 3)).share(empty) == 0.0
 
 
 def test_the_fingerprint_tells_any_change(world: Dataset) -> None:

@@ -281,8 +281,8 @@ def test_a_foreign_or_shortened_file_is_refused(tmp_path: Path) -> None:
 def test_the_command_exports(tmp_path: Path) -> None:
     keep(tmp_path / "events", b'{"type": "engagement"}')
     out = tmp_path / "out.jsonl"
-    done = CliRunner().invoke(app, ["events", "export", str(out), "--state-dir", str(tmp_path)])
+    done = CliRunner().invoke(app, ["events", "export", str(out), "--raw", "--state-dir", str(tmp_path)])
     assert done.exit_code == 0, done.output
     assert "1 new events" in done.output
-    missing = CliRunner().invoke(app, ["events", "export", str(out), "--state-dir", str(tmp_path / "none")])
+    missing = CliRunner().invoke(app, ["events", "export", str(out), "--raw", "--state-dir", str(tmp_path / "none")])
     assert "no events there" in str(missing.exception)

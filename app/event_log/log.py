@@ -7,6 +7,7 @@ of power; what was not may be there or not.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
 from collections import deque
@@ -15,6 +16,7 @@ from concurrent.futures import Future
 from pathlib import Path
 
 from app.errors import EventsUnavailableError
+from app.event_log.frames import LONGEST
 from app.event_log.segments import Segment, recover
 
 _log = logging.getLogger("unirank")
@@ -24,7 +26,10 @@ _Waiting = tuple[Sequence[bytes], "Future[None]"]
 
 
 class EventLog:
-    """Appends to segments in `folder`. The folder and the thread are made with the first event."""
+    """Appends to segments in `folder`. The folder and the thread are made with the first event.
+
+    `failing`: the last group of events could not be stored. The next one is tried all the same.
+    """
 
     def __init__(self, folder: Path, segment_bytes: int = SEGMENT_BYTES) -> None:
         self.folder = folder
@@ -35,22 +40,18 @@ class EventLog:
         self._changed = threading.Condition()
         self._closed = False
         self._thread: threading.Thread | None = None
+        self._recovered = False
+        self.failing = False
 
     async def append(self, payloads: Sequence[bytes]) -> None:
-        """Return when all payloads are on disk. Raises `EventsUnavailableError` where they are not."""
+        """Return when all payloads are on disk. Raises `EventsUnavailableError` where they are not, and ValueError for
+        payloads that no frame can hold.
+        """
+        if not all(0 < len(payload) <= LONGEST for payload in payloads):
+            raise ValueError(f"an event has 1 to {LONGEST} bytes")
         done: Future[None] = Future()
         with self._changed:
-            if self._closed:
-                raise EventsUnavailableError("the service is stopping")
-            size = sum(map(len, payloads))
-            if self._waiting_bytes + size > MOST_WAITING_BYTES and self._waiting:
-                raise EventsUnavailableError("the disk is slower than the events that come")
-            self._waiting.append((payloads, done))
-            self._waiting_bytes += size
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._write, name="unirank-events", daemon=True)
-                self._thread.start()
-            self._changed.notify()
+            self._take(payloads, done)
         await asyncio.wrap_future(done)
 
     def close(self) -> None:
@@ -61,14 +62,37 @@ class EventLog:
         if self._thread is not None:
             self._thread.join()
 
+    def _take(self, payloads: Sequence[bytes], done: Future[None]) -> None:
+        """Let payloads wait for the thread, and see to it that there is one."""
+        if self._closed:
+            raise EventsUnavailableError("the service is stopping")
+        size = sum(map(len, payloads))
+        if self._waiting_bytes + size > MOST_WAITING_BYTES and self._waiting:
+            raise EventsUnavailableError("the disk is slower than the events that come")
+        if self._thread is None or not self._thread.is_alive():
+            self._start()
+        self._waiting.append((payloads, done))
+        self._waiting_bytes += size
+        self._changed.notify()
+
+    def _start(self) -> None:
+        thread = threading.Thread(target=self._write, name="unirank-events", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            self.failing = True
+            raise EventsUnavailableError(f"no thread could be started to write events: {error}") from error
+        self._thread = thread
+
     def _write(self) -> None:
+        """Write group after group until the log is closed. Whatever a group meets, its callers are told."""
         while group := self._next_group():
             error = self._keep([payload for payloads, _ in group for payload in payloads])
+            self.failing = error is not None
             for _, done in group:
                 if done.set_running_or_notify_cancel():
                     _settle(done, error)
-        if self._segment is not None:
-            self._segment.close()
+        self._drop()
 
     def _next_group(self) -> list[_Waiting]:
         """All that waits; empty when the log is closed and nothing waits."""
@@ -80,27 +104,41 @@ class EventLog:
             return group
 
     def _keep(self, payloads: Sequence[bytes]) -> Exception | None:
+        """Store payloads; the error that their callers get, where that failed. Raises nothing."""
         try:
             self._open().append(payloads)
-        except OSError as error:
-            _log.error("events could not be written to %s: %s", self.folder, error)
-            if self._segment is not None:  # after a failed sync nobody knows what the disk has: begin another file
-                self._segment.close()
-                self._segment = None
-            return EventsUnavailableError(f"the events could not be stored: {error.strerror or error}")
+        except BaseException as error:
+            self._say(error)
+            if self._segment is not None and self._segment.sealed:
+                self._drop()
+            reason = error.strerror if isinstance(error, OSError) else None
+            return EventsUnavailableError(f"the events could not be stored: {reason or repr(error)}")
         return None
 
+    def _say(self, error: BaseException) -> None:
+        """Log the first failure of a row of them, one that nobody expects with where it came from."""
+        if not self.failing:
+            unforeseen = None if isinstance(error, OSError) else error
+            _log.error("events could not be written to %s: %s", self.folder, error, exc_info=unforeseen)
+
     def _open(self) -> Segment:
-        if self._segment is None:
+        if not self._recovered:
             self.folder.mkdir(parents=True, exist_ok=True)
             if cut := recover(self.folder):
                 _log.warning("cut %d bytes of unacknowledged events off the log of a process that died", cut)
-            self._segment = Segment(self.folder)
-        elif self._segment.size >= self._segment_bytes:
-            full, self._segment = self._segment, None
-            full.close()
+            self._recovered = True
+        if self._segment is not None and self._segment.size >= self._segment_bytes:
+            self._drop()
+        if self._segment is None:
             self._segment = Segment(self.folder)
         return self._segment
+
+    def _drop(self) -> None:
+        """Close the segment, if there is one; the next group begins another."""
+        segment, self._segment = self._segment, None
+        if segment is not None:
+            with contextlib.suppress(OSError):  # all that was acknowledged is on disk already
+                segment.close()
 
 
 def _settle(done: Future[None], error: Exception | None) -> None:

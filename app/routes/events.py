@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import time
+
 import msgspec
 from fastapi import APIRouter, Request, Response
 
 from app.access.route import GuardedRoute, needs
 from app.access.scopes import Scope
-from app.asking import Lengths
+from app.errors import EventsUnavailableError
+from app.event_checks import Breather, check
 from app.event_schemas import Accepted, Event, Impression
+from app.live import Live
 from app.openapi import answers, takes_events
 from app.routes.entrance import live_of, read_body, respond
-from app.settings import Settings
 from app.wire import decode
 
 router = APIRouter(tags=["events"], route_class=GuardedRoute)
 
-_IDS = ("task", "user_id", "country", "source_entity_id", "ranking_id", "entity_id", "kind")
+_SLICE_BYTES = 16_384
 
 
 @router.post(
@@ -28,40 +31,61 @@ _IDS = ("task", "user_id", "country", "source_entity_id", "ranking_id", "entity_
 @needs(Scope.WRITE)
 async def events(request: Request) -> Response:
     """Engagements and impressions, as an array or as JSON lines. All of them are kept, or none."""
-    live = live_of(request)
+    live, breather = live_of(request), Breather()
     body = await read_body(request, live.settings)
-    posted = decode(as_array(body), list[Event], live.settings.max_depth)
-    _check(posted, live.settings)
+    posted = decode(await as_array(body, breather), list[Event], live.settings.max_depth)
+    await check(posted, live.settings, time.time() * 1000, breather)
     if posted:
-        await live.events.append([_stored(event) for event in posted])
-    for event in posted:
-        live.telemetry.events.labels(event.__struct_config__.tag).inc()
+        await _store(posted, live, breather)
     return respond(Accepted(len(posted)), 202)
 
 
-def as_array(body: bytes) -> bytes:
-    """JSON lines as one array; an array stays as it is.
-
-    >>> as_array(b'{"a": 1}\\n\\n{"a": 2}\\n')
-    b'[{"a": 1},{"a": 2}]'
-    """
+async def as_array(body: bytes, breather: Breather) -> bytes:
+    """JSON lines as one array; an array stays as it is."""
     if body.lstrip().startswith(b"["):
         return body
-    return b"[" + b",".join(line for line in body.splitlines() if line.strip()) + b"]"
+    slices, start = [], 0
+    while start < len(body):
+        end = _line_end(body, start + _SLICE_BYTES)
+        slices.append(_joined(body[start:end]))
+        start = end
+        await breather()
+    return b"[" + b",".join(filter(None, slices)) + b"]"
+
+
+def _line_end(body: bytes, start: int) -> int:
+    """Behind the first line end from `start` on, or the end."""
+    ends = (body.find(b"\n", start), body.find(b"\r", start))
+    return min((end + 1 for end in ends if end >= 0), default=len(body))
+
+
+def _joined(lines: bytes) -> bytes:
+    """Lines with commas between them; blank ones do not count.
+
+    >>> _joined(b'{"a": 1}\\n\\n{"a": 2}\\n')
+    b'{"a": 1},{"a": 2}'
+    """
+    return b",".join(line for line in lines.splitlines() if line.strip())
+
+
+async def _store(posted: list[Event], live: Live, breather: Breather) -> None:
+    """Return when all are on disk, and count them. Raises `EventsUnavailableError`."""
+    payloads = []
+    for event in posted:
+        payloads.append(_stored(event))
+        await breather()
+    try:
+        await live.events.append(payloads)
+    except EventsUnavailableError:
+        live.telemetry.events_failing.set(live.events.failing)
+        raise
+    live.telemetry.events_failing.set(0)
+    impressions = sum(isinstance(event, Impression) for event in posted)
+    for kind, count in (("impression", impressions), ("engagement", len(posted) - impressions)):
+        if count:
+            live.telemetry.events.labels(kind).inc(count)
 
 
 def _stored(event: Event) -> bytes:
     """An event as one line of JSON; its timestamp is a whole number, as in a dataset."""
     return msgspec.json.encode(msgspec.structs.replace(event, timestamp=int(event.timestamp)))
-
-
-def _check(posted: list[Event], settings: Settings) -> None:
-    """What the types do not say: lengths. Raises `InvalidRequestError` with the first of all faults."""
-    lengths = Lengths(settings)
-    for place, event in enumerate(posted):
-        for name in _IDS:
-            lengths.id(getattr(event, name, None), place, name)
-        lengths.query(event.query, place, "query")
-        if isinstance(event, Impression):
-            lengths.ids(event.shown, place, "shown")
-    lengths.done()

@@ -13,7 +13,7 @@ from model.data.events import timelines, units
 from model.learning.calibration import Calibration
 from model.learning.evaluation import evaluate
 from model.learning.prepared import rankable
-from model.learning.seen_rows import SAME_ROW, SeenRows
+from model.learning.trained_rows import SAME_ROW, TrainedRows
 from model.learning.training import NetworkSubject
 from model.network.catalogue import CatalogueRanker
 
@@ -90,7 +90,7 @@ def _nothing_shared(artefact: Evaluable, dataset: Dataset, test: pl.DataFrame) -
 
 def _trained_on(artefact: Evaluable, test: pl.DataFrame) -> Iterator[dict[str, Any]]:
     rows = artefact.dataset.get("rows")
-    share = SeenRows.from_json(rows).share(test) if rows else 0.0  # models of earlier releases do not know
+    share = TrainedRows.from_json(rows).share(test) if rows else 0.0  # models of earlier releases do not know
     if share:
         told = f"model {artefact.version} was trained on {share:.1%} of the rows under test: the figures are too good"
         yield {"code": "trained_on_rows", "detail": told, "share": round(share, 4)}

@@ -24,8 +24,8 @@ from model.learning.calibration import Calibration, fit_curve
 from model.learning.evaluation import Ranked, rank_catalogue, rank_slates
 from model.learning.losses import binary_loss, softmax_loss
 from model.learning.prepared import Prepared, part_rows, rankable
-from model.learning.seen_rows import fingerprint
 from model.learning.steps import Steps, taught_units
+from model.learning.trained_rows import fingerprint
 from model.network.catalogue import CatalogueRanker
 from model.network.ranker import Ranker
 from model.network.scorer import Scorer

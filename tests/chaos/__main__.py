@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from chaos import others
+from chaos import event_damage, others
 from chaos.redis_faults import redis_rows
 from chaos.rows import Row
 from chaos.slow_copy import slow_copy_row
@@ -31,6 +31,8 @@ async def rows_of(model: Path, work: Path, seconds: float, soak_minutes: float) 
     yield await others.overload_row(model, work, seconds)
     yield await others.hostile_row(model, work, 20_000)
     yield await others.kill_row(work, 100)
+    yield await event_damage.bit_flip_row(work, 200)
+    yield await event_damage.full_disk_row(work)
     yield await others.drain_row(model, work)
     yield await others.soak_row(model, work, soak_minutes)
 

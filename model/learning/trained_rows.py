@@ -27,14 +27,14 @@ Hashes = NDArray[np.uint64]
 
 
 @dataclass(frozen=True, slots=True)
-class SeenRows:
+class TrainedRows:
     """The lowest hashes of the rows under training, ascending; `whole` = those are all."""
 
     sample: Hashes
     whole: bool
 
     @classmethod
-    def of(cls, events: pl.DataFrame) -> SeenRows:
+    def of(cls, events: pl.DataFrame) -> TrainedRows:
         """Of the rows of a table."""
         hashes = np.unique(_hashes(events))
         return cls(hashes[:SAMPLE], len(hashes) <= SAMPLE)
@@ -51,7 +51,7 @@ class SeenRows:
         return {"sample": base64.b64encode(self.sample.astype("<u8").tobytes()).decode(), "whole": self.whole}
 
     @classmethod
-    def from_json(cls, table: Mapping[str, Any]) -> SeenRows:
+    def from_json(cls, table: Mapping[str, Any]) -> TrainedRows:
         """Back from a manifest. Raises KeyError or ValueError where it is something else."""
         sample = np.frombuffer(base64.b64decode(table["sample"], validate=True), "<u8").astype(np.uint64)
         return cls(sample, bool(table["whole"]) or not len(sample))

@@ -1,0 +1,96 @@
+"""What the types of events do not say: lengths, labels, times. Holds the event loop for a few milliseconds at most."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Iterator, Sequence
+
+from app.errors import Fault, InvalidRequestError
+from app.event_schemas import FIRST_MS, Engagement, Event, Impression
+from app.settings import Settings
+from app.wire import pointer
+
+DAY_MS = 86_400_000
+_MOST_FAULTS = 20
+_HOLD_S = 0.002  # how long others wait at most; the loop has work of its own beside this
+_IDS = ("task", "user_id", "country", "source_entity_id", "ranking_id", "entity_id", "kind")
+_UNITS = (("seconds", 1e3), ("microseconds", 1e-3), ("nanoseconds", 1e-6))
+
+
+class Breather:
+    """Lets others run: `await breather()` inside a long loop gives way when this one held the event loop for long."""
+
+    def __init__(self) -> None:
+        self._since = time.perf_counter()
+
+    async def __call__(self) -> None:
+        """Give way, where it is time to."""
+        if time.perf_counter() - self._since > _HOLD_S:
+            await asyncio.sleep(0)
+            self._since = time.perf_counter()
+
+
+async def check(posted: Sequence[Event], settings: Settings, now_ms: float, breather: Breather) -> None:
+    """Raises `InvalidRequestError` with the first faults. `now_ms`: ms since 1970 UTC."""
+    faults: list[Fault] = []
+    for place, event in enumerate(posted):
+        faults += _faults(event, place, settings, now_ms)
+        if len(faults) >= _MOST_FAULTS:
+            break
+        await breather()
+    if faults:
+        raise InvalidRequestError(*faults[:_MOST_FAULTS])
+
+
+def implausible(timestamp: float, now_ms: float) -> str | None:
+    """Why no event can have happened then; None where one can: from 1990 to a day after `now_ms`, for wrong clocks.
+
+    >>> implausible(1_763_900_000, now_ms=1_764_000_000_000)
+    '1763900000 looks like seconds: expected milliseconds since 1970 UTC, here 1763900000000'
+    """
+    if _is_plausible(timestamp, now_ms):
+        return None
+    given = f"{timestamp:.17g}"
+    for unit, milliseconds in _UNITS:
+        if _is_plausible(timestamp * milliseconds, now_ms):
+            right = f"{timestamp * milliseconds:.0f}"
+            return f"{given} looks like {unit}: expected milliseconds since 1970 UTC, here {right}"
+    side = "before 1990" if timestamp < FIRST_MS else "more than a day ahead"
+    return f"{given} is {side}: expected milliseconds since 1970 UTC"
+
+
+def _is_plausible(timestamp: float, now_ms: float) -> bool:
+    return FIRST_MS <= timestamp <= now_ms + DAY_MS
+
+
+def _faults(event: Event, place: int, settings: Settings, now_ms: float) -> Iterator[Fault]:
+    for name in _IDS:
+        yield from _too_long(getattr(event, name, None), settings.max_id_chars, place, name)
+    yield from _too_long(event.query, settings.max_query_chars, place, "query")
+    if (why := implausible(event.timestamp, now_ms)) is not None:
+        yield Fault(pointer(place, "timestamp"), "implausible_time", why)
+    if isinstance(event, Impression):
+        yield from _shown_faults(event.shown, place, settings)
+    elif not _is_grade(event):
+        got = f"{event.label:.17g}"
+        yield Fault(pointer(place, "label"), "wrong_value", f"expected a finite number of at least 0, got {got}")
+
+
+def _is_grade(event: Engagement) -> bool:
+    return event.label >= 0 and math.isfinite(event.label)
+
+
+def _shown_faults(shown: Sequence[str], place: int, settings: Settings) -> Iterator[Fault]:
+    most, longest = settings.max_candidates, settings.max_id_chars
+    if len(shown) > most:
+        yield Fault(pointer(place, "shown"), "too_many", f"{len(shown)} entries, the limit is {most}")
+        return
+    for at in [at for at, entity_id in enumerate(shown) if len(entity_id) > longest][:_MOST_FAULTS]:
+        yield from _too_long(shown[at], longest, place, "shown", at)
+
+
+def _too_long(value: str | None, limit: int, *at: str | int) -> Iterator[Fault]:
+    if value is not None and len(value) > limit:
+        yield Fault(pointer(*at), "too_long", f"{len(value)} characters, the limit is {limit}")
