@@ -1,0 +1,181 @@
+"""Write a folder whole or not at all: build it beside its place, sync it to disk, swap it in.
+
+Knows nothing of what is in the folder. A kill at any moment leaves the old folder or the new one; what an
+interrupted writing leaves beside it (`.NAME.building-…`) is removed by the next one.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NO_EXCHANGE = {errno.ENOSYS, errno.EINVAL, errno.ENOTSUP}
+_HERE = -100  # AT_FDCWD of renameat2
+_RENAME_EXCHANGE = 2
+
+
+@contextmanager
+def folder_written_whole(target: Path, is_ours: Callable[[str], bool] | None = None) -> Iterator[Path]:
+    """Yield an empty folder to write in; at the end of the block it takes the place of `target`.
+
+    Where the block raises, `target` stays as it was and the new folder is removed. `is_ours` tells by name which
+    files of an earlier folder are replaced; all others are kept (None = nothing is kept). Raises `OSError`, with
+    a message that names `target`, where the disk is full, and `FileExistsError` where `target` is a file or
+    holds a folder that is not ours.
+    """
+    place = target.resolve()
+    check_can_be_replaced(place, is_ours)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    remove_unfinished(place)
+    building = Path(tempfile.mkdtemp(prefix=f".{place.name}.building-", dir=place.parent))
+    lock = os.open(building, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        building.chmod(_mode_of(place))
+        yield building
+        _keep_others(place, building, is_ours)
+        sync_folder(building)
+        _swap(building, place)
+        sync_entry(place.parent)
+    except OSError as error:
+        raise _clearer(error, target) from error
+    finally:
+        shutil.rmtree(building, ignore_errors=True)  # after the swap this is the old folder
+        os.close(lock)
+
+
+def check_can_be_replaced(target: Path, is_ours: Callable[[str], bool] | None = None) -> None:
+    """Raise `FileExistsError` where `target` is a file or a mount point, or holds a folder that is not ours."""
+    if target.exists() and not target.is_dir():
+        raise FileExistsError(f"{target}: expected a folder or nothing, found a file")
+    if os.path.ismount(target):
+        raise FileExistsError(f"{target}: expected a folder that may be replaced, found a mount point: name one in it")
+    for entry in _others(target, is_ours):
+        if entry.is_dir() and not entry.is_symlink():
+            raise FileExistsError(
+                f"{target}: expected a folder that may be replaced, found the folder {entry.name} in it"
+            )
+
+
+def remove_unfinished(target: Path) -> None:
+    """Remove what killed writings of `target` left; put back an old folder that one of them moved away."""
+    for left in target.parent.glob(f".{target.name}.replaced-*"):
+        if target.exists():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.rename(target)
+    for left in target.parent.glob(f".{target.name}.building-*"):
+        if _is_abandoned(left):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush every file below the folder, and the folder itself, to disk."""
+    for root, _, names in os.walk(folder):
+        for name in names:
+            if not (path := Path(root, name)).is_symlink():
+                sync_entry(path)
+        sync_entry(Path(root))
+
+
+def sync_entry(path: Path) -> None:
+    """Flush one file or folder to disk."""
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
+
+
+def write_file_whole(target: Path, content: bytes) -> None:
+    """Replace one file at once, synced to disk. Raises `OSError` where the disk is full; the old file stays."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    opened, name = tempfile.mkstemp(prefix=f".{target.name}.building-", dir=target.parent)
+    try:
+        with os.fdopen(opened, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        Path(name).chmod(0o666 & ~_umask())
+        Path(name).replace(target)
+        sync_entry(target.parent)
+    except OSError as error:
+        Path(name).unlink(missing_ok=True)
+        raise _clearer(error, target) from error
+
+
+def _is_abandoned(folder: Path) -> bool:
+    """A writer holds a lock on its folder for as long as it lives."""
+    try:
+        opened = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    finally:
+        os.close(opened)
+    return True
+
+
+def _mode_of(place: Path) -> int:
+    return place.stat().st_mode & 0o7777 if place.exists() else 0o777 & ~_umask()
+
+
+def _umask() -> int:
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
+
+
+def _others(folder: Path, is_ours: Callable[[str], bool] | None) -> Iterator[Path]:
+    if is_ours is not None and folder.is_dir():
+        yield from (entry for entry in sorted(folder.iterdir()) if not is_ours(entry.name))
+
+
+def _keep_others(old: Path, new: Path, is_ours: Callable[[str], bool] | None) -> None:
+    for entry in _others(old, is_ours):
+        try:
+            os.link(entry, new / entry.name, follow_symlinks=False)
+        except OSError:  # a file system without hard links
+            shutil.copy2(entry, new / entry.name, follow_symlinks=False)
+
+
+def _swap(new: Path, place: Path) -> None:
+    """Put `new` in place; an old folder is afterwards where the new one was, or gone."""
+    if not place.exists():
+        new.rename(place)
+    elif not _exchanged(new, place):
+        old = Path(tempfile.mkdtemp(prefix=f".{place.name}.replaced-", dir=place.parent))
+        place.rename(old)
+        new.rename(place)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _exchanged(first: Path, second: Path) -> bool:
+    """Exchange two names at once (Linux); False where the system or the file system cannot."""
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if rename is None:
+        return False
+    if rename(_HERE, os.fsencode(first), _HERE, os.fsencode(second), _RENAME_EXCHANGE) == 0:
+        return True
+    code = ctypes.get_errno()
+    if code in _NO_EXCHANGE:
+        return False
+    raise OSError(code, os.strerror(code), str(second))
+
+
+def _clearer(error: OSError, target: Path) -> OSError:
+    """A full disk as one sentence; any other error as it is."""
+    if error.errno not in DISK_FULL:
+        return error
+    return OSError(error.errno, f"{os.strerror(error.errno)}: {target} could not be written and is as it was before")
