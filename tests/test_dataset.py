@@ -36,6 +36,7 @@ def event(**changes: object) -> dict[str, object]:
 
 def folder(tmp_path: Path, events: list[object], entities: list[dict[str, object]] | None = None) -> Path:
     """A dataset folder; an event that is a str is written as it is."""
+    (tmp_path / "dataset.json").write_text("{}")
     lines = [row if isinstance(row, str) else json.dumps(row) for row in events]
     (tmp_path / "events.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     rows = [json.dumps(row) for row in (ENTITIES if entities is None else entities)]
@@ -175,6 +176,9 @@ def test_the_most_frequent_type_wins_and_dataset_json_fixes_it(tmp_path: Path) -
 def test_missing_or_doubled_files_are_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(MissingFileError, match="expected a dataset folder, found nothing"):
         Dataset.load(tmp_path / "absent")
+    with pytest.raises(MissingFileError, match=r"found no dataset\.json"):
+        Dataset.load(tmp_path)
+    (tmp_path / "dataset.json").write_text("{}")
     with pytest.raises(MissingFileError, match=r"entities\.jsonl or entities\.parquet"):
         Dataset.load(tmp_path)
     path = folder(tmp_path, [event()])

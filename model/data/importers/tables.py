@@ -22,7 +22,7 @@ import msgspec
 import polars as pl
 
 from model.data.context import HOMEPAGE
-from model.data.dataset import check_entities, infer_columns, write_dataset, write_rejected
+from model.data.dataset import check_entities, infer_columns, write_dataset
 from model.data.dataset_errors import (
     MAX_REJECTED,
     UNREADABLE,
@@ -33,6 +33,7 @@ from model.data.dataset_errors import (
     hold_limit,
     shown,
 )
+from model.data.dataset_files import write_rejected
 from model.data.event_table import EVENT_SCHEMA, EXTRA_PREFIXES, check_events, conform
 from model.data.parts import UNSEEN_SHARE, assign_parts
 
