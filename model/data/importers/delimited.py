@@ -52,6 +52,8 @@ def open_delimited(file: Path, options: ReadOptions, warn: Say, share: Share) ->
 
 def _refuse_other_encoding(first: bytes, file: Path) -> None:
     """A header, or half of the first lines, that is not UTF-8 is a file in another encoding."""
+    if b"\0" in first[:100]:
+        raise FileFormatError(f"{file.name}: expected text, found NUL bytes; --encoding utf-16-le may be meant")
     lines = first.splitlines()[:101]
     bad = [number for number, line in enumerate(lines, start=1) if not _is_utf8(line)]
     if bad and (bad[0] == 1 or 2 * len(bad) >= len(lines)):
@@ -72,9 +74,8 @@ class Dialect:
 def sniffed(first: bytes, file: Path, options: ReadOptions) -> Dialect:
     """The dialect by option, else by the header and the rows that agree with it. Tabs are not quoted."""
     lines = first[: 2**16].decode(errors="replace").splitlines(keepends=True)[:50]
-    if "\0" in lines[0]:
-        raise FileFormatError(f"{file.name}: expected text, found NUL bytes; --encoding utf-16-le may be meant")
-    delimiter = options.delimiter or _announced(lines[0]) or _most_agreed(lines)
+    asked = options.delimiter if options.delimiter and options.delimiter in lines[0] else None
+    delimiter = asked or _announced(lines[0]) or _most_agreed(lines)
     quote = options.quote if options.quote is not None else ("" if delimiter == "\t" else '"')
     return Dialect(delimiter, quote)
 
@@ -100,7 +101,7 @@ def _header(lines: Sequence[bytes], dialect: Dialect, file: Path) -> tuple[list[
     feed = _Feed([line.decode(errors="replace") for line in lines[:100]])
     reader = _csv_reader(feed, dialect)
     try:
-        header = next(row for row in reader if "".join(row).strip() and not _announced("".join(row)))
+        header = next(row for row in reader if "".join(row).strip() and row[0].lower() != "sep=")
     except (csv.Error, StopIteration) as error:
         raise FileFormatError(f"{file.name}: expected a header of column names, got {shown(str(error))}") from error
     return header, feed.at

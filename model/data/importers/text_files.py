@@ -10,6 +10,7 @@ import codecs
 import gzip
 import lzma
 import os
+import sys
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +18,11 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from model.data.dataset_errors import FileFormatError, MissingFileError
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 BLOCK = 8 * 2**20  # bytes read at once
 LONGEST_LINE = 64 * 2**20
@@ -104,15 +110,11 @@ def _unpacked(file: Path) -> Iterator[tuple[BinaryIO, BinaryIO]]:
 
 
 def _zstandard(raw: BinaryIO) -> object:
-    import zstandard
-
-    return zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True)
+    return zstd.ZstdFile(raw)
 
 
 def _read(stream: BinaryIO, file: Path) -> bytes:
-    import zstandard
-
     try:
         return stream.read(BLOCK)
-    except (EOFError, OSError, zlib.error, lzma.LZMAError, zstandard.ZstdError) as error:
+    except (EOFError, OSError, zlib.error, lzma.LZMAError, zstd.ZstdError) as error:
         raise FileFormatError(f"{file.name}: expected a whole packed file: {error}") from error
