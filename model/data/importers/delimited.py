@@ -8,6 +8,7 @@ is set aside alone, where it does not close properly, or where the lines it woul
 
 from __future__ import annotations
 
+import codecs
 import csv
 import re
 from collections.abc import Iterator, Sequence
@@ -74,7 +75,9 @@ class Dialect:
 def sniffed(first: bytes, file: Path, options: ReadOptions) -> Dialect:
     """The dialect by option, else by the header and the rows that agree with it. Tabs are not quoted."""
     lines = first[: 2**16].decode(errors="replace").splitlines(keepends=True)[:50]
-    asked = options.delimiter if options.delimiter and options.delimiter in lines[0] else None
+    asked = options.delimiter
+    if asked and asked not in lines[0] and any(mark in lines[0] for mark in DELIMITERS):
+        asked = None  # an option for the other of the two tables
     delimiter = asked or _announced(lines[0]) or _most_agreed(lines)
     quote = options.quote if options.quote is not None else ("" if delimiter == "\t" else '"')
     return Dialect(delimiter, quote)
@@ -150,6 +153,7 @@ class _Reader:
 
     def batches(self, blocks: Iterator[bytes]) -> Iterator[Batch]:
         """One batch a block; at the end the records are compared with the lines."""
+        blocks = (block for block in blocks if block)
         ahead = next(blocks, b"")
         first_line = self.next_line
         while ahead or self.pending:
@@ -196,9 +200,8 @@ class _Reader:
         if not lines:
             return {name: pl.Series(name, [], dtype=pl.String) for name in self.names if name}
         frame = pl.read_csv(
-            b"x\n" + b"\n".join(lines),  # a first line, since a byte order mark at the start would be cut off
+            codecs.BOM_UTF8 + b"\n".join(lines),  # Polars takes one mark off, and the first cell may begin with its own
             has_header=False,
-            skip_lines=1,
             separator=self.dialect.delimiter,
             quote_char=None,
             schema={f"c{place}": pl.String for place in range(len(self.names))},

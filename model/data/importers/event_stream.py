@@ -6,7 +6,7 @@ checked rows to Parquet beside the dataset, the second writes. Memory holds 27 b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +21,7 @@ from model.data.event_table import EVENT_SCHEMA, EXTRA_PREFIXES, PARTS, check_ev
 from model.data.importers.cells import as_texts, labels, numbers, same_id
 from model.data.importers.streamed_parts import RowKeys
 from model.data.importers.table_batches import Batch, ReadOptions, Say
-from model.data.importers.times import EARLIEST, LATEST, TimeUnits, in_milliseconds, text_times
+from model.data.importers.times import EARLIEST, LATEST, SMALL, TimeUnits, in_milliseconds, text_times
 
 IDS = ("ranking_id", "user_id", "source_entity_id", "entity_id")
 NEVER_NULL_WORDS = ("entity_id", "label")  # an id may be any word; a label has no unknown
@@ -51,9 +51,9 @@ class EventStream:
         """The state that is not given."""
         self._keys = RowKeys(self.alone)
         self._spooled: list[Path] = []
-        self._raw: list[NDArray[np.float64]] = []  # numbers of an open unit, NaN elsewhere
-        self._times: list[NDArray[np.float64]] = []  # ms, NaN where unknown or of an open unit
-        self._lines: list[NDArray[np.int64]] = []
+        self._times: list[NDArray[np.float64]] = []  # ms, or a number of an open unit; NaN where unknown
+        self._numeric: list[NDArray[np.bool_]] = []  # which of them are of an open unit
+        self._lines: list[NDArray[np.uint32]] = []
         self._catalogue = pl.Series("known", list(self.known), dtype=pl.String)
 
     # ── first pass ──────────────────────────────────────────────────────────────────────────────────────────
@@ -78,11 +78,12 @@ class EventStream:
         if good.is_empty():
             return
         self._keys.add(good, good["timestamp"].is_not_null() | good[_RAW].is_not_null())
-        raw, lines = good[_RAW].fill_null(np.nan).to_numpy(), good["line"].to_numpy()
-        self.units.add(raw[~np.isnan(raw)], lines[~np.isnan(raw)])
-        self._raw.append(raw)
-        self._times.append(good["timestamp"].cast(pl.Float64).fill_null(np.nan).to_numpy())
-        self._lines.append(lines)
+        numeric = good[_RAW].is_not_null().to_numpy()
+        self.units.add(good[_RAW].drop_nulls().to_numpy())
+        self._numeric.append(numeric)
+        times = good.select(pl.coalesce(pl.col("timestamp").cast(pl.Float64), _RAW).fill_null(np.nan)).to_series()
+        self._times.append(times.to_numpy(writable=True))
+        self._lines.append(good["line"].cast(pl.UInt32).to_numpy())
         part = self.folder / f"{len(self._spooled):06}.parquet"
         good.drop("timestamp", _RAW, "line").write_parquet(part, compression="lz4")
         self._spooled.append(part)
@@ -164,39 +165,36 @@ class EventStream:
 
     def settle_times(self) -> None:
         """Decide the unit of numeric times; rows of another unit are set aside."""
-        self._all_raw = _joined(self._raw)
-        lines = _joined(self._lines).astype(np.int64)
         unit = self.units.unit
-        mixed = self.units.mixed(self._all_raw)
-        for place in np.flatnonzero(mixed).tolist():
-            value = self._all_raw[place]
-            reason = f"expected a time in {unit} as most of the column has, got {value:.0f}"
-            self.rejected.append(Rejected(self.file, int(lines[place]), "timestamp", reason))
+        kept = []
+        for times, numeric, lines in zip(self._times, self._numeric, self._lines, strict=True):
+            mixed = numeric & self.units.mixed(times)
+            for place in np.flatnonzero(mixed).tolist():
+                reason = f"expected a time in {unit} as most of the column has, got {times[place]:.0f}"
+                self.rejected.append(Rejected(self.file, int(lines[place]), "timestamp", reason))
+            times[numeric] = in_milliseconds(times[numeric], unit)
+            kept.append(~mixed)
         self.rejected.sort(key=lambda one: one.line)
-        self._kept = ~mixed
-        self._ms = _joined(self._times)
-        numeric = ~np.isnan(self._all_raw)
-        self._ms[numeric] = in_milliseconds(self._all_raw[numeric], unit)
-        if unit in ("years", "dates as YYYYMMDD", "Excel days"):
+        self._kept = np.concatenate(kept) if kept else np.zeros(0, np.bool_)
+        if unit in SMALL:
             self.warn(f"{self.file}, column timestamp: its numbers are read as {unit}")
-        self._warn_of_implausible(lines)
+        self._warn_of_implausible(kept)
 
-    def _warn_of_implausible(self, lines: NDArray[np.int64]) -> None:
-        odd = np.flatnonzero(self._kept & ((self._ms < EARLIEST) | (self._ms > LATEST)))
-        if len(odd):
-            when = self._ms[odd[0]]
-            shape = f"{datetime.fromtimestamp(when / 1000, UTC):%Y-%m-%d}" if abs(when) < 6e13 else f"{when:.0f} ms"
-            self.warn(
-                f"{self.file}, column timestamp: {len(odd):,} times are outside 1990 to 2100, the first {shape} "
-                f"on line {lines[odd[0]]}"
-            )
+    def _warn_of_implausible(self, kept: Sequence[NDArray[np.bool_]]) -> None:
+        found, first = 0, ""
+        for times, good, lines in zip(self._times, kept, self._lines, strict=True):
+            odd = np.flatnonzero(good & ((times < EARLIEST) | (times > LATEST)))
+            found += len(odd)
+            if len(odd) and not first:
+                first = f"{_day(float(times[odd[0]]))} on line {lines[odd[0]]}"
+        if found:
+            self.warn(f"{self.file}, column timestamp: {found:,} times are outside 1990 to 2100, the first {first}")
 
     # ── second pass ─────────────────────────────────────────────────────────────────────────────────────────
 
     def write(self, file: Path, told: Callable[[int], None] = lambda rows: None) -> int:
         """Write the kept rows as JSON lines and return their number; `told` hears how many there are so far."""
-        has_time = ~np.isnan(self._ms)
-        times = np.where(has_time, self._ms, 0).astype(np.int64)
+        times, has_time = self._whole_times()
         ranks = self._keys.ranks_of_rows(times, has_time, self._kept) if len(times) else np.zeros(0, np.int8)
         row = kept_row = 0
         with file.open("wb") as stream:
@@ -214,6 +212,19 @@ class EventStream:
                 told(kept_row)
         return kept_row
 
+    def _whole_times(self) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Ms of all rows (0 where unknown), and which are known. The batches are given up one by one."""
+        times = np.zeros(len(self._kept), np.int64)
+        known = np.zeros(len(self._kept), np.bool_)
+        row = 0
+        for batch in self._times:
+            here = slice(row, row + len(batch))
+            known[here] = ~np.isnan(batch)
+            times[here] = np.where(known[here], batch, 0)
+            row += len(batch)
+        self._times.clear()
+        return times, known
+
     def _finished(self, frame: pl.DataFrame, ranks: pl.Series) -> pl.DataFrame:
         """All extra columns with the type that all rows agree on, and `part` filled."""
         parts = ranks.replace_strict(list(range(len(PARTS))), list(PARTS), return_dtype=pl.String)
@@ -230,9 +241,8 @@ def _own_rankings(line: pl.Series) -> pl.Series:
     return ("row-" + line.cast(pl.String)).alias("ranking_id")
 
 
-def _joined(arrays: Iterable[NDArray[np.generic]]) -> NDArray[np.float64]:
-    parts = list(arrays)
-    return np.concatenate(parts) if parts else np.zeros(0)
+def _day(ms: float) -> str:
+    return f"{datetime.fromtimestamp(ms / 1000, UTC):%Y-%m-%d}" if abs(ms) < 6e13 else f"{ms:.0f} ms"
 
 
 def _expected(name: str) -> str:

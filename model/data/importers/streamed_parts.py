@@ -48,6 +48,7 @@ class RowKeys:
         `times` [n] in ms and `has_time` [n]; `kept` [n] leaves rows out.
         """
         users = np.concatenate(self.users)[kept]
+        self.users.clear()
         kinds, ranks = np.concatenate(self.kinds)[kept], np.concatenate(self.ranks)[kept]
         times, has_time = times[kept], has_time[kept]
         if self.alone:

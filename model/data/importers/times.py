@@ -20,6 +20,7 @@ EXCEL_1970 = 25_569  # the serial number of 1970-01-01 where 1 is 1900-01-01
 EARLIEST, LATEST = 631_152_000_000, 4_102_444_800_000  # 1990 and 2100: outside, a time is implausible
 UNITS = {"s": 1e3, "ms": 1.0, "µs": 1e-3, "ns": 1e-6}  # → ms
 SMALL = ("years", "dates as YYYYMMDD", "Excel days")
+NAMES = ("", *UNITS, *SMALL)  # by code; "" = 0 and what is too small to tell
 SMALLEST_SECONDS = 1e8  # 1973; a smaller number is none of the UNITS for certain
 
 Floats = NDArray[np.float64]
@@ -33,7 +34,7 @@ def time_scale(cells: Iterable[object]) -> float:
     """
     sizes = [abs(number) for cell in cells if (number := number_or_none(cell)) is not None]
     size = median(sizes) if sizes else SECONDS_BELOW
-    return UNITS[str(units_of(np.array([max(size, SMALLEST_SECONDS)]))[0])]
+    return UNITS[NAMES[int(units_of(np.array([max(size, SMALLEST_SECONDS)]))[0])]]
 
 
 def to_milliseconds(cell: object, scale: float) -> int | None:
@@ -77,37 +78,34 @@ def text_times(cells: pl.Series) -> pl.Series:
 # ── the unit of a column ────────────────────────────────────────────────────────────────────────────────────
 
 
-def units_of(values: Floats) -> NDArray[np.str_]:
-    """What each number can be: one of UNITS or SMALL, else "" (0 and what is too small to tell)."""
+def units_of(values: Floats) -> NDArray[np.int8]:
+    """What each number [n] can be, as a code of NAMES."""
     size = np.abs(values)
-    names = np.select(
-        [size >= MICROSECONDS_BELOW, size >= MILLISECONDS_BELOW, size >= SECONDS_BELOW, size >= SMALLEST_SECONDS],
-        ["ns", "µs", "ms", "s"],
-        "",
-    )
+    codes = np.zeros(len(values), np.int8)
+    for code, least in enumerate((SMALLEST_SECONDS, SECONDS_BELOW, MILLISECONDS_BELOW, MICROSECONDS_BELOW), start=1):
+        codes[size >= least] = code
     whole = values == np.floor(values)
     near = whole & (values >= 19_000_101) & (values <= 21_001_231)
     written = np.where(near, values, 19_000_101).astype(np.int64)
     dated = near & (_date_digits(_days_of(written)) == written)
     years = whole & (values >= 1900) & (values <= 2100)
     excel = (values >= 20_000) & (values <= 80_000)
-    return np.select([years, dated, excel], list(SMALL), names)
+    for name, found in zip(SMALL, (years, dated, excel), strict=True):
+        codes[found] = NAMES.index(name)
+    return codes
 
 
 @dataclass
 class TimeUnits:
-    """Counts what the numbers of a column can be, batch by batch, with the first of each and its line."""
+    """Counts what the numbers of a column can be, batch by batch."""
 
     counts: dict[str, int] = field(default_factory=dict)
-    first: dict[str, tuple[float, int]] = field(default_factory=dict)
 
-    def add(self, values: Floats, lines: NDArray[np.int64]) -> None:
-        """`values` [n] without NaN, `lines` [n]."""
-        names, places, counts = np.unique(units_of(values[values != 0]), return_index=True, return_counts=True)
-        kept = np.flatnonzero(values != 0)
-        for name, place, count in zip(names.tolist(), places.tolist(), counts.tolist(), strict=True):
-            self.counts[name] = self.counts.get(name, 0) + count
-            self.first.setdefault(name, (float(values[kept[place]]), int(lines[kept[place]])))
+    def add(self, values: Floats) -> None:
+        """`values` [n] without NaN."""
+        for code, count in enumerate(np.bincount(units_of(values[values != 0]), minlength=len(NAMES)).tolist()):
+            if count:
+                self.counts[NAMES[code]] = self.counts.get(NAMES[code], 0) + count
 
     @property
     def unit(self) -> str:
@@ -120,9 +118,9 @@ class TimeUnits:
 
     def mixed(self, values: Floats) -> NDArray[np.bool_]:
         """Which numbers [n] (NaN = none) are of another unit than the column; what is too small to tell is not."""
-        names = units_of(values)
-        others = np.isin(names, list(UNITS)) if self.unit in UNITS else ~np.isnan(values)
-        return np.asarray(others & (names != self.unit), np.bool_)
+        codes = units_of(values)
+        others = (codes >= 1) & (codes <= len(UNITS)) if self.unit in UNITS else ~np.isnan(values)
+        return np.asarray(others & (codes != NAMES.index(self.unit)), np.bool_)
 
 
 def in_milliseconds(values: Floats, unit: str) -> Floats:

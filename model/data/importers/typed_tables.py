@@ -29,18 +29,22 @@ def open_json(file: Path, options: ReadOptions, share: Share) -> TableFile:
         raise FileFormatError(f"{file.name}: expected JSON objects, found an empty file")
     if first.lstrip().startswith(b"["):
         data = b"".join([first, *blocks])
-        if (array := _array(data)) is not None:
+        if (array := _array(file, data)) is not None:
             return TableFile(file.name, None, _array_batches(file.name, data, array, options))
         blocks = iter([data])
         first = b""
     return TableFile(file.name, None, _line_batches(file.name, chain([first], blocks), options))
 
 
-def _array(data: bytes) -> list[msgspec.Raw] | None:
+def _array(file: Path, data: bytes) -> list[msgspec.Raw] | None:
+    """The elements, or None where the first line does not open one; a broken array is refused as a whole."""
     try:
         return msgspec.json.decode(data, type=list[msgspec.Raw])
-    except UNREADABLE:
-        return None
+    except UNREADABLE as error:
+        first = data.lstrip().splitlines()[0].replace(b" ", b"")
+        if first != b"[" and not first.startswith(b"[{"):
+            return None
+        raise FileFormatError(f"{file.name}: expected a JSON array or one object a line: {error}") from error
 
 
 def _array_batches(file: str, data: bytes, array: list[msgspec.Raw], options: ReadOptions) -> Iterator[Batch]:
