@@ -33,7 +33,7 @@ SAFE = st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters
 def written(rows: Rows, **style: object) -> str:
     stream = io.StringIO(newline="")
     names = [f"column {place}" for place in range(len(rows[0]))]
-    csv.writer(stream, **style).writerows([names, *rows])  # type: ignore[arg-type]
+    csv.writer(stream, **style).writerows([names, *rows])
     return stream.getvalue()
 
 

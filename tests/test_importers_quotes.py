@@ -24,7 +24,7 @@ def read(
     """Rows of a file, and the lines that were set aside."""
     file.write_bytes(text.encode() if isinstance(text, str) else text)
     told: list[str] = [] if warned is None else warned
-    table = open_table(file, ReadOptions(**options), told.append)  # type: ignore[arg-type]
+    table = open_table(file, ReadOptions(**options), told.append)
     rows: list[tuple[str | None, ...]] = []
     bad = []
     for batch in table.batches:

@@ -19,16 +19,23 @@ from pathlib import Path
 import polars as pl
 
 from model.data.dataset_errors import FileFormatError, Rejected, shown
+from model.data.importers.dialect import (
+    NOT_UTF8,
+    Dialect,
+    Feed,
+    csv_reader,
+    header_of,
+    is_utf8,
+    refuse_other_encoding,
+    sniffed,
+)
 from model.data.importers.table_batches import Batch, ReadOptions, Say, TableFile, checked_header
 from model.data.importers.text_files import Share, text_blocks
 
-DELIMITERS = (",", ";", "\t", "|")
 MOST_LINES, MOST_BYTES = 10_000, 16 * 2**20  # of one quoted field
-LARGEST_FIELD = 2**31 - 1
 SAMPLE = 500  # lines that say which columns are numbers
 SWALLOWED = 8  # rows in a quoted field from which it is a stray quote, where no column is numeric
 _NUMBER = re.compile(r"[+-]?[\d.,]*\d[\d.,]*(?:[eE][+-]?\d+)?")
-_NOT_UTF8 = "expected text in UTF-8, got other bytes; --encoding names another encoding"
 
 
 def open_delimited(file: Path, options: ReadOptions, warn: Say, share: Share) -> TableFile:
@@ -36,104 +43,21 @@ def open_delimited(file: Path, options: ReadOptions, warn: Say, share: Share) ->
 
     Raises `DatasetError` where the file is empty or its header cannot be used.
     """
-    csv.field_size_limit(LARGEST_FIELD)
     blocks = text_blocks(file, options.encoding, share)
     first = next((block for block in blocks if block.strip()), b"")
     if not first:
         raise FileFormatError(f"{file.name}: expected a table, found an empty file")
-    _refuse_other_encoding(first, file)
+    refuse_other_encoding(first, file)
     dialect = sniffed(first, file, options)
     lines = first.splitlines(keepends=True)
-    header, used = _header(lines, dialect, file)
+    header, used = header_of(lines, dialect, file)
     names = checked_header(header, file.name, options.drop, warn)
     reader = _Reader(file.name, dialect, names, warn, next_line=used + 1)
     batches = reader.batches(chain([b"".join(lines[used:])], blocks))
     return TableFile(file.name, [name for name in names if name], batches)
 
 
-def _refuse_other_encoding(first: bytes, file: Path) -> None:
-    """A header, or half of the first lines, that is not UTF-8 is a file in another encoding."""
-    if b"\0" in first[:100]:
-        raise FileFormatError(f"{file.name}: expected text, found NUL bytes; --encoding utf-16-le may be meant")
-    lines = first.splitlines()[:101]
-    bad = [number for number, line in enumerate(lines, start=1) if not _is_utf8(line)]
-    if bad and (bad[0] == 1 or 2 * len(bad) >= len(lines)):
-        raise FileFormatError(f"{file.name} line {bad[0]}: {_NOT_UTF8}")
-
-
-# ── dialect and header ──────────────────────────────────────────────────────────────────────────────────────
-
-
-@dataclass(frozen=True, slots=True)
-class Dialect:
-    """Delimiter and quote ("" = none)."""
-
-    delimiter: str
-    quote: str
-
-
-def sniffed(first: bytes, file: Path, options: ReadOptions) -> Dialect:
-    """The dialect by option, else by the header and the rows that agree with it. Tabs are not quoted."""
-    lines = first[: 2**16].decode(errors="replace").splitlines(keepends=True)[:50]
-    asked = options.delimiter
-    if asked and asked not in lines[0] and any(mark in lines[0] for mark in DELIMITERS):
-        asked = None  # an option for the other of the two tables
-    delimiter = asked or _announced(lines[0]) or _most_agreed(lines)
-    quote = options.quote if options.quote is not None else ("" if delimiter == "\t" else '"')
-    return Dialect(delimiter, quote)
-
-
-def _announced(line: str) -> str | None:
-    """Excel's first line `sep=;`."""
-    return line[4] if re.fullmatch(r"sep=.\s*", line, re.IGNORECASE) else None
-
-
-def _most_agreed(lines: Sequence[str]) -> str:
-    """The delimiter whose count of fields in the header most rows have; by then the one with more fields."""
-
-    def agreement(delimiter: str) -> tuple[float, int]:
-        rows = [row for row in csv.reader(lines, delimiter=delimiter) if row]
-        width = len(rows[0]) if rows else 0
-        return (sum(len(row) == width for row in rows) / len(rows), width) if width > 1 else (0.0, 0)
-
-    return max(DELIMITERS, key=agreement)
-
-
-def _header(lines: Sequence[bytes], dialect: Dialect, file: Path) -> tuple[list[str], int]:
-    """Cells of the header, and the number of lines up to its end."""
-    feed = _Feed([line.decode(errors="replace") for line in lines[:100]])
-    reader = _csv_reader(feed, dialect)
-    try:
-        header = next(row for row in reader if "".join(row).strip() and row[0].lower() != "sep=")
-    except (csv.Error, StopIteration) as error:
-        raise FileFormatError(f"{file.name}: expected a header of column names, got {shown(str(error))}") from error
-    return header, feed.at
-
-
 # ── records ─────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-class _Feed:
-    """Lines for the csv module, from any place on."""
-
-    def __init__(self, lines: Sequence[str]) -> None:
-        self.lines, self.at, self.stop, self.ran_out = lines, 0, len(lines), False
-
-    def __iter__(self) -> _Feed:
-        return self
-
-    def __next__(self) -> str:
-        if self.at >= self.stop:
-            self.ran_out = True
-            raise StopIteration
-        self.at += 1
-        return self.lines[self.at - 1]
-
-
-def _csv_reader(feed: _Feed, dialect: Dialect) -> Iterator[list[str]]:
-    if not dialect.quote:
-        return csv.reader(feed, delimiter=dialect.delimiter, quoting=csv.QUOTE_NONE, strict=True)
-    return csv.reader(feed, delimiter=dialect.delimiter, quotechar=dialect.quote, strict=True)
 
 
 @dataclass
@@ -179,16 +103,16 @@ class _Reader:
         """Lines and rows are the same: Polars reads those with the right number of fields."""
         lines = block.splitlines()
         start, self.next_line = self.next_line, self.next_line + len(lines)
-        whole = _is_utf8(block)
+        whole = is_utf8(block)
         delimiter, wanted = self.dialect.delimiter.encode(), len(self.names) - 1
         numbers, good, bad, undecodable = [], [], [], 0
         for number, line in enumerate(lines, start=start):
             if not line:
                 continue
             count = line.count(delimiter)
-            if not whole and not _is_utf8(line):
+            if not whole and not is_utf8(line):
                 undecodable += 1
-                bad.append(Rejected(self.file, number, None, _NOT_UTF8))
+                bad.append(Rejected(self.file, number, None, NOT_UTF8))
             elif count != wanted:
                 bad.append(Rejected(self.file, number, None, f"expected {wanted + 1} fields, got {count + 1}"))
             else:
@@ -210,8 +134,8 @@ class _Reader:
 
     def _quoted(self, block: bytes, last: bool) -> Batch:
         lines = [line.decode(errors="surrogateescape") for line in block.splitlines(keepends=True)]
-        feed = _Feed(lines)
-        reader = _csv_reader(feed, self.dialect)
+        feed = Feed(lines)
+        reader = csv_reader(feed, self.dialect)
         start = self.next_line
         self.numeric = self._numeric_columns(lines)
         rows: list[list[str]] = []
@@ -242,14 +166,14 @@ class _Reader:
 
     def _settle(
         self, record: list[str], line: int, row: list[str], problem: str, rows: list[list[str]], batch: Batch,
-        feed: _Feed, begin: int,
+        feed: Feed, begin: int,
     ) -> None:  # fmt: skip
         """Keep a record, set it aside whole, or set its first line alone aside and read on behind it."""
         end = line + len(record) - 1
         if not problem and len(row) == len(self.names) and not self._swallows_rows(record):
             if not all(_is_text(part) for part in record):
                 batch.undecodable += 1
-                batch.rejected.append(Rejected(self.file, line, None, _NOT_UTF8))
+                batch.rejected.append(Rejected(self.file, line, None, NOT_UTF8))
                 return
             rows.append(row)
             batch.lines.append(line)
@@ -264,7 +188,7 @@ class _Reader:
             feed.at = begin + 1
             batch.rejected.append(Rejected(self.file, line, None, self._why_stray(record, line, problem, feed)))
 
-    def _why_stray(self, record: list[str], line: int, problem: str, feed: _Feed) -> str:
+    def _why_stray(self, record: list[str], line: int, problem: str, feed: Feed) -> str:
         got = shown(record[0].rstrip("\r\n"))
         if feed.ran_out:
             return f"expected every quote to close, got one that never does in {got}"
@@ -277,7 +201,7 @@ class _Reader:
     def _is_row(self, line: str) -> bool:
         """Whether a line is a row by itself, with numbers where the table has numbers."""
         try:
-            cells = next(_csv_reader(_Feed([line]), self.dialect), [])
+            cells = next(csv_reader(Feed([line]), self.dialect), [])
         except csv.Error:
             return False
         return len(cells) == len(self.names) and self._fits(cells)
@@ -310,14 +234,6 @@ class _Reader:
             if len(cells) > 1 and sum(bool(_NUMBER.fullmatch(cell.strip())) for cell in cells) >= 0.9 * len(cells):
                 found.append(place)
         return found
-
-
-def _is_utf8(data: bytes) -> bool:
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def _is_text(line: str) -> bool:
