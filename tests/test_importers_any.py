@@ -63,6 +63,7 @@ def rows_of(batches: list[Batch]) -> Rows:
 )
 @example([["\ufeffa"], ["b"]], csv.QUOTE_MINIMAL, ",", "\n", 7)
 @example([["a\nb,c\nd,e\n", "x"]], csv.QUOTE_MINIMAL, ",", "\r\n", 7)
+@example([["\0", "1"]], csv.QUOTE_MINIMAL, ",", "\n", 50)
 @example([[" a ", "", "'"], ["", "", ""]], csv.QUOTE_MINIMAL, ",", "\n", 50)
 def test_any_table_of_the_csv_module(rows: Rows, quoting: int, delimiter: str, end: str, block: int) -> None:
     """The module leaves a lone CR bare where lines end in LF, and cannot read it back: there, texts are without."""

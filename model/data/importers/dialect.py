@@ -89,7 +89,7 @@ def csv_reader(feed: Feed, dialect: Dialect) -> Iterator[list[str]]:
 
 def refuse_other_encoding(first: bytes, file: Path) -> None:
     """A header, or half of the first lines, that is not UTF-8 is a file in another encoding."""
-    if b"\0" in first[:100]:
+    if b"\0" in first.splitlines()[0]:
         raise FileFormatError(f"{file.name}: expected text, found NUL bytes; --encoding utf-16-le may be meant")
     lines = first.splitlines()[:101]
     bad = [number for number, line in enumerate(lines, start=1) if not is_utf8(line)]
