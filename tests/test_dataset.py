@@ -36,6 +36,7 @@ def event(**changes: object) -> dict[str, object]:
 
 def folder(tmp_path: Path, events: list[object], entities: list[dict[str, object]] | None = None) -> Path:
     """A dataset folder; an event that is a str is written as it is."""
+    (tmp_path / "dataset.json").write_text("{}")
     lines = [row if isinstance(row, str) else json.dumps(row) for row in events]
     (tmp_path / "events.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     rows = [json.dumps(row) for row in (ENTITIES if entities is None else entities)]
@@ -137,6 +138,16 @@ def test_extra_columns_are_kept_by_type_and_an_unknown_one_stops_the_file(tmp_pa
         Dataset.load(folder(tmp_path, [event(), event(device="tv")]))
 
 
+def test_rows_read_in_parts_are_those_read_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [event(ranking_id=f"r{i}", **({"context.age": i} if i > 4 else {})) for i in range(9)]
+    path = folder(tmp_path, [*rows, event(**{"context.age": "old"}), event(**{"candidate.x": "y"})])
+    whole = Dataset.load(path, max_rejected=0.5)
+    monkeypatch.setattr("model.data.event_table._ROWS_AT_ONCE", 2)
+    parts = Dataset.load(path, max_rejected=0.5)
+    assert parts.events.equals(whole.events)
+    assert [bad.line for bad in parts.rejected] == [bad.line for bad in whole.rejected] == [10]
+
+
 def test_a_mixed_extra_column_keeps_the_more_frequent_type(tmp_path: Path) -> None:
     rows = [event(ranking_id=f"r{i}", **{"context.age": age}) for i, age in enumerate((1, 2, "old", 4.5))]
     dataset = Dataset.load(folder(tmp_path, list(rows)), max_rejected=0.25)
@@ -175,6 +186,9 @@ def test_the_most_frequent_type_wins_and_dataset_json_fixes_it(tmp_path: Path) -
 def test_missing_or_doubled_files_are_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(MissingFileError, match="expected a dataset folder, found nothing"):
         Dataset.load(tmp_path / "absent")
+    with pytest.raises(MissingFileError, match=r"found no dataset\.json"):
+        Dataset.load(tmp_path)
+    (tmp_path / "dataset.json").write_text("{}")
     with pytest.raises(MissingFileError, match=r"entities\.jsonl or entities\.parquet"):
         Dataset.load(tmp_path)
     path = folder(tmp_path, [event()])

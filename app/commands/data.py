@@ -34,19 +34,49 @@ def movies(
 @app.command("import")
 def import_(
     out: Out,
-    entities: Annotated[Path, typer.Option(help="Entities as CSV, Parquet or JSON lines.")],
-    events: Annotated[Path, typer.Option(help="Events as CSV, Parquet or JSON lines.")],
+    entities: Annotated[Path, typer.Option(help="Entities: CSV, TSV, JSON lines, a JSON array or Parquet.")],
+    events: Annotated[Path, typer.Option(help="Events in the same formats; may be larger than memory.")],
     map: Annotated[list[str] | None, typer.Option("--map", help="target=column, once for each renamed column.")] = None,
     task: Annotated[str, typer.Option(help="Task of events that name none.")] = "homepage",
     name: Annotated[str | None, typer.Option(help="Name of the dataset; default: the folder's.")] = None,
     max_rejected: Limit = 0.01,
+    encoding: Annotated[
+        str | None,
+        typer.Option(help="Encoding, such as latin-1; default: by the byte order mark, else UTF-8."),
+    ] = None,
+    delimiter: Annotated[str | None, typer.Option(help="Sign between fields; default: told by the file.")] = None,
+    quote: Annotated[
+        str | None, typer.Option(help='Sign around fields, empty for none; default: ", and none where tabs delimit.')
+    ] = None,
+    decimal: Annotated[str, typer.Option(help="Decimal sign of numbers: a point or a comma.")] = ".",
+    null: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A word that means unknown (not in ids of entities, names and labels); replaces the default list "
+            "NULL, null, NaN, nan, None, \\N, NA, N/A, <NA>. Empty: none."
+        ),
+    ] = None,
+    drop: Annotated[list[str] | None, typer.Option(help="A column to leave out, once for each.")] = None,
 ) -> None:
-    """Make a dataset from your own tables."""
+    """Make a dataset from your own tables. Files may be packed (gz, zst, bz2, xz)."""
+    from model.data.importers.table_batches import NULL_WORDS, ReadOptions
     from model.data.importers.tables import import_tables
 
-    with terminal.spinner("tables") as say:
-        counts = import_tables(out, entities, events, _mapping(map or []), max_rejected, name, task, progress=say)
+    words = NULL_WORDS if null is None else tuple(word for word in null if word)
+    options = ReadOptions(encoding, _tab(delimiter), quote, decimal, words, tuple(drop or ()))
+    warnings: list[str] = []
+    with terminal.bar("rows") as report:
+        counts = import_tables(
+            out, entities, events, _mapping(map or []), max_rejected, name, task, options, warn=warnings.append,
+            rows=lambda done, total: report(done, total, ""),
+        )  # fmt: skip
+    for line in warnings:
+        terminal.warning(line)
     _show_counts(out, counts)
+
+
+def _tab(delimiter: str | None) -> str | None:
+    return "\t" if delimiter in ("\\t", "tab") else delimiter
 
 
 @app.command()
@@ -103,12 +133,13 @@ def describe(folder: Folder) -> None:
 
 
 def _mapping(pairs: list[str]) -> dict[str, str]:
-    mapping = {}
+    mapping: dict[str, str] = {}
     for pair in pairs:
         target, sign, column = pair.partition("=")
         if not sign or not target or not column:
             raise ValueError(f"--map: expected target=column, got '{pair}'")
-        mapping[target] = column
+        if mapping.setdefault(target, column) != column:
+            raise ValueError(f"--map: expected {target} once, got {mapping[target]} and {column}")
     return mapping
 
 

@@ -108,8 +108,8 @@ def _total(damages: Sequence[Damage]) -> str:
 
 
 def _say(text: str) -> None:
-    terminal.out.print(text, highlight=False, markup=False, soft_wrap=True)
+    terminal.out.print(text, soft_wrap=True)
 
 
 def _complain(text: str) -> None:
-    terminal.err.print(text, highlight=False, markup=False, soft_wrap=True)
+    terminal.err.print(text, soft_wrap=True)

@@ -40,9 +40,9 @@ def show(folder: Folder) -> None:
         said = [what for one, what in roles if one == entry.folder]
         if isinstance(entry, Version):
             said += [entry.incomplete] if entry.incomplete else []
-            table.add_row(entry.name, entry.version, entry.dataset, ", ".join(entry.tasks), _plain(", ".join(said)))
+            table.add_row(entry.name, entry.version, entry.dataset, ", ".join(entry.tasks), (", ".join(said)))
         else:
-            table.add_row(entry.name, "", "", "", _plain(", ".join([*said, f"unreadable: {entry.reason}"])))
+            table.add_row(entry.name, "", "", "", (", ".join([*said, f"unreadable: {entry.reason}"])))
     terminal.out.print(table)
 
 
@@ -239,12 +239,5 @@ def _count(workers: int) -> str:
     return f"{workers} worker" if workers == 1 else f"{workers} workers"
 
 
-def _plain(text: str) -> str:
-    """Brackets of a reason are no markup."""
-    from rich.markup import escape
-
-    return escape(text)
-
-
 def _say(line: str) -> None:
-    terminal.out.print(line.strip(), highlight=False, markup=False, soft_wrap=True)
+    terminal.out.print(line.strip(), soft_wrap=True)

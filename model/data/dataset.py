@@ -6,11 +6,10 @@ file checks and stores. It does not import foreign tables (importers/) nor decid
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
@@ -27,8 +26,8 @@ from model.data.dataset_errors import (
     shown,
     why_not_object,
 )
+from model.data.dataset_files import ABOUT, dataset_written_whole, write_about, write_events, write_rejected, write_rows
 from model.data.event_table import (
-    EVENT_SCHEMA,
     conform,
     read_events,
     read_parquet,
@@ -88,9 +87,11 @@ def _data_file(path: Path, stem: str) -> Path:
 def _read_about(path: Path) -> dict[str, object]:
     if not path.is_dir():
         raise MissingFileError(f"{path}: expected a dataset folder, found {'a file' if path.exists() else 'nothing'}")
-    file = path / "dataset.json"
+    file = path / ABOUT
     if not file.is_file():
-        return {}
+        raise MissingFileError(
+            f"{path}: expected a dataset, found no {ABOUT} (a folder that was written by half has none)"
+        )
     try:
         return msgspec.json.decode(file.read_bytes(), type=dict[str, object])
     except UNREADABLE as error:
@@ -211,31 +212,22 @@ def write_dataset(
     """Write a dataset folder: entities, events, `dataset.json`, and `rejected.jsonl` where there are any.
 
     `meta` = licence, attribution and the like. `columns` fixes types and order of the attributes; without it
-    they are inferred. `file_format` is jsonl or parquet; stale files of an earlier writing are removed.
+    they are inferred. `file_format` is jsonl or parquet. An earlier dataset is replaced as a whole, at the end;
+    its other files stay. Raises `OSError` where the disk is full: the earlier dataset is as it was.
     """
-    path.mkdir(parents=True, exist_ok=True)
-    for stem in ("entities", "events", "rejected"):
-        for suffix in (".jsonl", ".parquet"):
-            (path / f"{stem}{suffix}").unlink(missing_ok=True)
     events = conform(events)
     types = dict(columns) if columns is not None else infer_columns(entities)
-    if file_format == "parquet":
-        _entity_frame(entities, types).write_parquet(path / "entities.parquet")
-        events.write_parquet(path / "events.parquet")
-    else:
-        _write_lines(path / "entities.jsonl", entities)
-        _write_lines(path / "events.jsonl", _event_lines(events))
-    write_rejected(path, rejected)
-    counts = {"entities": len(entities), "events": events.height, "rejected": len(rejected)}
-    about = {"name": name, **meta, "columns": types, "counts": counts}
-    (path / "dataset.json").write_text(json.dumps(about, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def write_rejected(path: Path, rejected: Sequence[Rejected]) -> None:
-    """Write `rejected.jsonl` of the folder: file, line, column, reason of each. Without any, no file."""
-    if rejected:
-        path.mkdir(parents=True, exist_ok=True)
-        _write_lines(path / "rejected.jsonl", (asdict(bad) for bad in rejected))
+    with dataset_written_whole(path) as folder:
+        if file_format == "parquet":
+            _entity_frame(entities, types).write_parquet(folder / "entities.parquet")
+            events.write_parquet(folder / "events.parquet")
+        else:
+            write_rows(folder / "entities.jsonl", entities)
+            with (folder / "events.jsonl").open("wb") as stream:
+                write_events(stream, events)
+        write_rejected(folder, rejected)
+        counts = {"entities": len(entities), "events": events.height, "rejected": len(rejected)}
+        write_about(folder, {"name": name, **meta, "columns": types, "counts": counts})
 
 
 def _entity_frame(entities: Sequence[Mapping[str, object]], columns: Mapping[str, str]) -> pl.DataFrame:
@@ -247,16 +239,3 @@ def _entity_frame(entities: Sequence[Mapping[str, object]], columns: Mapping[str
     schema: dict[str, pl.DataType] = {"entity_id": pl.String(), "display_name": pl.String()}
     schema |= {name: types[kind] for name, kind in columns.items() if kind in types}
     return pl.DataFrame([{name: row.get(name) for name in schema} for row in entities], schema=schema)
-
-
-def _event_lines(events: pl.DataFrame) -> Iterator[dict[str, object]]:
-    """Rows as dicts; null is explicit in the contract's columns, left out of part, slice and extra ones."""
-    explicit = set(EVENT_SCHEMA) - {"part", "slice"}
-    for row in events.iter_rows(named=True):
-        yield {name: value for name, value in row.items() if value is not None or name in explicit}
-
-
-def _write_lines(file: Path, rows: Iterable[Mapping[str, object]]) -> None:
-    encode: Callable[[object], bytes] = msgspec.json.Encoder().encode
-    with file.open("wb") as stream:
-        stream.writelines(encode(row) + b"\n" for row in rows)

@@ -34,8 +34,14 @@ class FileFormatError(DatasetError):
 class TooManyRejectedError(DatasetError):
     """More rows were set aside than the limit allows."""
 
-    def __init__(self, first: Rejected, rejected: int, rows: int, limit: float) -> None:
-        super().__init__(f"{first} ({rejected} of {rows} rows rejected, the limit is {limit:.3g} of them)")
+    def __init__(self, first: Rejected, rejected: int, rows: int, limit: float, place: Path | None = None) -> None:
+        self._told = (first, rejected, rows, limit)
+        where = f"; all of them are listed in {place}" if place else ""
+        super().__init__(f"{first} ({rejected} of {rows} rows rejected, the limit is {limit:.3g} of them{where})")
+
+    def listed_in(self, place: Path) -> TooManyRejectedError:
+        """The same error, naming the file that lists the rows."""
+        return TooManyRejectedError(*self._told, place)
 
 
 @dataclass(frozen=True, slots=True)

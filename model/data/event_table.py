@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -37,6 +38,7 @@ EVENT_SCHEMA: dict[str, Any] = {
 }
 REQUIRED = ("ranking_id", "task", "entity_id", "label")
 EXTRA_PREFIXES = ("context.", "candidate.")
+_ROWS_AT_ONCE = 200_000
 _LINE = "line"  # column of the line number while a file is being checked
 
 
@@ -179,7 +181,7 @@ def _read_event_lines(file: Path) -> tuple[pl.DataFrame, list[Rejected]]:
     """Events of a JSON lines file by type alone (values are checked afterwards), with column `line`."""
     extras: list[str] = []
     decoder = _line_decoder(extras)
-    numbers, rows, rejected = [], [], []
+    table, rejected = _Columns(), list[Rejected]()
     for number, line in lines(file):
         try:
             row = decoder.decode(line)
@@ -192,9 +194,8 @@ def _read_event_lines(file: Path) -> tuple[pl.DataFrame, list[Rejected]]:
             except UNREADABLE:
                 rejected.append(Rejected(file.name, number, *_why_not_event(line)))
                 continue
-        numbers.append(number)
-        rows.append(row)
-    return _to_frame(file.name, extras, numbers, rows, rejected), rejected
+        table.add(number, row)
+    return table.to_frame(file.name, extras, rejected), rejected
 
 
 def _new_extras(line: bytes, extras: Sequence[str], file: str) -> list[str]:
@@ -235,19 +236,47 @@ def _decodes(value: object, kind: Any) -> bool:
     return True
 
 
-def _to_frame(
-    file: str, extras: Sequence[str], numbers: Sequence[int], rows: Sequence[Any], rejected: list[Rejected]
-) -> pl.DataFrame:
-    """Columns from decoded rows. Rows with the rarer type of a mixed extra column go to `rejected`."""
-    series = [pl.Series(_LINE, numbers, dtype=pl.Int64)]
-    for name, dtype in EVENT_SCHEMA.items():
-        series.append(pl.Series(name, [getattr(row, name) for row in rows], dtype=dtype))
-    mixed: dict[int, Rejected] = {}
-    for name, index in sorted((name, index) for index, name in enumerate(extras)):
-        values = [getattr(row, f"x{index}", None) for row in rows]
-        series.append(_extra_series(file, name, values, numbers, mixed))
-    rejected.extend(mixed.values())
-    return pl.DataFrame(series).filter(~pl.col(_LINE).is_in(list(mixed)))
+@dataclass
+class _Columns:
+    """Decoded rows, turned into columns every `_ROWS_AT_ONCE` rows: as objects they would take ten times the memory."""
+
+    numbers: list[int] = field(default_factory=list)
+    rows: list[Any] = field(default_factory=list)
+    frames: list[pl.DataFrame] = field(default_factory=list)
+    extras: dict[str, list[object]] = field(default_factory=dict)
+
+    def add(self, number: int, row: Any) -> None:
+        """Append one row, of line `number`."""
+        self.numbers.append(number)
+        self.rows.append(row)
+        if len(self.rows) == _ROWS_AT_ONCE:
+            self._flush()
+
+    def _flush(self) -> None:
+        series = [pl.Series(_LINE, self.numbers, dtype=pl.Int64)]
+        for name, dtype in EVENT_SCHEMA.items():
+            series.append(pl.Series(name, [getattr(row, name) for row in self.rows], dtype=dtype))
+        before = sum(frame.height for frame in self.frames)
+        for field_name in {
+            name for row in self.rows[-1:] for name in row.__struct_fields__ if name not in EVENT_SCHEMA
+        }:
+            kept = self.extras.setdefault(field_name, [None] * before)
+            kept.extend(getattr(row, field_name, None) for row in self.rows)
+        self.frames.append(pl.DataFrame(series))
+        self.numbers, self.rows = [], []
+
+    def to_frame(self, file: str, extras: Sequence[str], rejected: list[Rejected]) -> pl.DataFrame:
+        """All rows. Those with the rarer type of a mixed extra column go to `rejected`."""
+        self._flush()
+        frame = pl.concat(self.frames)
+        mixed: dict[int, Rejected] = {}
+        numbers = frame[_LINE].to_list() if extras else []
+        series = [
+            _extra_series(file, name, self.extras.get(f"x{index}", [None] * frame.height), numbers, mixed)
+            for name, index in sorted((name, index) for index, name in enumerate(extras))
+        ]
+        rejected.extend(mixed.values())
+        return frame.with_columns(series).filter(~pl.col(_LINE).is_in(list(mixed)))
 
 
 def _extra_series(

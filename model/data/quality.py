@@ -50,8 +50,8 @@ def validate(path: Path, max_rejected: float = MAX_REJECTED) -> Report:
         path,
         len(dataset.entities),
         events.height,
-        _errors(dataset),
-        _warnings(events),
+        _errors(dataset) + _missing_rows(dataset),
+        _warnings(events) + _added_rows(dataset),
         dataset.rejected,
     )
 
@@ -65,6 +65,35 @@ def _errors(dataset: Dataset) -> list[str]:
     elif not (dataset.events["label"] > 0).any():
         found.append("events, column label: expected a positive engagement, got zeros only")
     return found
+
+
+def _rows_against_counts(dataset: Dataset) -> dict[str, tuple[int, int]]:
+    """File stem → rows that its file has, and rows that `dataset.json` says were written (where it says so)."""
+    counts = dataset.about.get("counts")
+    if not isinstance(counts, dict):
+        return {}
+    bad = {stem: sum(row.file.startswith(f"{stem}.") for row in dataset.rejected) for stem in ("entities", "events")}
+    rows = {"entities": len(dataset.entities) + bad["entities"], "events": dataset.events.height + bad["events"]}
+    return {stem: (rows[stem], counts[stem]) for stem in rows if isinstance(counts.get(stem), int)}
+
+
+def _missing_rows(dataset: Dataset) -> list[str]:
+    """A file with fewer rows than were written was cut off."""
+    found = _rows_against_counts(dataset).items()
+    return [
+        f"{stem}: expected {written} rows as dataset.json counts them, got {rows}: the file was cut off"
+        for stem, (rows, written) in found
+        if rows < written
+    ]
+
+
+def _added_rows(dataset: Dataset) -> list[str]:
+    found = _rows_against_counts(dataset).items()
+    return [
+        f"{stem} has {rows} rows where dataset.json counts {written}: rows were added"
+        for stem, (rows, written) in found
+        if rows > written
+    ]
 
 
 def _warnings(events: pl.DataFrame) -> list[str]:

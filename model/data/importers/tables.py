@@ -1,61 +1,67 @@
-"""`unirank data import`: tables of one's own (CSV, TSV, Parquet, JSON lines) → a dataset.
+"""`unirank data import`: tables of one's own (CSV and the like, Parquet, JSON) → a dataset.
 
 Column names are mapped (`target=column`), cells are converted to the contract's types, and each row that
-cannot be is set aside with line, column and reason. Values are checked by dataset.py.
+cannot be is set aside with line, column and reason. Values are checked by dataset.py and event_table.py.
 
 A target may be prefixed with its table: `entities.entity_id=movieId`, `events.entity_id=item`. Without a
 prefix it holds for each table that has the column. Unmapped event columns outside the contract are left out;
-unmapped entity columns are attributes. Lines of a CSV count from 1, the header included.
+unmapped entity columns are attributes. Lines of a text count from 1, the header included. Entities are held in
+memory, events are not: a file of them may be larger than memory.
 """
 
 from __future__ import annotations
 
-import csv
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import median
-
-import msgspec
-import polars as pl
+from typing import TypeVar
 
 from model.data.context import HOMEPAGE
-from model.data.dataset import check_entities, infer_columns, write_dataset, write_rejected
 from model.data.dataset_errors import (
     MAX_REJECTED,
-    UNREADABLE,
     DatasetError,
     FileFormatError,
     MissingFileError,
     Rejected,
+    TooManyRejectedError,
     hold_limit,
     shown,
 )
-from model.data.event_table import EVENT_SCHEMA, EXTRA_PREFIXES, check_events, conform
-from model.data.parts import UNSEEN_SHARE, assign_parts
+from model.data.dataset_files import (
+    ABOUT,
+    REJECTED,
+    dataset_written_whole,
+    rejected_lines,
+    write_about,
+    write_rejected,
+    write_rows,
+)
+from model.data.importers.delimited import open_delimited
+from model.data.importers.entity_table import Row, WholeTable, checked_entities, refuse_events, typed_entities
+from model.data.importers.event_stream import EventStream
+from model.data.importers.table_batches import Batch, ReadOptions, Say, TableFile
+from model.data.importers.text_files import PACKED_SUFFIXES, Share
+from model.data.importers.typed_tables import open_json, open_parquet
+from model.data.whole_folder import write_file_whole
 
-LIST_MARK = "|"
-SECONDS_BELOW, MILLISECONDS_BELOW, MICROSECONDS_BELOW = 1e11, 1e14, 1e17
+TEXT_SUFFIXES = (".csv", ".tsv", ".tab", ".psv", ".txt")
+JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
+PARQUET_SUFFIXES = (".parquet", ".pq")
+Cells = TypeVar("Cells")
+Rows = Callable[[int, int], None]  # rows so far, and how many there may be
 
-Convert = Callable[[object], object]
-Row = dict[str, object]
 
+@dataclass(frozen=True)
+class Import:
+    """What an import is told, besides its files. `warn` hears of doubtful things, `rows` how far it is."""
 
-@dataclass
-class Table:
-    """A file as cells by column; `lines` says where each row was, `rejected` what could not be read."""
-
-    file: str
-    columns: dict[str, list[object]]
-    lines: list[int]
-    rejected: list[Rejected] = field(default_factory=list)
-
-    @property
-    def rows(self) -> int:
-        """Rows of the file, rejected ones included."""
-        return len(self.lines) + len({bad.line for bad in self.rejected})
+    mapping: Mapping[str, str]
+    max_rejected: float
+    task: str
+    options: ReadOptions
+    progress: Say
+    warn: Say
+    rows: Rows
 
 
 def import_tables(
@@ -66,99 +72,93 @@ def import_tables(
     max_rejected: float = MAX_REJECTED,
     name: str | None = None,
     task: str = HOMEPAGE,
-    unseen: bool = False,
-    progress: Callable[[str], None] = lambda message: None,
+    options: ReadOptions | None = None,
+    progress: Say = lambda message: None,
+    warn: Say = lambda message: None,
+    rows: Rows = lambda done, total: None,
 ) -> dict[str, int]:
     """Write a dataset to `out` and return its counts: entities, events, rejected.
 
     Without a column `task` every event is of `task`; without `label` it is 1.0; without `ranking_id` each row
-    is its own ranking; without `part` parts are assigned (`unseen` also holds entities back from search).
-    Raises `DatasetError` where a file cannot be used or over `max_rejected` of a table's rows were rejected;
-    `rejected.jsonl` is written first.
+    is its own ranking; an empty cell of the three likewise. Without `part` parts are assigned. Raises
+    `DatasetError` where a file cannot be used or over `max_rejected` of a table's rows were rejected (their list
+    is written first), and `OSError` where the disk is full; a dataset that was in `out` is then as it was.
     """
-    progress(f"reading {entities.name} and {events.name}")
-    tables = {"entities": read_table(entities), "events": read_table(events)}
-    _refuse_unmapped(mapping, tables)
+    told = Import(mapping, max_rejected, task, options or ReadOptions(), progress, warn, rows)
     rejected: list[Rejected] = []
     try:
-        rows, columns = _entities(tables["entities"], mapping, max_rejected, rejected)
-        known = [row["entity_id"] for row in rows]
-        frame = _events(_with_defaults(tables["events"], mapping, task), known, max_rejected, rejected)
-    finally:
-        write_rejected(out, rejected)
-    frame = assign_parts(frame, UNSEEN_SHARE if unseen else 0.0)
-    progress(f"writing {len(rows)} entities and {frame.height} events")
-    write_dataset(out, name or out.name, rows, frame, {}, rejected, columns)
-    return {"entities": len(rows), "events": frame.height, "rejected": len(rejected)}
+        with dataset_written_whole(out) as folder:
+            counts = _written(folder, entities, events, told, name or out.name, rejected)
+    except TooManyRejectedError as error:
+        place = out / REJECTED if not (out / ABOUT).exists() else out.with_name(f"{out.name}.{REJECTED}")
+        write_file_whole(place, rejected_lines(rejected))
+        raise error.listed_in(place) from error
+    return counts
 
 
-# ── files → cells ───────────────────────────────────────────────────────────────────────────────────────────
+def _written(
+    folder: Path, entities: Path, events: Path, told: Import, name: str, rejected: list[Rejected]
+) -> dict[str, int]:
+    told.progress(f"reading {entities.name} and {events.name}")
+    tables = {"entities": _opened(entities, told), "events": _opened(events, told)}
+    _refuse_unmapped(told.mapping, tables)
+    items, types = _entities(tables, told, rejected)
+    write_rows(folder / "entities.jsonl", items)
+    known = [row["entity_id"] for row in items]
+    del items
+    stream = _streamed(folder, tables, told, known, rejected)
+    told.progress(f"writing {len(known)} entities and {stream.rows} events")
+    written = stream.write(folder / "events.jsonl", lambda rows: told.rows(rows, stream.rows))
+    write_rejected(folder, rejected)
+    counts = {"entities": len(known), "events": written, "rejected": len(rejected)}
+    write_about(folder, {"name": name, "columns": types, "counts": counts})
+    return counts
 
 
-def read_table(file: Path) -> Table:
-    """Read a file by its suffix. Raises `DatasetError` where it is missing or of another kind."""
-    readers: dict[str, Callable[[Path], Table]] = {
-        ".csv": lambda path: _read_csv(path, ","),
-        ".tsv": lambda path: _read_csv(path, "\t"),
-        ".parquet": _read_parquet,
-        ".jsonl": _read_json_lines,
-        ".ndjson": _read_json_lines,
-    }
+# ── files ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def open_table(file: Path, options: ReadOptions, warn: Say, share: Share = lambda done: None) -> TableFile:
+    """Open a file by its suffix, in any case and packed or not. Raises `DatasetError` where it is another kind."""
     if not file.is_file():
         raise MissingFileError(f"{file}: expected a file, found nothing")
-    if file.suffix not in readers:
-        raise FileFormatError(f"{file.name}: expected one of {', '.join(readers)}, got {shown(file.suffix)}")
-    return readers[file.suffix](file)
+    suffixes = [suffix.lower() for suffix in file.suffixes]
+    packed = bool(suffixes) and suffixes[-1] in PACKED_SUFFIXES
+    suffix = ["", *suffixes][-2 if packed else -1]
+    if suffix in TEXT_SUFFIXES:
+        return open_delimited(file, options, warn, share)
+    if suffix in JSON_SUFFIXES:
+        return open_json(file, options, share)
+    if suffix in PARQUET_SUFFIXES and not packed:
+        return open_parquet(file, options, share)
+    known = ", ".join((*TEXT_SUFFIXES, *JSON_SUFFIXES, *PARQUET_SUFFIXES))
+    raise FileFormatError(f"{file.name}: expected one of {known}, got {shown(''.join(suffixes[-2:]))}")
 
 
-def _read_csv(file: Path, separator: str) -> Table:
-    """Cells as strings, an empty one as None. A row of another length than the header is rejected."""
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.reader(stream, delimiter=separator)
-            names = next(reader, [])
-            numbered = [(reader.line_num, row) for row in reader if row]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise FileFormatError(f"{file.name}: expected a table in UTF-8: {error}") from error
-    good = [(line, row) for line, row in numbered if len(row) == len(names)]
-    bad = [
-        Rejected(file.name, line, None, f"expected {len(names)} fields, got {len(row)}")
-        for line, row in numbered
-        if len(row) != len(names)
-    ]
-    columns: dict[str, list[object]] = {n: [row[i] or None for _, row in good] for i, n in enumerate(names)}
-    return Table(file.name, columns, [line for line, _ in good], bad)
+def _opened(file: Path, told: Import) -> TableFile:
+    """The table, telling of its rows as its batches are read."""
+    share = 0.0
 
+    def hear(done: float) -> None:
+        nonlocal share
+        share = done
 
-def _read_json_lines(file: Path) -> Table:
-    decoder = msgspec.json.Decoder(Row)
-    rows, lines, bad = [], [], []
-    for number, line in enumerate(file.read_bytes().splitlines(), start=1):
-        if not line.strip():
-            continue
-        try:
-            rows.append(decoder.decode(line))
-            lines.append(number)
-        except UNREADABLE:
-            reason = f"expected one JSON object, got {shown(line.decode(errors='replace'))}"
-            bad.append(Rejected(file.name, number, None, reason))
-    names = dict.fromkeys(name for row in rows for name in row)
-    return Table(file.name, {name: [row.get(name) for row in rows] for name in names}, lines, bad)
+    table = open_table(file, told.options, told.warn, hear)
 
+    def counted() -> Iterator[Batch]:
+        rows = 0
+        for batch in table.batches:
+            rows += batch.rows
+            told.rows(rows, round(rows / max(share, 1e-9)))
+            yield batch
 
-def _read_parquet(file: Path) -> Table:
-    try:
-        frame = pl.read_parquet(file)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        first = (str(error).splitlines() or ["unreadable"])[0]
-        raise FileFormatError(f"{file.name}: expected a Parquet file: {first}") from error
-    return Table(file.name, frame.to_dict(as_series=False), list(range(1, frame.height + 1)))
+    return replace(table, batches=counted())
 
 
 # ── names ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def renamed(columns: Mapping[str, list[object]], table: str, mapping: Mapping[str, str]) -> dict[str, list[object]]:
+def renamed(columns: Mapping[str, Cells], table: str, mapping: Mapping[str, str]) -> dict[str, Cells]:
     """The columns under their mapped names. A mapped column replaces one that has the target's name."""
     targets = {
         target.removeprefix(f"{table}."): column
@@ -174,192 +174,89 @@ def _table_of(target: str) -> str | None:
     return next((table for table in ("entities", "events") if target.startswith(f"{table}.")), None)
 
 
-def _refuse_unmapped(mapping: Mapping[str, str], tables: Mapping[str, Table]) -> None:
-    """Refuse a mapping whose column no table has."""
+def _refuse_unmapped(mapping: Mapping[str, str], tables: Mapping[str, TableFile]) -> None:
+    """Refuse a mapping whose column no table has; a table whose columns are not known yet may have it."""
     for target, column in mapping.items():
         wanted = _table_of(target)
         asked = [table for name, table in tables.items() if wanted in (None, name)]
-        if not any(column in table.columns for table in asked):
+        if not any(table.columns is None or column in table.columns for table in asked):
             where = " or ".join(table.file for table in asked)
             raise DatasetError(f"map {target}={column}: expected a column of {where}, found none named {column}")
 
 
-def _needed(columns: Mapping[str, object], names: Iterable[str], file: str) -> None:
+def _needed(columns: Collection[str], names: Sequence[str], table: str, file: str, mapping: Mapping[str, str]) -> None:
+    have = renamed(dict.fromkeys(columns), table, mapping)
     for name in names:
-        if name not in columns:
-            have = ", ".join(columns) or "no columns"
-            raise FileFormatError(f"{file}, column {name}: expected it or a map {name}=COLUMN, found {have}")
+        if name not in have:
+            hint = ""
+            if name == "display_name" and len({"user_id", "timestamp", "label", "position", "query"} & set(have)) > 1:
+                hint = "; it looks like a file of events"
+            found = ", ".join(have) or "no columns"
+            raise FileFormatError(f"{file}, column {name}: expected it or a map {name}=COLUMN, found {found}{hint}")
 
 
-# ── entities ────────────────────────────────────────────────────────────────────────────────────────────────
+# ── the two tables ──────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _entities(
-    table: Table, mapping: Mapping[str, str], limit: float, rejected: list[Rejected]
-) -> tuple[list[Row], dict[str, str]]:
+def _entities(tables: dict[str, TableFile], told: Import, rejected: list[Rejected]) -> tuple[list[Row], dict[str, str]]:
     """Checked entities and their column types. What is rejected is added to `rejected`, held to the limit."""
-    columns = renamed(table.columns, "entities", mapping)
-    _needed(columns, ("entity_id", "display_name"), table.file)
-    first = {name: [_id(cell) for cell in columns.pop(name)] for name in ("entity_id", "display_name")}
-    cells = {**first, **{name: attribute(values) for name, values in columns.items()}}
-    rows = [dict(zip(cells, row, strict=True)) for row in zip(*cells.values(), strict=True)]
-    types = infer_columns(rows)
-    good, bad = check_entities(zip(table.lines, rows, strict=True), table.file, types)
-    bad = sorted([*table.rejected, *bad], key=lambda one: one.line)
+    table = tables["entities"]
+    whole = WholeTable(table.file)
+    needed = ("entity_id", "display_name")
+    if table.columns is not None:
+        _needed(table.columns, needed, "entities", table.file, told.mapping)
+    for batch in table.batches:
+        whole.add(batch)
+    _refuse_other_encoding(whole.file, whole.undecodable, whole.rows, whole.rejected, told.max_rejected)
+    _refuse_empty(table.file, whole.rows)
+    tables["entities"] = replace(table, columns=list(whole.columns))
+    _refuse_unmapped(told.mapping, tables)
+    if whole.lines:
+        _needed(whole.columns, needed, "entities", table.file, told.mapping)
+    columns = renamed(whole.columns, "entities", told.mapping)
+    rows = typed_entities(whole, columns, told.options) if whole.lines else []
+    good, types, bad = checked_entities(whole, rows)
     rejected += bad
-    hold_limit(bad, table.rows, limit)
+    refuse_events(whole, columns, len(good))
+    hold_limit(bad, whole.rows, told.max_rejected)
     return good, types
 
 
-def attribute(cells: Sequence[object]) -> list[object]:
-    """A column of attribute values, typed.
-
-    Strings become numbers where all of them are, lists where more than half of them hold `|`; else they stay.
-    """
-    filled = [cell for cell in cells if cell is not None]
-    if not filled or not all(isinstance(cell, str) for cell in filled):
-        return [_plain(cell) for cell in cells]
-    numbers = [_number_or_none(cell) for cell in filled]
-    if None not in numbers:
-        return [_number_or_none(cell) for cell in cells]
-    if 2 * sum(LIST_MARK in str(cell) for cell in filled) > len(filled):
-        return [_split(cell) for cell in cells]
-    return list(cells)
-
-
-def _plain(cell: object) -> object:
-    """A cell of a typed file as text, list or number: booleans are 0 and 1, a list loses its nulls."""
-    if isinstance(cell, bool):
-        return int(cell)
-    if isinstance(cell, list):
-        return [item for item in cell if item is not None]
-    if isinstance(cell, float) and math.isnan(cell):
-        return None
-    return cell if cell is None or isinstance(cell, (str, int, float, dict)) else str(cell)
-
-
-def _split(cell: object) -> list[str] | None:
-    if cell is None:
-        return None
-    return [item.strip() for item in str(cell).split(LIST_MARK) if item.strip()]
-
-
-def _id(cell: object) -> object:
-    """An id or name: whole numbers become their digits."""
-    if isinstance(cell, bool) or not isinstance(cell, (int, float)):
-        return cell
-    return str(int(cell)) if float(cell).is_integer() else str(cell)
-
-
-# ── events ──────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _with_defaults(table: Table, mapping: Mapping[str, str], task: str) -> Table:
-    """The event columns of the contract under their names; task, label and ranking_id filled where absent."""
-    columns = renamed(table.columns, "events", mapping)
-    _needed(columns, ("entity_id",), table.file)
-    columns.setdefault("task", [task] * len(table.lines))
-    columns.setdefault("label", [1.0] * len(table.lines))
-    columns.setdefault("ranking_id", [f"row-{line}" for line in table.lines])
-    kept = {n: cells for n, cells in columns.items() if n in EVENT_SCHEMA or n.startswith(EXTRA_PREFIXES)}
-    return Table(table.file, kept, table.lines, table.rejected)
-
-
-def _events(table: Table, known: Iterable[object], limit: float, rejected: list[Rejected]) -> pl.DataFrame:
-    """Checked events. What is rejected is added to `rejected`, and held to the limit."""
-    bad: dict[int, Rejected] = {}
-    series = [pl.Series("line", table.lines, dtype=pl.Int64)]
-    for name, cells in table.columns.items():
-        series.append(_event_series(table, name, cells, bad))
-    frame = pl.DataFrame(series)
-    typed = frame.filter(~pl.col("line").is_in(list(bad)))
-    good, broken = check_events(conform(typed).with_columns(typed["line"]), table.file, known)
-    found = sorted([*table.rejected, *bad.values(), *broken], key=lambda one: one.line)
-    rejected += found
-    hold_limit(found, table.rows, limit)
-    return good
-
-
-def _event_series(table: Table, name: str, cells: Sequence[object], bad: dict[int, Rejected]) -> pl.Series:
-    """One converted column; rows with a cell that cannot be converted are noted in `bad`, once."""
-    if name not in EVENT_SCHEMA:
-        return pl.Series(name, _extra(cells), strict=False)
-    expected, convert = _converter(name, cells)
-    out: list[object] = []
-    for line, cell in zip(table.lines, cells, strict=True):
-        value = convert(cell)
-        if value is None and cell is not None:
-            reason = f"expected {expected}, got {shown(cell)}"
-            bad.setdefault(line, Rejected(table.file, line, name, reason))
-        out.append(value)
-    return pl.Series(name, out, dtype=EVENT_SCHEMA[name])
-
-
-def _converter(name: str, cells: Sequence[object]) -> tuple[str, Convert]:
-    """What a column of the contract expects, and a function cell → value or None."""
-    if name == "timestamp":
-        scale = time_scale(cells)
-        return "a time (ISO 8601, s or ms)", lambda cell: to_milliseconds(cell, scale)
-    if name == "label":
-        return "a number", _number_or_none
-    if name == "position":
-        return "a whole number", _whole_or_none
-    return "a string", lambda cell: text if isinstance(text := _id(cell), str) else None
-
-
-def _extra(cells: Sequence[object]) -> list[object]:
-    """A `context.*` or `candidate.*` column: numbers where every cell is one, else text."""
-    numbers = [_number_or_none(cell) for cell in cells]
-    if all(number is not None for number, cell in zip(numbers, cells, strict=True) if cell is not None):
-        return list(numbers)
-    return [None if cell is None else str(cell) for cell in cells]
-
-
-def _number_or_none(cell: object) -> float | int | None:
-    """A finite number from a number or its text; NaN and infinities are none."""
-    if isinstance(cell, (bool, int)):
-        return int(cell)
+def _streamed(
+    folder: Path, tables: dict[str, TableFile], told: Import, known: Sequence[object], rejected: list[Rejected]
+) -> EventStream:
+    """All events checked and spooled. What is rejected is added to `rejected`, held to the limit."""
+    table = tables["events"]
+    if table.columns is not None:
+        _needed(table.columns, ("entity_id",), "events", table.file, told.mapping)
+    have = renamed(dict.fromkeys(table.columns or ()), "events", told.mapping)
+    alone = table.columns is not None and "ranking_id" not in have
+    stream = EventStream(folder, known, told.options, told.task, alone, table.file, told.warn)
+    met: dict[str, None] = {}
     try:
-        number = float(str(cell))
-    except ValueError:
-        return None
-    if not math.isfinite(number) or "_" in str(cell):
-        return None
-    return int(number) if number.is_integer() and abs(number) < 2**53 else number
+        for batch in table.batches:
+            met.update(dict.fromkeys(batch.columns))
+            stream.add(replace(batch, columns=renamed(batch.columns, "events", told.mapping)))
+        stream.settle_times()
+    finally:
+        rejected += stream.rejected
+    _refuse_other_encoding(table.file, stream.undecodable, stream.rows, stream.rejected, told.max_rejected)
+    _refuse_empty(table.file, stream.rows)
+    tables["events"] = replace(table, columns=table.columns or list(met))
+    _refuse_unmapped(told.mapping, tables)
+    if met:
+        _needed(met, ("entity_id",), "events", table.file, told.mapping)
+    hold_limit(stream.rejected, stream.rows, told.max_rejected)
+    return stream
 
 
-def _whole_or_none(cell: object) -> int | None:
-    number = _number_or_none(cell)
-    return number if isinstance(number, int) and abs(number) < 2**63 else None
+def _refuse_other_encoding(file: str, bad: int, rows: int, rejected: Sequence[Rejected], limit: float) -> None:
+    """A file in another encoding is a bad file, not many bad rows."""
+    if bad > limit * rows:
+        first = next(one for one in rejected if "UTF-8" in one.reason)
+        raise FileFormatError(f"{first} ({bad} of {rows} rows)")
 
 
-def time_scale(cells: Iterable[object]) -> float:
-    """Factor from a column's numbers to ms, by their median size: s below 1e11, ms below 1e14, µs, ns.
-
-    >>> time_scale([1_700_000_000]), time_scale(["1700000000000"]), time_scale(["2024-01-01"])
-    (1000.0, 1.0, 1.0)
-    """
-    numbers = [abs(number) for cell in cells if (number := _number_or_none(cell)) is not None]
-    size = median(numbers) if numbers else SECONDS_BELOW
-    if size < SECONDS_BELOW:
-        return 1e3
-    if size < MILLISECONDS_BELOW:
-        return 1.0
-    return 1e-3 if size < MICROSECONDS_BELOW else 1e-6
-
-
-def to_milliseconds(cell: object, scale: float) -> int | None:
-    """Ms since 1970 from a number times `scale`, an ISO 8601 text or a datetime (UTC where no zone is given).
-
-    >>> to_milliseconds("1970-01-01T00:00:01Z", 1.0), to_milliseconds("2", 1e3), to_milliseconds("soon", 1.0)
-    (1000, 2000, None)
-    """
-    number = _number_or_none(cell)
-    if number is not None:
-        moment = round(number * scale)
-        return moment if abs(moment) < 2**63 else None
-    try:
-        when = cell if isinstance(cell, datetime) else datetime.fromisoformat(str(cell))
-    except ValueError:
-        return None
-    return round((when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp() * 1000)
+def _refuse_empty(file: str, rows: int) -> None:
+    if not rows:
+        raise FileFormatError(f"{file}: expected at least one row, found a header at most")

@@ -1,0 +1,98 @@
+"""The files of a dataset folder: their names, how rows are written to them, and the folder written as a whole.
+
+Writes what it is given. What a row may hold is checked by dataset.py and event_table.py.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+import polars as pl
+
+from model.data.dataset_errors import Rejected
+from model.data.event_table import EVENT_SCHEMA
+from model.data.whole_folder import folder_written_whole
+
+ABOUT = "dataset.json"
+REJECTED = "rejected.jsonl"
+_OURS = {ABOUT, *(f"{stem}{kind}" for stem in ("entities", "events", "rejected") for kind in (".jsonl", ".parquet"))}
+_LEFT_OUT_WHEN_NULL = ("part", "slice")
+
+
+@contextmanager
+def dataset_written_whole(path: Path) -> Iterator[Path]:
+    """An empty folder to write a dataset in, which takes the place of `path` once all is written.
+
+    Where the block raises, `path` stays as it was. Files that are not a dataset's are kept. Raises `OSError` with
+    one sentence where the disk is full.
+    """
+    with folder_written_whole(path, lambda name: name in _OURS) as building, polars_errors_of_disk():
+        yield building
+
+
+@contextmanager
+def polars_errors_of_disk() -> Iterator[None]:
+    """Polars tells of a full disk in text; raise it as the `OSError` that it is."""
+    try:
+        yield
+    except pl.exceptions.PolarsError as error:
+        if (code := re.search(r"os error (\d+)", str(error))) is None:
+            raise
+        raise OSError(int(code[1]), str(error)) from error
+    except OSError as error:
+        if error.errno is not None or (code := re.search(r"os error (\d+)", str(error))) is None:
+            raise
+        raise OSError(int(code[1]), str(error)) from error
+
+
+def write_about(folder: Path, about: Mapping[str, object]) -> None:
+    """Write `dataset.json`: it comes last, and makes the folder a dataset."""
+    (folder / ABOUT).write_text(json.dumps(about, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def write_rejected(path: Path, rejected: Sequence[Rejected]) -> None:
+    """Write `rejected.jsonl` of the folder: file, line, column, reason of each. Without any, no file."""
+    if rejected:
+        path.mkdir(parents=True, exist_ok=True)
+        write_rows(path / REJECTED, (asdict(bad) for bad in rejected))
+
+
+def rejected_lines(rejected: Iterable[Rejected]) -> bytes:
+    """The content of `rejected.jsonl`."""
+    return b"".join(msgspec.json.encode(asdict(bad)) + b"\n" for bad in rejected)
+
+
+def write_rows(file: Path, rows: Iterable[Mapping[str, object]]) -> None:
+    """Write rows as JSON lines."""
+    encode = msgspec.json.Encoder().encode
+    with file.open("wb") as stream:
+        stream.writelines(encode(row) + b"\n" for row in rows)
+
+
+def write_events(stream: BinaryIO, events: pl.DataFrame) -> None:
+    """Append event rows as JSON lines; null is explicit in the contract's columns, left out of all others.
+
+    Polars writes them unless an optional column is null in some rows only.
+    """
+    optional = [name for name in events.columns if name not in EVENT_SCHEMA or name in _LEFT_OUT_WHEN_NULL]
+    nulls = {name: events[name].null_count() for name in optional}
+    if any(0 < count < events.height for count in nulls.values()):
+        encode = msgspec.json.Encoder().encode
+        stream.writelines(encode(row) + b"\n" for row in _explicit_rows(events, set(optional)))
+        return
+    buffer = io.BytesIO()
+    events.drop([name for name, count in nulls.items() if count]).write_ndjson(buffer)
+    stream.write(buffer.getbuffer())
+
+
+def _explicit_rows(events: pl.DataFrame, optional: set[str]) -> Iterator[dict[str, object]]:
+    for row in events.iter_rows(named=True):
+        yield {name: value for name, value in row.items() if value is not None or name not in optional}
