@@ -8,11 +8,10 @@ import time
 from collections.abc import Iterator, Sequence
 
 from app.errors import Fault, InvalidRequestError
-from app.event_schemas import FIRST_MS, Engagement, Event, Impression
+from app.event_schemas import FIRST_MS, Engagement, Event, Impression, latest_ms
 from app.settings import Settings
 from app.wire import pointer
 
-DAY_MS = 86_400_000
 _MOST_FAULTS = 20
 _HOLD_S = 0.002  # how long others wait at most; the loop has work of its own beside this
 _IDS = ("task", "user_id", "country", "source_entity_id", "ranking_id", "entity_id", "kind")
@@ -45,7 +44,7 @@ async def check(posted: Sequence[Event], settings: Settings, now_ms: float, brea
 
 
 def implausible(timestamp: float, now_ms: float) -> str | None:
-    """Why no event can have happened then; None where one can: from 1990 to a day after `now_ms`, for wrong clocks.
+    """Why no event can have happened then; None where one can: from 1990 to the end of the day after `now_ms`.
 
     >>> implausible(1_763_900_000, now_ms=1_764_000_000_000)
     '1763900000 looks like seconds: expected milliseconds since 1970 UTC, here 1763900000000'
@@ -57,12 +56,12 @@ def implausible(timestamp: float, now_ms: float) -> str | None:
         if _is_plausible(timestamp * milliseconds, now_ms):
             right = f"{timestamp * milliseconds:.0f}"
             return f"{given} looks like {unit}: expected milliseconds since 1970 UTC, here {right}"
-    side = "before 1990" if timestamp < FIRST_MS else "more than a day ahead"
+    side = "before 1990" if timestamp < FIRST_MS else "after tomorrow"
     return f"{given} is {side}: expected milliseconds since 1970 UTC"
 
 
 def _is_plausible(timestamp: float, now_ms: float) -> bool:
-    return FIRST_MS <= timestamp <= now_ms + DAY_MS
+    return FIRST_MS <= timestamp <= latest_ms(now_ms)
 
 
 def _faults(event: Event, place: int, settings: Settings, now_ms: float) -> Iterator[Fault]:

@@ -10,11 +10,21 @@ from msgspec import Meta, Struct
 from app.schemas import Id, Query
 
 FIRST_MS = 631_152_000_000  # 1990-01-01: what is older is a wrong unit or a clock that was never set
-# Said, not checked here: a refusal names the value. OpenAPI has the day of the start; the service goes with the time.
-_RANGE = {"minimum": FIRST_MS, "maximum": int(time.time() * 1000) // 86_400_000 * 86_400_000}
+DAY_MS = 86_400_000
+
+
+def latest_ms(now_ms: float) -> int:
+    """The end of tomorrow (UTC): clocks run ahead, and time zones are taken for UTC. A bound that moves with every
+    request could not be documented.
+    """
+    return (int(now_ms) // DAY_MS + 2) * DAY_MS - 1
+
+
+# Said, not checked here: a refusal names the value. The document is right on the day that the service started.
+_RANGE = {"minimum": FIRST_MS, "maximum": latest_ms(time.time() * 1000)}
 Moment = Annotated[
     float,
-    Meta(multiple_of=1, description="ms since 1970 UTC, from 1990 to a day ahead", extra_json_schema=_RANGE),
+    Meta(multiple_of=1, description="ms since 1970 UTC, from 1990 to the end of tomorrow", extra_json_schema=_RANGE),
 ]
 Label = Annotated[float, Meta(description="> 0 = positive engagement", extra_json_schema={"minimum": 0})]
 Shown = Annotated[list[Id], Meta(min_length=1, extra_json_schema={"x-limit": "max_candidates"})]
