@@ -283,7 +283,7 @@ class Follower:
 
     async def _report(self) -> None:
         """Say each second what serves here, for the commands that wait for it."""
-        while not self.shelf.single:
+        while self.live.settings.model_path is not None:
             live, shadow = (
                 serving.version if serving else None for serving in (self.live.serving, self.shadow.serving)
             )
