@@ -45,7 +45,8 @@ class Follower:
         settings = live.settings
         self.shadow = Shadow(live.telemetry, live.clock, settings.shadow_share, settings.timeout_ms / 1000)
         self._shadow_stamp: Stamp | None = None
-        self._reporter = Reporter(shelf.path, settings.state_dir.expanduser())
+        self._left_out = settings.state_dir.expanduser()  # where this service writes, be it in a model's folder
+        self._reporter = Reporter(shelf.path, self._left_out)
         self._reporting: asyncio.Task[None] | None = None
 
     async def first(self) -> None:
@@ -74,7 +75,7 @@ class Follower:
         again."""
         async with self._one_at_a_time:
             try:
-                stamp = await self._stamp(await asyncio.to_thread(self.shelf.live))
+                stamp = await asyncio.to_thread(lambda: stamp_of(self.shelf.live(), self._left_out))
                 if stamp != self._serving_stamp() and not self.refusals.waits(stamp):
                     self._swap(await self._fit(stamp))
             except Exception as error:  # whatever a folder holds, the process lives on with the model it has
@@ -210,7 +211,7 @@ class Follower:
         self.refusals.forget(stamp.folder)
 
     async def _stamp(self, folder: Path) -> Stamp:
-        return await asyncio.to_thread(stamp_of, folder, self.live.settings.state_dir.expanduser())
+        return await asyncio.to_thread(stamp_of, folder, self._left_out)
 
     async def _stamp_of_model(self, folder: Path | None) -> Stamp | None:
         """None where there is no model, be it for a moment only."""
