@@ -71,8 +71,7 @@ class Follower:
                 _log.exception("looking for the live model failed")
 
     async def look(self) -> None:
-        """Go live with what the shelf names, unless it serves already, or was refused and it is too early to try it
-        again."""
+        """Go live with what the shelf names, unless it serves already, or it is too early to try it again."""
         async with self._one_at_a_time:
             try:
                 stamp = await asyncio.to_thread(lambda: stamp_of(self.shelf.live(), self._left_out))
@@ -238,13 +237,12 @@ class Follower:
             self.shadow.saw(model, ordered)
 
     def _swap(self, serving: Serving) -> None:
-        self._before = self.live.serving
+        self._before, self._told = self.live.serving, ""
         self.live.go_live(serving)
         if self.live.split is not None and self.live.split.challenger is serving:
             self.live.split = None
         self._let_go()
         model = serving.service.model
-        self._told = ""
         _log.info("model %s is live with %d entities", model.version, model.entity_count)
 
     def _split(self, split: Split | None) -> None:
