@@ -45,7 +45,8 @@ class Follower:
         settings = live.settings
         self.shadow = Shadow(live.telemetry, live.clock, settings.shadow_share, settings.timeout_ms / 1000)
         self._shadow_stamp: Stamp | None = None
-        self._reporter = Reporter(shelf.path, settings.state_dir.expanduser())
+        self._left_out = settings.state_dir.expanduser()  # where this service writes, be it in a model's folder
+        self._reporter = Reporter(shelf.path, self._left_out)
         self._reporting: asyncio.Task[None] | None = None
 
     async def first(self) -> None:
@@ -70,11 +71,10 @@ class Follower:
                 _log.exception("looking for the live model failed")
 
     async def look(self) -> None:
-        """Go live with what the shelf names, unless it serves already, or was refused and it is too early to try it
-        again."""
+        """Go live with what the shelf names, unless it serves already, or it is too early to try it again."""
         async with self._one_at_a_time:
             try:
-                stamp = await self._stamp(await asyncio.to_thread(self.shelf.live))
+                stamp = await asyncio.to_thread(lambda: stamp_of(self.shelf.live(), self._left_out))
                 if stamp != self._serving_stamp() and not self.refusals.waits(stamp):
                     self._swap(await self._fit(stamp))
             except Exception as error:  # whatever a folder holds, the process lives on with the model it has
@@ -210,7 +210,7 @@ class Follower:
         self.refusals.forget(stamp.folder)
 
     async def _stamp(self, folder: Path) -> Stamp:
-        return await asyncio.to_thread(stamp_of, folder, self.live.settings.state_dir.expanduser())
+        return await asyncio.to_thread(stamp_of, folder, self._left_out)
 
     async def _stamp_of_model(self, folder: Path | None) -> Stamp | None:
         """None where there is no model, be it for a moment only."""
@@ -237,13 +237,12 @@ class Follower:
             self.shadow.saw(model, ordered)
 
     def _swap(self, serving: Serving) -> None:
-        self._before = self.live.serving
+        self._before, self._told = self.live.serving, ""
         self.live.go_live(serving)
         if self.live.split is not None and self.live.split.challenger is serving:
             self.live.split = None
         self._let_go()
         model = serving.service.model
-        self._told = ""
         _log.info("model %s is live with %d entities", model.version, model.entity_count)
 
     def _split(self, split: Split | None) -> None:
@@ -283,7 +282,7 @@ class Follower:
 
     async def _report(self) -> None:
         """Say each second what serves here, for the commands that wait for it."""
-        while not self.shelf.single:
+        while self.live.settings.model_path is not None:
             live, shadow = (
                 serving.version if serving else None for serving in (self.live.serving, self.shadow.serving)
             )

@@ -17,6 +17,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from uuid import uuid4
 
+from app.models.shelf import MANIFEST
+
 _log = logging.getLogger("unirank")
 _FOLDER = ".workers"
 _LEFT_BEHIND_S = 60.0  # a file that is so much older than a new one is that of a worker that was killed
@@ -38,12 +40,15 @@ class Reporter:
     """The file of one worker. What cannot be written is left out: reports are of use, not of need."""
 
     def __init__(self, shelf: Path, state_dir: Path) -> None:
+        self._shelf = shelf
         self._folders = _places(shelf, state_dir)
         self._name = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}.json"
         self._beat = 0
 
     def write(self, report: Report) -> None:
-        """Say that this worker lives and serves that."""
+        """Say that this worker lives and serves that; to nobody where there are no models to move between."""
+        if not self._shelf.is_dir() or (self._shelf / MANIFEST).is_file():
+            return
         self._beat += 1
         text = json.dumps({"beat": self._beat, **asdict(report)})
         while self._folders:

@@ -40,6 +40,7 @@ def _state(path: str) -> str:
 
 
 def _files(folder: Path, but: Path | None) -> Iterator[str]:
-    for parent, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".") and Path(parent, name) != but]
+    left_out = None if but is None else os.path.abspath(but)
+    for parent, folders, files in os.walk(os.path.abspath(folder)):
+        folders[:] = [name for name in folders if name[0] != "." and os.path.join(parent, name) != left_out]
         yield from (os.path.join(parent, name) for name in files if not name.startswith("."))
