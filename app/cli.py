@@ -31,9 +31,12 @@ DatasetFolder = Annotated[Path, typer.Argument(help="A dataset folder.")]
 
 def _show_version(asked: bool) -> None:
     if asked:
-        from importlib.metadata import version
+        from importlib.metadata import PackageNotFoundError, version
 
-        typer.echo(f"unirank {version('unirank')}")
+        try:
+            typer.echo(f"unirank {version('unirank')}")
+        except PackageNotFoundError as error:
+            raise ValueError("unirank runs from a checkout that is not installed: no version is known") from error
         raise typer.Exit
 
 

@@ -29,7 +29,8 @@ def train(
     names = [name.strip() for name in tasks.split(",") if name.strip()]
     if tasks and not names:
         raise ValueError(f"--tasks: expected names of tasks by comma, got '{tasks}'")
-    train_dataset(dataset, out, chosen, names or None, parts == "all", resume)
+    with terminal.resumable("stopped: the same command with --resume goes on from the last checkpoint"):
+        train_dataset(dataset, out, chosen, names or None, parts == "all", resume)
 
 
 def _whole(text: str) -> Any:
@@ -55,11 +56,10 @@ def train_dataset(
     from model.data.dataset import Dataset
 
     try_out(out)
-    with terminal.resumable("stopped: the same command with --resume goes on from the last checkpoint"):
-        with terminal.spinner("reading"):
-            loaded = Dataset.load(dataset)
-        with terminal.bar("preparing") as report:
-            manifest = build(loaded, out, config, tasks, every_part, resume, lambda text: report(0, 0, text), report)
+    with terminal.spinner("reading"):
+        loaded = Dataset.load(dataset)
+    with terminal.bar("preparing") as report:
+        manifest = build(loaded, out, config, tasks, every_part, resume, lambda text: report(0, 0, text), report)
     terminal.out.print(f"model {manifest.version} in {out}", soft_wrap=True)
 
 

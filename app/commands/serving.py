@@ -40,7 +40,8 @@ def demo(out: Path, host: str, port: int, no_serve: bool, fresh: bool) -> None:
     if fresh:
         shutil.rmtree(out, ignore_errors=True)
     if not (model / "manifest.json").exists():
-        make_demo_model(out / "dataset", model)
+        with terminal.resumable("stopped: the same command begins the training again"):
+            make_demo_model(out / "dataset", model)
     if no_serve:
         terminal.out.print(f"model in {model}; serve it with: unirank serve {model}")
         return

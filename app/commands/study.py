@@ -43,7 +43,7 @@ def specialists(
     """Every specialist, tuned on validation, against one network on the test rows. Goes on where it was stopped."""
     from model.studies.specialists import study_cells
 
-    _study("specialists", dataset, out, config, only, time, lambda world: study_cells(world, seeds))
+    _run("specialists", dataset, out, config, only, time, lambda world: study_cells(world, seeds))
 
 
 @app.command()
@@ -58,7 +58,12 @@ def ablations(
     """The network without each of its parts, and each task on a tenth of its events, at a third of the steps."""
     from model.studies.ablations import ablation_cells
 
-    _study("ablations", dataset, out, config, only, time, lambda world: ablation_cells(world, seeds))
+    _run("ablations", dataset, out, config, only, time, lambda world: ablation_cells(world, seeds))
+
+
+def _run(study: str, *arguments: Any) -> None:
+    with terminal.resumable("stopped: the same command goes on with the models that are missing"):
+        _study(study, *arguments)
 
 
 def _study(
