@@ -42,6 +42,10 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(default=2_000_000, ge=1, description="Largest request body")
     body_timeout_ms: int = Field(default=10_000, ge=1, description="Longest wait for a request body to arrive")
     max_candidates: int = Field(default=5_000, ge=1, description="Candidates of one ranking, duplicates counted")
+    max_history: int = Field(default=2_000, ge=1, description="Events of one history that a request brings along")
+    max_homepage_candidates: int = Field(
+        default=25_000, ge=1, description="Candidates of all rows of a homepage; a row without counts its limit"
+    )
     max_rows: int = Field(default=50, ge=1, description="Rows of one homepage")
     max_id_chars: int = Field(default=256, ge=1, description="Longest id, in characters")
     max_query_chars: int = Field(default=2_000, ge=1, description="Longest query, in characters")
