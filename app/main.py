@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 from starlette.middleware.cors import CORSMiddleware
 
 from app.access.guard import Guard, KeyRing
+from app.connection_limit import ConnectionLimit
 from app.door import Door
 from app.errors import install_problem_handlers
 from app.follow import Follower, Load
@@ -57,6 +58,7 @@ def create_app(
     )
     app.state.live = live
     app.state.quick_no = QuickNo(live)
+    app.state.connection_limit = ConnectionLimit(settings.max_connections)
     app.state.follower = follower
     for module in _ROUTES:
         app.include_router(module.router)
