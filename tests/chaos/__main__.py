@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from chaos import others
+from chaos import callers, others
 from chaos.redis_faults import redis_rows
 from chaos.rows import Row
 
@@ -28,6 +28,8 @@ async def rows_of(model: Path, work: Path, seconds: float, soak_minutes: float) 
     yield await others.bad_model_row(model, work, seconds)
     yield await others.overload_row(model, work, seconds)
     yield await others.hostile_row(model, work, 20_000)
+    yield await callers.stall_row(model, work, seconds)
+    yield await callers.half_read_row(model, work, 1_000)
     yield await others.kill_row(work, 100)
     yield await others.drain_row(model, work)
     yield await others.soak_row(model, work, soak_minutes)
