@@ -11,7 +11,7 @@ from typing import cast
 
 from app.admission import Priority, priority_of
 from app.errors import Fault, InvalidRequestError
-from app.ranking import RankingRequest
+from app.ranking import DEFAULT_LIMIT, RankingRequest
 from app.rows import Row
 from app.schemas import (
     Candidate,
@@ -67,13 +67,11 @@ def row_requests(body: HomepageBody, terms: Terms) -> list[Row]:
     """The rows that `POST /v1/homepage` asks for."""
     check = _Check(terms)
     context = _context(body, HOMEPAGE, None, check, ())
-    check.size(len(body.rows), terms.settings.max_rows, "rows")
     check.options(body)
-    seen_rows: set[str] = set()
-    for place, row in enumerate(body.rows[: terms.settings.max_rows]):
-        check.row(row, seen_rows, "rows", place)
+    check.rows(body.rows)
     check.done()
-    return [_row(row, body, context, terms) for row in body.rows]
+    exclude = frozenset(body.exclude)
+    return [_row(row, body, context, exclude, terms, place) for place, row in enumerate(body.rows)]
 
 
 class Lengths:
@@ -84,11 +82,17 @@ class Lengths:
         self._faults: list[Fault] = []
 
     def fault(self, code: str, detail: str, *at: str | int) -> None:
-        self._faults.append(Fault(pointer(*at), code, detail))
+        if not self.full:
+            self._faults.append(Fault(pointer(*at), code, detail))
+
+    @property
+    def full(self) -> bool:
+        """Whether further faults would not be named."""
+        return len(self._faults) >= _MOST_FAULTS
 
     def done(self) -> None:
         if self._faults:
-            raise InvalidRequestError(*self._faults[:_MOST_FAULTS])
+            raise InvalidRequestError(*self._faults)
 
     def id(self, value: str | None, *at: str | int) -> None:
         self._text(value, self.settings.max_id_chars, at)
@@ -100,15 +104,18 @@ class Lengths:
         if value is not None and len(value) > limit:
             self.fault("too_long", f"{len(value)} characters, the limit is {limit}", *at)
 
-    def size(self, size: int, limit: int, *at: str | int) -> None:
+    def size(self, size: int, limit: int, *at: str | int) -> bool:
+        """Whether it is within the limit. What is not, is not looked at: that may take long."""
         if size > limit:
             self.fault("too_many", f"{size} entries, the limit is {limit}", *at)
+        return size <= limit
 
     def ids(self, values: Sequence[str], *at: str | int) -> None:
-        self.size(len(values), self.settings.max_candidates, *at)
         longest = self.settings.max_id_chars
-        if values and len(max(values, key=len)) > longest:
+        if self.size(len(values), self.settings.max_candidates, *at) and values and len(max(values, key=len)) > longest:
             for place, value in enumerate(values):
+                if self.full:
+                    break
                 self.id(value, *at, place)
 
 
@@ -137,18 +144,63 @@ class _Check(Lengths):
             self.fault("not_supported", f"only a model that serves can be named; '{serves}' does", "model")
 
     def candidates(self, candidates: list[str | Candidate] | None, *at: str | int) -> list[str] | None:
+        if candidates is None or not self.size(len(candidates), self.settings.max_candidates, *at):
+            return None
         entity_ids = _candidate_ids(candidates)
-        self.ids(entity_ids or [], *at)
+        self.ids(entity_ids, *at)
         if entity_ids is not candidates:
-            for place, candidate in enumerate(candidates or []):
+            for place, candidate in enumerate(candidates):
+                if self.full:
+                    break
                 if isinstance(candidate, Candidate) and candidate.features:
                     self.unbuilt(True, *at, place, "features")
         return entity_ids
+
+    def history(self, events: Sequence[str | PastEvent], *at: str | int) -> tuple[HistoryEvent, ...]:
+        if not self.size(len(events), self.settings.max_history, *at):
+            return ()
+        for place, event in enumerate(events):
+            if self.full:
+                return ()
+            self.event(event, *at, place)
+        return _history(events)
+
+    def event(self, event: str | PastEvent, *at: str | int) -> None:
+        if isinstance(event, str):
+            self.id(event, *at)
+        else:
+            self.id(event.entity_id, *at, "entity_id")
+            self.id(event.task, *at, "task")
+
+    def page(self, body: PageOptions) -> None:
+        """Where candidates are retrieved, the page may not reach beyond as many as a caller may give."""
+        most = self.settings.max_candidates
+        if body.candidates is None and body.offset + (body.limit or 1) > most:
+            at = "offset" if body.limit is None or body.offset >= most else "limit"
+            self.fault("too_many", f"limit and offset together reach beyond {most} candidates", at)
+
+    def rows(self, rows: Sequence[RowBody]) -> None:
+        if not self.size(len(rows), self.settings.max_rows, "rows"):
+            return
+        asked = sum(self._asked(row) for row in rows)
+        if asked > (most := self.settings.max_homepage_candidates):
+            self.fault("too_many", f"{asked} candidates in all rows together, the limit is {most}", "rows")
+            return
+        seen: set[str] = set()
+        for place, row in enumerate(rows):
+            self.row(row, seen, "rows", place)
+
+    def _asked(self, row: RowBody) -> int:
+        """As many candidates as it counts for; too many of one row are said of that row."""
+        asked = int(row.limit) if row.candidates is None else len(row.candidates)
+        return min(asked, self.settings.max_candidates)
 
     def row(self, row: RowBody, seen: set[str], *at: str | int) -> None:
         self.id(row.row_id, *at, "row_id")
         self.query(row.title, *at, "title")
         self.candidates(row.candidates, *at, "candidates")
+        if row.candidates is None:  # a row that names no limit has one of 10
+            self.size(int(row.limit), max(self.settings.max_candidates, DEFAULT_LIMIT), *at, "limit")
         self.unbuilt(row.filter is not None, *at, "filter")
         if row.row_id in seen:
             self.fault("duplicate", f"row_id '{row.row_id}' is given twice", *at, "row_id")
@@ -166,19 +218,17 @@ def _context(
     check.id(body.country, *at, "country")
     check.query(body.query, *at, "query")
     check.unbuilt(bool(body.features), *at, "features")
-    history = _history(body.history or [])
-    check.ids([event.entity_id for event in history], *at, "history")
-    for place, event in enumerate(body.history or ()):
-        if isinstance(event, PastEvent):
-            check.id(event.task, *at, "history", place, "task")
+    history = check.history(body.history or (), *at, "history")
     return Context(task, body.user_id, body.query, body.country, source, history)
 
 
 def _history(events: Sequence[str | PastEvent]) -> tuple[HistoryEvent, ...]:
     """Oldest first: as given, or by time where every event has one."""
     history = tuple(HistoryEvent(event) if isinstance(event, str) else _event(event) for event in events)
-    timed = [(event.timestamp, place) for place, event in enumerate(history) if event.timestamp is not None]
-    return tuple(history[place] for _, place in sorted(timed)) if len(timed) == len(history) else history
+    times = [event.timestamp for event in history if event.timestamp is not None]
+    if len(times) < len(history):
+        return history
+    return tuple(history[place] for place in sorted(range(len(times)), key=times.__getitem__))
 
 
 def _event(event: PastEvent) -> HistoryEvent:
@@ -188,6 +238,7 @@ def _event(event: PastEvent) -> HistoryEvent:
 
 def _page_request(body: PageOptions, context: Context, history_given: bool, check: _Check, at: _At) -> RankingRequest:
     check.options(body)
+    check.page(body)
     candidates = check.candidates(body.candidates, "candidates")
     check.done()
     return RankingRequest(
@@ -195,7 +246,7 @@ def _page_request(body: PageOptions, context: Context, history_given: bool, chec
         deadline=_deadline(body, check.terms),
         candidates=candidates,
         history_given=history_given,
-        limit=None if body.limit is None else int(body.limit),
+        limit=_limit(body, check.settings),
         offset=int(body.offset),
         exclude=frozenset(body.exclude),
         seen=body.seen,
@@ -206,13 +257,22 @@ def _page_request(body: PageOptions, context: Context, history_given: bool, chec
     )
 
 
-def _row(row: RowBody, body: HomepageBody, context: Context, terms: Terms) -> Row:
+def _limit(body: PageOptions, settings: Settings) -> int | None:
+    """How many items to show; all given candidates unless told otherwise, some of those that are retrieved."""
+    if body.limit is not None:
+        return int(body.limit)
+    return None if body.candidates else min(DEFAULT_LIMIT, settings.max_candidates - int(body.offset))
+
+
+def _row(row: RowBody, body: HomepageBody, context: Context, exclude: frozenset[str], terms: Terms, place: int) -> Row:
     request = RankingRequest(
         Context(HOMEPAGE, context.user_id, context.query, context.country, None, context.history, row.title),
         deadline=_deadline(body, terms),
-        candidates=_candidate_ids(row.candidates),
+        candidates=None if row.candidates is None else _candidate_ids(row.candidates),
         history_given=body.history is not None,
-        exclude=frozenset(body.exclude),
+        limit=int(row.limit),
+        candidates_at=pointer("rows", place, "candidates"),
+        exclude=exclude,
         seen=body.seen,
         unknown=body.unknown,
         fields=tuple(body.fields),
@@ -230,8 +290,8 @@ def _deadline(body: Options, terms: Terms) -> float:
     return terms.started + timeout_ms / 1000
 
 
-def _candidate_ids(candidates: list[str | Candidate] | None) -> list[str] | None:
+def _candidate_ids(candidates: list[str | Candidate]) -> list[str]:
     """The ids; the list itself where it holds nothing else, as nearly all do: none is looked at by itself then."""
-    if candidates is None or set(map(type, candidates)) == {str}:
-        return cast("list[str] | None", candidates)
+    if set(map(type, candidates)) == {str}:
+        return cast("list[str]", candidates)
     return [candidate if isinstance(candidate, str) else candidate.id for candidate in candidates]

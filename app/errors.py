@@ -11,6 +11,7 @@ UnirankError                      what went wrong, as the caller sees it
 ├── InvalidRequestError     422   JSON that breaks the contract; carries one fault a place
 ├── ModelRefusedError       422   a model that failed its checks
 ├── RateError               429   this key calls too often; carries Retry-After
+├── CallerGoneError         499   the caller hung up: nobody reads the answer, metrics count it
 ├── InternalError           500   anything uncaught
 └── UnavailableError        503   carries Retry-After
     ├── OverloadedError           it would not be done in time
@@ -150,6 +151,12 @@ class RateError(UnirankError):
     def headers(self) -> dict[str, str]:
         """When the next request may come, in seconds."""
         return {"retry-after": str(self.retry_after_s)}
+
+
+class CallerGoneError(UnirankError):
+    """The caller hung up before its answer."""
+
+    status, code, title = 499, "caller_gone", "Caller gone"
 
 
 class InternalError(UnirankError):

@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from app.access.guard import Guard, KeyRing
 from app.access.route import check_declared
+from app.connection_limit import ConnectionLimit
 from app.cors import EXPOSED, METHODS, Cors
 from app.door import Door
 from app.draining import notice
@@ -71,6 +72,7 @@ def create_app(
     )
     app.state.live = live
     app.state.quick_no = QuickNo(live)
+    app.state.connection_limit = ConnectionLimit(settings.max_connections)
     app.state.follower = follower
     app.state.user_samples = page.UserSamples()
     for module in _ROUTES:

@@ -19,6 +19,7 @@ from app.errors import PROBLEM_JSON, Problem
 from app.settings import Settings
 
 _TEMPLATE = "#/components/schemas/{name}"
+_BOUNDS = {"array": "maxItems", "integer": "maximum"}
 _BODY_PROBLEMS = {
     400: "Not JSON in UTF-8",
     408: "The body did not arrive in time",
@@ -142,14 +143,14 @@ def _components() -> dict[str, Any]:
 
 
 def _with_limits(schema: Any, settings: Settings) -> Any:
-    """`x-limit: setting` becomes maxLength or maxItems with the value of the setting."""
+    """`x-limit: setting` becomes maxLength, maxItems or maximum with the value of the setting."""
     if isinstance(schema, list):
         return [_with_limits(part, settings) for part in schema]
     if not isinstance(schema, dict):
         return schema
     done = {key: _with_limits(part, settings) for key, part in schema.items() if key != "x-limit"}
     if isinstance(schema.get("x-limit"), str):
-        done["maxItems" if schema.get("type") == "array" else "maxLength"] = getattr(settings, schema["x-limit"])
+        done[_BOUNDS.get(schema.get("type", ""), "maxLength")] = getattr(settings, schema["x-limit"])
     return done
 
 

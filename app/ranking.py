@@ -104,7 +104,7 @@ class RankingModel(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RankingRequest:
-    """One ranking that is asked for. `None` = not said; `at` = where its context is in the body."""
+    """One ranking that is asked for. `None` = not said; `at`, `candidates_at` = where these are in the body."""
 
     context: Context
     deadline: float
@@ -117,6 +117,7 @@ class RankingRequest:
     unknown: Unknown = "last"
     fields: tuple[str, ...] = ()
     at: str = ""
+    candidates_at: str = "/candidates"
     source_in_path: bool = False
     priority: Priority = Priority.NORMAL
 
@@ -179,8 +180,12 @@ class RankingService:
         self._saw = saw
 
     def cost(self, request: RankingRequest) -> int:
-        """Candidates that a request will have scored, about."""
-        return self._retrieve_limit if request.candidates is None else len(request.candidates)
+        """Candidates that a request will have scored at most."""
+        return self._retrieved(request) if request.candidates is None else len(request.candidates)
+
+    def _retrieved(self, request: RankingRequest) -> int:
+        """How many candidates are proposed: as many as always, more where the page that is asked for needs them."""
+        return max(self._retrieve_limit, request.offset + (request.limit or DEFAULT_LIMIT))
 
     async def rank(self, request: RankingRequest, started: float | None = None) -> Ranking:
         """Fill, propose, gather, score, order, cut a page. Raises `UnirankError`s of the 4xx kind."""
@@ -298,14 +303,14 @@ class RankingService:
         left_out = request.exclude if source is None else request.exclude | {source}
         dropped = seen if seen.action == "drop" else rerank.Seen("keep")
         barred, rows = left_out | dropped.entity_ids, dropped.rows
-        limit = max(self._retrieve_limit, request.offset + (request.limit or 0))
+        limit = self._retrieved(request)
         proposed = await self._compute.run(lambda: self.model.propose(filled, limit, barred, rows), request.priority)
         return rerank.without(rerank.distinct(proposed), barred)
 
     def _check_known(self, request: RankingRequest, unknown: Sequence[str]) -> None:
         if unknown and request.unknown in ("error", "score") and request.candidates is not None:
             code = "unknown_entity" if request.unknown == "error" else "not_supported"
-            raise InvalidRequestError(*_unknown_faults(unknown, request.candidates, code))
+            raise InvalidRequestError(*_unknown_faults(unknown, request, code))
 
     def _check_task(self, request: RankingRequest) -> None:
         task = request.context.task
@@ -344,11 +349,11 @@ def _unknown_source(request: RankingRequest, source: str) -> Exception:
     return invalid(f"{request.at}/source_entity_id", "unknown_entity", f"there is no entity '{source}'")
 
 
-def _unknown_faults(unknown: Sequence[str], candidates: Sequence[str], code: str) -> list[Fault]:
+def _unknown_faults(unknown: Sequence[str], request: RankingRequest, code: str) -> list[Fault]:
     ids = set(unknown)
     detail = "there is no entity '{}'" if code == "unknown_entity" else "'{}' has no record to score it from"
     return [
-        Fault(f"/candidates/{place}", code, detail.format(entity_id))
-        for place, entity_id in enumerate(candidates)
+        Fault(f"{request.candidates_at}/{place}", code, detail.format(entity_id))
+        for place, entity_id in enumerate(request.candidates or ())
         if entity_id in ids
     ][:20]

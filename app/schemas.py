@@ -45,7 +45,10 @@ class Candidate(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
 
 History = Annotated[
     list[Id | PastEvent],
-    Meta(description="Oldest first; put in order of time where every event has a timestamp"),
+    Meta(
+        description="Oldest first; put in order of time where every event has a timestamp",
+        extra_json_schema={"x-limit": "max_history"},
+    ),
 ]
 Candidates = Annotated[list[Id | Candidate], Meta(min_length=1, extra_json_schema={"x-limit": "max_candidates"})]
 Ids = Annotated[list[Id], Meta(extra_json_schema={"x-limit": "max_candidates"})]
@@ -234,6 +237,8 @@ class Limits(Struct, frozen=True):
 
     max_body_bytes: int
     max_candidates: int
+    max_history: int
+    max_homepage_candidates: int
     max_rows: int
     max_id_chars: int
     max_query_chars: int

@@ -42,11 +42,16 @@ class Settings(BaseSettings):
     timeout_ms: int = Field(default=2_000, ge=1, description="Deadline of a request that names none")
     max_queue_candidates: int = Field(default=50_000, ge=1, description="Candidates under way before others get 503")
     retrieve_limit: int = Field(default=500, ge=1, description="Candidates proposed where the request gives none")
+    max_connections: int = Field(default=4_096, ge=1, description="Connections that a worker holds")
     max_body_bytes: int = Field(default=2_000_000, ge=1, description="Largest request body")
     body_timeout_ms: int = Field(default=10_000, ge=1, description="Longest wait for a request body to arrive")
     max_candidates: int = Field(default=5_000, ge=1, description="Candidates of one ranking, duplicates counted")
     max_seen: int = Field(
         default=100_000, ge=0, description="Entities that a person has met and a ranking leaves out, the newest"
+    )
+    max_history: int = Field(default=2_000, ge=1, description="Events of one history that a request brings along")
+    max_homepage_candidates: int = Field(
+        default=25_000, ge=1, description="Candidates of all rows of a homepage; a row without counts its limit"
     )
     max_rows: int = Field(default=50, ge=1, description="Rows of one homepage")
     max_id_chars: int = Field(default=256, ge=1, description="Longest id, in characters")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from chaos import event_damage, others
+from chaos import callers, event_damage, others
 from chaos.redis_faults import FAULTS, redis_rows
 from chaos.rows import Row
 from chaos.slow_copy import slow_copy_row
@@ -45,6 +45,14 @@ async def test_overload_is_refused_and_passes(model_path: Path, tmp_path: Path) 
 
 async def test_hostile_requests_are_problems(model_path: Path, tmp_path: Path) -> None:
     assert_kept(await others.hostile_row(model_path, tmp_path, 1500))
+
+
+async def test_bodies_of_two_megabytes_stall_nobody(model_path: Path, tmp_path: Path) -> None:
+    assert_kept(await callers.stall_row(model_path, tmp_path, 0.2), "within 250 ms")
+
+
+async def test_connections_that_are_half_read_are_let_go(model_path: Path, tmp_path: Path) -> None:
+    assert_kept(await callers.half_read_row(model_path, tmp_path, 200))
 
 
 async def test_what_was_acknowledged_survives_kills(tmp_path: Path) -> None:

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import msgspec
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Message
 
 from app.answering import model_name
 from app.asking import Terms
-from app.errors import REQUEST_ID, BodyTimeoutError, BodyTooLargeError
+from app.errors import REQUEST_ID, BodyTimeoutError, BodyTooLargeError, CallerGoneError
 from app.live import Live
 from app.models.arms import Arm
 from app.ranking import RankingRequest, RankingService
@@ -27,7 +27,6 @@ from app.wire import decode
 _log = logging.getLogger("unirank")
 Body = TypeVar("Body", RankBody, SearchBody, MoreLikeThisBody, HomepageBody)
 Answer = TypeVar("Answer")
-CALLER_GONE = 499  # nobody reads it; metrics do
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +81,6 @@ async def admit(
     with live.held(user_id, body.model) as (service, arm), live.telemetry.rankings_under_way.track_inprogress():
         call = Call(live, service, arm, request.scope[REQUEST_ID], started)
         answer = await _unless_gone(request, work(call, body))
-    if answer is None:
-        return Response(status_code=CALLER_GONE)
     _note_arm(call)
     return respond(answer)
 
@@ -96,8 +93,8 @@ def _note_arm(call: Call) -> None:
         _log.debug("request %s: arm %s, model %s", call.request_id, call.arm, version)
 
 
-async def _unless_gone(request: Request, work: Coroutine[Any, Any, Answer]) -> Answer | None:
-    """The result of `work`; None, and the work dropped, when the caller hangs up first."""
+async def _unless_gone(request: Request, work: Coroutine[Any, Any, Answer]) -> Answer:
+    """The result of `work`. Raises `CallerGoneError`, and the work is dropped, when the caller hangs up first."""
     mine, at_work = asyncio.current_task(), True
     leaving = asyncio.ensure_future(request.receive())  # the body was read: all that can come is the end
 
@@ -111,7 +108,7 @@ async def _unless_gone(request: Request, work: Coroutine[Any, Any, Answer]) -> A
     except asyncio.CancelledError:
         if mine is None or not leaving.done() or leaving.cancelled() or mine.uncancel():
             raise
-        return None
+        raise CallerGoneError("it hung up before its answer") from None
     finally:
         at_work = False
         leaving.cancel()
@@ -129,12 +126,14 @@ async def rank_body(
 
 
 async def read_body(request: Request, settings: Settings) -> bytes:
-    """The body. Raises `BodyTooLargeError`, `BodyTimeoutError`."""
+    """The body. Raises `BodyTooLargeError`, `BodyTimeoutError`, `CallerGoneError`."""
     try:
         async with asyncio.timeout(settings.body_timeout_ms / 1000):
             return await _read(request, settings.max_body_bytes)
     except TimeoutError as error:
         raise BodyTimeoutError(f"the body took longer than {settings.body_timeout_ms} ms") from error
+    except ClientDisconnect as error:
+        raise CallerGoneError("it hung up while it sent its body") from error
 
 
 async def _read(request: Request, limit: int) -> bytes:

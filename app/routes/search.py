@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from fastapi import APIRouter, Request, Response
 
 from app.access.route import GuardedRoute, needs
 from app.access.scopes import Scope
 from app.answering import rank_answer
 from app.asking import search_request
-from app.errors import invalid
+from app.errors import Fault, InvalidRequestError, invalid
 from app.openapi import parameters, ranking_answers, takes
 from app.routes.entrance import Call, admit, rank_body
 from app.schemas import TEXT, RankAnswer, SearchBody
@@ -38,15 +41,15 @@ async def search(request: Request) -> Response:
         country=_ID,
         seen={"type": "string", "enum": ["", "keep", "drop", "demote"]},
         return_=TEXT | {"type": "string"},
-        limit={"type": "integer", "minimum": 1, "maximum": 1_000_000},
-        offset={"type": "integer", "minimum": 0, "maximum": 1_000_000},
+        limit={"type": "integer", "minimum": 1, "x-limit": "max_candidates"},
+        offset={"type": "integer", "minimum": 0, "x-limit": "max_candidates"},
         timeout_ms={"type": "integer", "minimum": 1, "maximum": 600_000},
     ),
 )
 @needs(Scope.RANK, room=True)
 async def search_by_link(request: Request) -> Response:
     """The same as a link. `return` takes names by comma; an empty parameter counts as not given."""
-    return await admit(request, lambda _: _from_query(request.scope["query_string"]), _search)
+    return await admit(request, lambda _: _from_query(request.scope["query_string"]), _search_by_link)
 
 
 async def _search(call: Call, body: SearchBody) -> RankAnswer:
@@ -56,13 +59,39 @@ async def _search(call: Call, body: SearchBody) -> RankAnswer:
     return rank_answer(ranking, call.model, call.request_id, call.took_s())
 
 
+async def _search_by_link(call: Call, body: SearchBody) -> RankAnswer:
+    with _faults_of_parameters():
+        return await _search(call, body)
+
+
 def _from_query(query: bytes) -> SearchBody:
     given = {name: value for name, value in decode_query(query, _ALLOWED).items() if value}
     values: dict[str, object] = {_TEXT[name]: given[name] for name in _TEXT if name in given}
     values.update({name: _whole(name, given[name]) for name in _WHOLE if name in given})
     if "return" in given:
         values["return"] = [name for name in given["return"].split(",") if name]
-    return convert(values, SearchBody)
+    with _faults_of_parameters():
+        return convert(values, SearchBody)
+
+
+@contextmanager
+def _faults_of_parameters() -> Iterator[None]:
+    """Faults of the body that was made of a query string point at its parameters."""
+    try:
+        yield
+    except InvalidRequestError as error:
+        raise InvalidRequestError(*map(_of_parameter, error.faults)) from error
+
+
+def _of_parameter(fault: Fault) -> Fault:
+    """The same fault at the parameter that it came from; parameters have no parts.
+
+    >>> [_of_parameter(Fault(pointer, "too_long", "")).pointer for pointer in ("/query", "/return/3", "")]
+    ['/q', '/return', '']
+    """
+    field = fault.pointer[1:].partition("/")[0]
+    parameter = next((name for name, filled in _TEXT.items() if filled == field), field)
+    return Fault(f"/{parameter}" if parameter else "", fault.code, fault.detail)
 
 
 def _whole(name: str, value: str) -> int:

@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from chaos import event_damage, others
+from chaos import callers, event_damage, others
 from chaos.redis_faults import redis_rows
 from chaos.rows import Row
 from chaos.slow_copy import slow_copy_row
@@ -30,6 +30,8 @@ async def rows_of(model: Path, work: Path, seconds: float, soak_minutes: float) 
     yield await slow_copy_row(model, work, seconds)
     yield await others.overload_row(model, work, seconds)
     yield await others.hostile_row(model, work, 20_000)
+    yield await callers.stall_row(model, work, seconds)
+    yield await callers.half_read_row(model, work, 1_000)
     yield await others.kill_row(work, 100)
     yield await event_damage.bit_flip_row(work, 200)
     yield await event_damage.full_disk_row(work)
