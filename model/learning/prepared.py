@@ -104,16 +104,22 @@ def prepare(
     parts: Sequence[str] = ("train",),
     say: Say = lambda _: None,
 ) -> Prepared:
-    """Encode a dataset for training on the rows of `parts`; `tasks` None = all that these rows have."""
+    """Encode a dataset for training on the rows of `parts`; `tasks` None = all that these rows have.
+
+    Raises ValueError, one sentence, where nothing can be learned from them.
+    """
     events = part_rows(dataset.events, parts)
     if tasks is not None:
         events = events.filter(pl.col("task").is_in(list(tasks)))
+    if not dataset.entities:
+        raise ValueError(f"dataset '{dataset.name}' has no entities: there is nothing to rank")
     if events.is_empty():
         raise ValueError(f"dataset '{dataset.name}' has no rows for parts {list(parts)} and tasks {tasks or 'all'}")
+    every = rankable(units(events), DEFAULT_RULES)
+    _refuse_unlearnable(dataset.name, events, every)
     ids = [str(entity["entity_id"]) for entity in dataset.entities]
     rows = {entity_id: row for row, entity_id in enumerate(ids)}
     encoder, arrays = EntityEncoder.fit(dataset.entities, dataset.columns, config.network, config.seed, say)
-    every = rankable(units(events), DEFAULT_RULES)
     task_names = sorted({unit.context.task for unit in every})
     users, countries = _distinct(events, "user_id"), _distinct(events, "country")
     tables = _outcomes(events, rows, config, say)
@@ -122,6 +128,15 @@ def prepare(
         tables, users, countries, _tastes(events, rows, countries, tables), timelines(events), every,
         DEFAULT_RULES, say,
     )  # fmt: skip
+
+
+def _refuse_unlearnable(name: str, events: pl.DataFrame, every: Sequence[Unit]) -> None:
+    """Raise ValueError where no unit has a positive label."""
+    if any((unit.labels > 0).any() for unit in every):
+        return
+    if (events["label"] > 0).any():
+        raise ValueError(f"dataset '{name}': no positive row can be ranked: more_like_this needs a source_entity_id")
+    raise ValueError(f"dataset '{name}': there is no positive label among the {events.height} rows under training")
 
 
 def rankable(every: Sequence[Unit], rules: Rules) -> list[Unit]:
