@@ -8,16 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from model.artefact_files import Contents, Manifest, layout_of, write
+from model.artefact_golden import golden
 from model.artefact_index import index_large
 from model.artefact_place import try_out
 from model.config import Config
-from model.data.context import Context, HistoryEvent
+from model.data.context import HistoryEvent
 from model.data.dataset import Dataset
-from model.data.events import Unit
 from model.data.record_table import RecordTable
 from model.data.records import Records
 from model.data.seen import SeenEntities
@@ -26,11 +25,9 @@ from model.learning.calibration import Calibration
 from model.learning.prepared import Prepared, part_rows, prepare
 from model.learning.trained_rows import TrainedRows, fingerprint
 from model.learning.training import Trained, steps_for, subject_of, train
-from model.network.catalogue import CatalogueRanker
 
 ALL_PARTS = ("train", "validation", "test")
 FIRST, SECOND = "first.json", "second"  # what is kept of a run over every part: the first training, the second
-GOLDEN = 8  # requests whose scores travel with the model
 Report = Callable[[int, int, str], None]
 Say = Callable[[str], None]
 
@@ -106,7 +103,7 @@ def contents_of(prepared: Prepared, trained: Trained) -> Contents:
         manifest, trained.ranker, prepared.encoder, prepared.dataset.entities, prepared.tables[-1],
         RecordTable.of(records), layout, prepared.users, prepared.countries, prepared.tastes[-1],
         _histories(prepared), _seen(prepared), trained.calibration,
-        golden(subject.catalogue, prepared.units, trained.calibration),
+        golden(subject.catalogue, prepared.units, prepared.histories, trained.calibration),
     )  # fmt: skip
 
 
@@ -131,23 +128,3 @@ def _histories(prepared: Prepared) -> dict[str, tuple[HistoryEvent, ...]]:
 def _seen(prepared: Prepared) -> SeenEntities:
     """Of every task, also one that is not trained: what a person has met is met."""
     return SeenEntities.of(part_rows(prepared.dataset.events, prepared.parts), prepared.ids)
-
-
-def golden(catalogue: CatalogueRanker, units: Sequence[Unit], calibration: Calibration) -> list[dict[str, Any]]:
-    """Requests with their probabilities: whoever loads the model can see that it still answers the same."""
-    entries = []
-    for place in np.unique(np.linspace(0, len(units) - 1, GOLDEN).astype(int)):
-        unit = units[place]
-        candidates = list(dict.fromkeys(unit.entity_ids))[:10]
-        raw = unit.context
-        context = Context(raw.task, None, raw.query, raw.country, raw.source_entity_id)
-        encoded = catalogue.encode(catalogue.fill(context))
-        scores = calibration.probability(raw.task, catalogue.logits(encoded, catalogue.rows_of(candidates)))
-        request = {
-            "task": raw.task,
-            "query": raw.query,
-            "country": raw.country,
-            "source_entity_id": raw.source_entity_id,
-        }
-        entries.append({"context": request, "candidates": candidates, "scores": [float(score) for score in scores]})
-    return entries

@@ -6,12 +6,12 @@ Files, checksums, shapes and finite weights are the reader's work (`artefact_fil
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
 from model.artefact import Artefact, ArtefactError
+from model.artefact_golden import Golden
 from model.data.context import Context
 from model.data.imputation import Filled, MissingFieldError
 
@@ -29,14 +29,14 @@ def check(artefact: Artefact, limit_s: float) -> None:
         _check_task(artefact, task, limit_s)
 
 
-def _check_golden(artefact: Artefact, number: int, entry: Mapping[str, Any]) -> None:
+def _check_golden(artefact: Artefact, number: int, entry: object) -> None:
     try:
-        context = Context(**entry["context"])
-        expected = np.array(entry["scores"], np.float64)
-        logits = _logits(artefact, artefact.fill(context), entry["candidates"])
-    except (KeyError, TypeError, ValueError) as error:
+        one = Golden.of(entry)
+        logits = _logits(artefact, artefact.fill(one.context), one.candidates)
+        found = artefact.probability(one.context.task, logits)
+    except (LookupError, TypeError, ValueError) as error:
         raise ArtefactError(f"golden request {number}: {type(error).__name__}: {error}") from error
-    found = artefact.probability(context.task, logits)
+    expected = np.array(one.scores, np.float64)
     if found.shape != expected.shape or not np.allclose(found, expected, rtol=0, atol=TOLERANCE, equal_nan=False):
         raise ArtefactError(f"golden request {number}: the scores are not those of the model when it was made")
 

@@ -25,10 +25,12 @@ from safetensors.numpy import save_file
 from model import artefact_lookups as lookups
 from model.artefact_lookups import Lookups
 from model.config import Config
+from model.data.categories import Categories
 from model.data.context import HistoryEvent
-from model.data.encoding import EntityEncoder, NumberColumn
+from model.data.encoding import EntityEncoder
 from model.data.engagement import Engagement
 from model.data.imputation import Rules, rules_from_json, rules_to_json
+from model.data.numbers import NumberColumn
 from model.data.record_table import RecordTable
 from model.data.records import RecordLayout
 from model.data.seen import SeenEntities
@@ -171,7 +173,7 @@ def _features(contents: Contents) -> dict[str, NDArray[Any]]:
         "vocabulary": _texts(encoder.vocabulary.entries),
         "idf": encoder.vocabulary.idf,
         "text_table": encoder.vectors.table,
-        "known_categories": encoder.known_categories,
+        "categories": _texts(encoder.categories.keys),
         "users": _texts(contents.users),
         "countries": _texts(contents.countries),
         "tastes": contents.tastes,
@@ -312,7 +314,7 @@ def _contents(path: Path, manifest: Manifest) -> Contents:
     vocabulary = Vocabulary(_strings(features["vocabulary"]), features["idf"])
     encoder = EntityEncoder(
         manifest.columns, vocabulary, TextVectors(features["text_table"]), manifest.numbers,
-        features["known_categories"], manifest.config.network.category_buckets,
+        _categories(features, manifest),
     )  # fmt: skip
     records = RecordTable.from_arrays(lookups.mapped(path / "records.safetensors"))
     found = lookups.read(path, records, vocabulary, manifest.files)
@@ -335,6 +337,13 @@ def _contents(path: Path, manifest: Manifest) -> Contents:
         _histories(path), seen, manifest.calibration, json.loads((path / "golden.json").read_text()),
         found,
     )  # fmt: skip
+
+
+def _categories(features: Mapping[str, NDArray[Any]], manifest: Manifest) -> Categories:
+    found, rows = Categories(_strings(features["categories"])), manifest.config.network.category_buckets
+    if len(found) >= max(rows, 1):
+        raise ValueError(f"{len(found)} categories for an embedding of {rows} rows")
+    return found
 
 
 def _ranker(path: Path, manifest: Manifest) -> Ranker:

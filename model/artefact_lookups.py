@@ -19,7 +19,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from model.data.directory import Directory
-from model.data.encoding import Entity
+from model.data.fields import Entity
 from model.data.record_table import RecordTable
 from model.data.vocabulary import Vocabulary
 from model.network.scorer import retrieval_matrix

@@ -31,7 +31,7 @@ class NetworkConfig:
     engagement_passed: float = 0.4  # weight in it of what somebody met alone and did not like
     id_width: int = 32
     category_width: int = 24
-    category_buckets: int = 2**13
+    category_buckets: int = 2**13  # rows of the embedding: the commonest values by number, and the null
     user_width: int = 16
     tower_hidden: int = 128
     scorer_hidden: int = 128

@@ -21,6 +21,7 @@ from model.artefact import Artefact, ArtefactError
 from model.artefact_build import build
 from model.artefact_check import check
 from model.artefact_files import FILES, MANIFEST, refuse_foreign, write
+from model.artefact_golden import Golden
 from model.artefact_lookups import EXACT
 from model.config import Config
 from model.data.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH, Context, HistoryEvent
@@ -83,12 +84,11 @@ def test_a_model_that_is_written_again_gives_the_same_scores(artefact: Artefact,
 
 
 def test_the_golden_scores_come_out_again(artefact: Artefact) -> None:
-    entries = artefact.contents.golden
+    entries = [Golden.of(entry) for entry in artefact.contents.golden]
     assert entries
     for entry in entries:
-        context = Context(**entry["context"])
-        logits = score(artefact, context, entry["candidates"])
-        np.testing.assert_allclose(artefact.probability(context.task, logits), entry["scores"], atol=1e-5)
+        logits = score(artefact, entry.context, entry.candidates)
+        np.testing.assert_allclose(artefact.probability(entry.context.task, logits), entry.scores, atol=1e-5)
 
 
 def test_what_serving_scores_is_what_evaluation_scores(artefact: Artefact) -> None:

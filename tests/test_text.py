@@ -44,6 +44,7 @@ def test_the_examples_in_docstrings_hold(name: str) -> None:
         ("İstanbul", ["istanbul"]),
         ("ﬁlm Ⅳ", ["film", "iv"]),
         ("七人の侍", ["七人の侍"]),
+        ("𝓗𝓮𝓪𝓽 𝐈𝐈", ["heat", "ii"]),
         ("Брат 2", ["брат", "2"]),
         ("🎬 Heat 🔥", ["heat"]),
         ("\u202eHeat\u202c", ["heat"]),

@@ -6,7 +6,7 @@ file checks and stores. It does not import foreign tables (importers/) nor decid
 
 from __future__ import annotations
 
-import math
+import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -107,7 +107,7 @@ def kind_of(value: object) -> str | None:
         return TEXT
     if isinstance(value, list) and all(isinstance(item, str) for item in value):
         return CATEGORIES
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max:
         return NUMBER
     return None
 

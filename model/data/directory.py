@@ -14,7 +14,7 @@ from typing import Any, overload
 
 from numpy.typing import NDArray
 
-from model.data.encoding import Entity
+from model.data.fields import Entity
 from model.data.id_table import IdTable
 from model.data.texts import Texts
 

@@ -13,32 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.config import NetworkConfig
+from model.data.categories import Categories
+from model.data.fields import Entity, Split, field_names, split_fields, text_values
+from model.data.numbers import NumberColumn
 from model.data.ragged import Ints, Ragged
-from model.data.text import stable_hash, trigrams, words
+from model.data.text import trigrams
 from model.data.text_vectors import Bag, TextVectors, hashed_bag
 from model.data.vocabulary import FIELD_BITS, TRIGRAM, Vocabulary
 
-Entity = Mapping[str, object]
 Floats = NDArray[np.float32]
-MAX_TOKENS = 320  # distinct words an entity keeps; the longest texts end there
-NULL_CATEGORY = 0
-
-
-@dataclass(frozen=True, slots=True)
-class NumberColumn:
-    """How one number becomes a standard score; `logarithm` for amounts that span decades."""
-
-    name: str
-    logarithm: bool
-    mean: float
-    deviation: float
-
-    def scale(self, value: object) -> tuple[float, float]:
-        """(standard score clipped at 4, missing flag)."""
-        if not isinstance(value, (int, float)) or not np.isfinite(value):
-            return 0.0, 1.0
-        number = float(np.log1p(max(value, 0.0))) if self.logarithm else float(value)
-        return float(np.clip((number - self.mean) / self.deviation, -4.0, 4.0)), 0.0
+MAX_TOKENS = 320  # distinct words an entity keeps, character trigrams of its name beside them
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,20 +32,11 @@ class EntityArrays:
     static: Floats  # [N, S]
     text: Floats  # [N, Dt]
     tokens: Ragged  # codes: id << FIELD_BITS | field mask
-    categories: Ragged  # hashed category values
+    categories: Ragged  # numbers of known category values
 
     def take(self, rows: Ints) -> EntityArrays:
         """The named rows."""
         return EntityArrays(self.static[rows], self.text[rows], self.tokens.take(rows), self.categories.take(rows))
-
-
-def text_values(value: object) -> list[str]:
-    """An attribute as a list of texts: lists stay, a missing value is empty."""
-    if isinstance(value, str):
-        return [value]
-    if isinstance(value, (list, tuple)):
-        return [str(item) for item in value]
-    return []
 
 
 class EntityEncoder:
@@ -73,18 +48,15 @@ class EntityEncoder:
         vocabulary: Vocabulary,
         vectors: TextVectors,
         numbers: Sequence[NumberColumn],
-        known_categories: NDArray[np.uint32],
-        category_buckets: int,
+        categories: Categories,
     ) -> None:
         self.columns = dict(columns)
         self.vocabulary = vocabulary
         self.vectors = vectors
         self.numbers = tuple(numbers)
-        self.known_categories = known_categories
-        self.category_buckets = category_buckets
+        self.categories = categories
         self.fields = field_names(columns)
-        self._category_columns = [name for name, kind in columns.items() if kind == "categories"]
-        self._known = set(known_categories.tolist())
+        self._category_columns = _category_columns(columns)
 
     @classmethod
     def fit(
@@ -96,17 +68,15 @@ class EntityEncoder:
         say: Callable[[str], None] = lambda _: None,
     ) -> tuple[EntityEncoder, EntityArrays]:
         """Learn vocabulary, text vectors and number scales from a catalogue, and encode it."""
-        fields = field_names(columns)
         say(f"vocabulary of {len(entities):,} entities")
-        split = [_split_fields(entity, fields, columns) for entity in entities]
+        split = [split_fields(entity, columns) for entity in entities]
         vocabulary = Vocabulary.of(_document(document) for document in split)
         bags = [_bag(document, config.text_buckets) for document in split]
         vectors = TextVectors.fit(bags, config.text_buckets, config.text_width, seed, say)
-        numbers = [_fit_number(name, entities) for name, kind in columns.items() if kind == "number"]
-        category_columns = [name for name, kind in columns.items() if kind == "categories"]
-        seen = {code for entity in entities for code in _categories(entity, category_columns, config.category_buckets)}
-        known = np.array(sorted(seen), np.uint32)
-        encoder = cls(columns, vocabulary, vectors, numbers, known, config.category_buckets)
+        names = [name for name, kind in columns.items() if kind == "number"]
+        numbers = [NumberColumn.fit(name, (entity.get(name) for entity in entities)) for name in names]
+        keys = (category_keys(entity, _category_columns(columns)) for entity in entities)
+        encoder = cls(columns, vocabulary, vectors, numbers, Categories.fit(keys, config.category_buckets - 1))
         say("entities")
         return encoder, encoder._arrays(entities, split, bags)
 
@@ -125,48 +95,42 @@ class EntityEncoder:
 
     def encode(self, entities: Sequence[Entity]) -> EntityArrays:
         """Encode N entities; columns and categories that training did not know are left out."""
-        split = [_split_fields(entity, self.fields, self.columns) for entity in entities]
+        split = [split_fields(entity, self.columns) for entity in entities]
         bags = [_bag(document, self.vectors.table.shape[0]) for document in split]
         return self._arrays(entities, split, bags)
 
-    def _arrays(
-        self, entities: Sequence[Entity], split: Sequence[list[list[str]]], bags: Sequence[Bag]
-    ) -> EntityArrays:
+    def _arrays(self, entities: Sequence[Entity], split: Sequence[Split], bags: Sequence[Bag]) -> EntityArrays:
         codes = [self._codes(document) for document in split]
         text = [self.vectors.vector(bag) for bag in bags]
         static = [self._static(*row) for row in zip(entities, split, codes, strict=True)]
-        categories = [
-            [code for code in _categories(entity, self._category_columns, self.category_buckets) if code in self._known]
-            for entity in entities
-        ]
+        categories = [self.categories.numbers(category_keys(entity, self._category_columns)) for entity in entities]
         return EntityArrays(
             np.array(static, np.float32).reshape(len(entities), len(self.static_names)),
             np.array(text, np.float32).reshape(len(entities), self.vectors.width),
             Ragged.of(codes),
-            Ragged.of([row or [NULL_CATEGORY] for row in categories]),
+            Ragged.of(categories),
         )
 
-    def _codes(self, document: list[list[str]]) -> list[int]:
+    def _codes(self, split: Split) -> list[int]:
         masks: dict[int, int] = {}
-        for bit, field_words in enumerate(document):
-            for word in field_words:
-                number = self.vocabulary.id(word)
-                if number in masks or len(masks) < MAX_TOKENS:
-                    masks[number] = masks.get(number, 0) | 1 << bit
-        for gram in trigrams(document[0]):
+        for field, word in split.by_weight():
+            number = self.vocabulary.id(word)
+            if number in masks or len(masks) < MAX_TOKENS:
+                masks[number] = masks.get(number, 0) | 1 << field
+        for gram in trigrams(split.name):
             known = self.vocabulary.gram_id(gram)
             if known is not None:
                 masks[known] = 1
         return sorted(number << FIELD_BITS | mask for number, mask in masks.items())
 
-    def _static(self, entity: Entity, document: list[list[str]], codes: list[int]) -> list[float]:
+    def _static(self, entity: Entity, split: Split, codes: list[int]) -> list[float]:
         scaled = [column.scale(entity.get(column.name)) for column in self.numbers]
-        name_idf = sum(self.vocabulary.weight(word) for word in set(document[0]))
+        name_idf = sum(self.vocabulary.weight(word) for word in set(split.name))
         return [
             *(score for score, _ in scaled),
             *(missing for _, missing in scaled),
             name_idf,
-            float(len(trigrams(document[0]))),
+            float(len(trigrams(split.name))),
             float(np.log1p(len(codes))),
             *self._norms(codes),
         ]
@@ -183,39 +147,13 @@ class EntityEncoder:
         return self.vocabulary.prefix_range(TRIGRAM)[1]
 
 
-def field_names(columns: Mapping[str, str]) -> list[str]:
-    """The fields that words are matched in: the name, each text and category column, whole numbers.
-
-    At most `FIELD_BITS`; further columns share the field `other`.
-    """
-    textual = [name for name, kind in columns.items() if kind in ("text", "categories")]
-    room = FIELD_BITS - 2
-    shared = ["other"] if len(textual) > room else []
-    return ["display_name", *textual[: room - len(shared)], *shared, "numbers"]
+def _document(split: Split) -> list[str]:
+    grams = [TRIGRAM + gram for gram in trigrams(split.name)]
+    return [word for found in split.fields for word in found] + grams
 
 
-def _split_fields(entity: Entity, fields: Sequence[str], columns: Mapping[str, str]) -> list[list[str]]:
-    """Words of each field."""
-    place = {name: bit for bit, name in enumerate(fields)}
-    document: list[list[str]] = [[] for _ in fields]
-    document[0] = words(str(entity.get("display_name") or ""))
-    for name, kind in columns.items():
-        value = entity.get(name)
-        if kind in ("text", "categories"):
-            bit = place.get(name, place.get("other", 0))
-            document[bit].extend(word for part in text_values(value) for word in words(part))
-        elif kind == "number" and isinstance(value, (int, float)) and 1000 <= value < 3000 and value == int(value):
-            document[-1].append(str(int(value)))  # years, as people type them
-    return document
-
-
-def _document(document: list[list[str]]) -> list[str]:
-    grams = [TRIGRAM + gram for gram in trigrams(document[0])]
-    return [word for field_words in document for word in field_words] + grams
-
-
-def _bag(document: list[list[str]], buckets: int) -> Bag:
-    return hashed_bag(document[:1], document[1:-1], buckets)
+def _bag(split: Split, buckets: int) -> Bag:
+    return hashed_bag(split.fields[:1], split.fields[1:-1], buckets)
 
 
 def query_bag(query_words: list[str], buckets: int) -> Bag:
@@ -223,22 +161,13 @@ def query_bag(query_words: list[str], buckets: int) -> Bag:
     return hashed_bag([query_words], [], buckets)
 
 
-def _categories(entity: Entity, columns: Sequence[str], buckets: int) -> list[int]:
-    """Hashed (column, value) pairs in 1…buckets-1."""
-    return [
-        1 + stable_hash(f"{name}={value}") % (buckets - 1)
-        for name in columns
-        for value in text_values(entity.get(name))
-    ]
+def _category_columns(columns: Mapping[str, str]) -> list[str]:
+    return [name for name, kind in columns.items() if kind == "categories"]
 
 
-def _fit_number(name: str, entities: Sequence[Entity]) -> NumberColumn:
-    values = np.array([v for e in entities if isinstance(v := e.get(name), (int, float)) and np.isfinite(v)], float)
-    if not len(values):
-        return NumberColumn(name, False, 0.0, 1.0)
-    logarithm = bool(values.min() >= 0 and values.max() > 20 * max(float(np.median(values)), 1e-9))
-    scaled = np.log1p(values) if logarithm else values
-    return NumberColumn(name, logarithm, float(scaled.mean()), float(scaled.std()) or 1.0)
+def category_keys(entity: Entity, columns: Sequence[str]) -> list[str]:
+    """Each value of the category columns with the place of its column before it."""
+    return [f"{place}={value}" for place, name in enumerate(columns) for value in text_values(entity.get(name))]
 
 
 def chunks(total: int, size: int) -> list[tuple[int, int]]:

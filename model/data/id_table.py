@@ -6,6 +6,7 @@ The seed is chosen so that no two ids of the catalogue have one hash; another id
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from hashlib import blake2b
 from itertools import count, repeat
 from typing import Any
 
@@ -19,6 +20,7 @@ from model.data.texts import Texts, encoded
 Hashes = NDArray[np.uint64]
 _CHUNK = 50_000  # ids hashed at once
 _WORD = 8  # bytes
+_LONGEST = 256  # bytes of an id that are hashed as they are
 
 
 class IdTable(Mapping[str, int]):
@@ -94,9 +96,14 @@ def find(rows: Mapping[str, int], ids: Sequence[str]) -> Ints:
 
 
 def hashed(packed: Sequence[bytes], seed: int) -> Hashes:
-    """64 bits of each byte string: its words, each mixed with a key of its place, summed. [C]"""
+    """64 bits of each byte string: its words, each mixed with a key of its place, summed. [C]
+
+    Of strings above `_LONGEST` bytes a digest is hashed: all are padded to the longest.
+    """
     lengths = np.fromiter(map(len, packed), np.int64, len(packed))
-    width = max(1, -(-int(lengths.max(initial=0)) // _WORD))
+    if lengths.max(initial=0) > _LONGEST:
+        packed = [one if len(one) <= _LONGEST else blake2b(one, digest_size=32).digest() for one in packed]
+    width = max(1, -(-max(map(len, packed), default=0) // _WORD))
     words = np.array(packed, f"S{width * _WORD}").view("<u8").reshape(len(packed), width)
     keys = _mixed(np.arange(1, width + 1, dtype=np.uint64) + np.uint64(seed << 32))
     summed = np.where(words, _mixed(words ^ keys), np.uint64(0)).sum(1, dtype=np.uint64)  # whatever the width

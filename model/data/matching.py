@@ -310,7 +310,7 @@ class MatchFeatures:
         rows[:4] = ease_scale(scores * candidates.inverse[:, None]).T
         rows[4] = scores[:, 0] / np.maximum(lengths * np.linalg.norm(profile.liked[0]), 1e-6)
         rows[5:7] = (candidates.text @ profile.text.T).T
-        self._number_features(profile, candidates, rows[7:].reshape(2, self._numbers, -1))
+        self._number_features(profile, candidates, rows[7:].reshape(2, self._numbers, len(candidates)))
 
     def _number_features(self, profile: Profile, candidates: Records, rows: Floats) -> None:
         """How far each number lies from the mean and from the highest of the history, 0 where unknown, into `rows`

@@ -9,22 +9,28 @@ from collections.abc import Iterator
 from functools import lru_cache
 from itertools import pairwise
 
+LONGEST_WORD = 64  # characters; the rest of what has no blanks, as base64 has none, tells nothing
+GRAM_CHARACTERS = 322  # of a text, from its beginning, that give trigrams: 320 of them
 _WORD = re.compile(r"\w+")
 _APOSTROPHE = re.compile(r"(?<=\w)['’‘`](?=\w)")
 
 
 def words(text: str) -> list[str]:
-    """Lower-cased words without accents or apostrophes; any script.
+    """Lower-cased words without accents or apostrophes, `LONGEST_WORD` characters of each; any script.
 
     >>> words("Amélie's  World: Part 2")
     ['amelies', 'world', 'part', '2']
     """
+    return [word[:LONGEST_WORD] for word in _whole_words(text)]
+
+
+def _whole_words(text: str) -> list[str]:
     text = _APOSTROPHE.sub("", text.casefold())
     if text.isascii():
         return _WORD.findall(text)
     decomposed = unicodedata.normalize("NFKD", text)
     plain = "".join(c for c in decomposed if not "\u0300" <= c <= "\u036f")  # accents; vowel signs stay
-    return _words_of_any_script(unicodedata.normalize("NFC", plain))
+    return _words_of_any_script(unicodedata.normalize("NFC", plain.casefold()))  # 𝐀 was no capital before
 
 
 def _words_of_any_script(text: str) -> list[str]:
@@ -50,12 +56,12 @@ def tokens_of_name(name: str) -> str:
 
 
 def trigrams(text_words: list[str]) -> set[str]:
-    """Character trigrams of the words run together with a blank on both sides.
+    """Character trigrams of the words run together with a blank on both sides; a long text gives those it begins with.
 
     >>> sorted(trigrams(["up"]))
     [' up', 'up ']
     """
-    padded = f" {' '.join(text_words)} "
+    padded = f" {' '.join(text_words)} "[:GRAM_CHARACTERS]
     return {padded[i : i + 3] for i in range(len(padded) - 2)}
 
 

@@ -1,7 +1,7 @@
 """The words of a catalogue in sorted order, so that a prefix is a range of ids; and how rare each word is.
 
 Words that the catalogue never used share hashed ids behind the others, so that an entity which came later is found
-by the new words of its name. As prefixes they are unknown.
+by the new words of its name. As prefixes they are unknown. Of more than `MOST` words the rarest go the same way.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from model.data.text import stable_hash
 
 FIELD_BITS = 10  # a token code = id << FIELD_BITS | bit mask of the fields that hold the word
 UNKNOWN = 2**16  # hashed ids of words that the catalogue never used
+MOST = 2 ** (32 - FIELD_BITS) - UNKNOWN  # words and trigrams: a code has 32 bits
 TRIGRAM = "\x01"  # first character of the vocabulary entries that are character trigrams of display names
 
 
@@ -31,8 +32,12 @@ class Vocabulary:
         self._ids = {entry: number for number, entry in enumerate(entries)}
 
     @classmethod
-    def of(cls, documents: Iterable[Iterable[str]]) -> Vocabulary:
-        """Build from the distinct words of each document."""
+    def of(cls, documents: Iterable[Iterable[str]], most: int = MOST) -> Vocabulary:
+        """Build from the distinct words of each document; the `most` that most documents have are kept, ties in order.
+
+        >>> Vocabulary.of([["story", "toy"], ["story", "a"]], most=2).entries
+        ['a', 'story']
+        """
         frequency: Counter[str] = Counter()
         total = 0
         for document in documents:
@@ -40,6 +45,9 @@ class Vocabulary:
             total += 1
         entries = sorted(frequency)
         counts = np.array([frequency[entry] for entry in entries], np.float64)
+        if len(entries) > most:
+            kept = np.sort(np.argsort(-counts, kind="stable")[:most])
+            entries, counts = [entries[place] for place in kept.tolist()], counts[kept]
         return cls(entries, np.log1p(total / np.maximum(counts, 1)).astype(np.float32))
 
     def __len__(self) -> int:

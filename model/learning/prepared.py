@@ -106,13 +106,16 @@ def prepare(
 ) -> Prepared:
     """Encode a dataset for training on the rows of `parts`; `tasks` None = all that these rows have.
 
-    Raises ValueError where a task, or all of them, has no row.
+    Raises ValueError, one sentence, where a task has no row or nothing can be learned from those that there are.
     """
+    if not dataset.entities:
+        raise ValueError(f"dataset '{dataset.name}' has no entities: there is nothing to rank")
     events = _chosen(dataset, tasks, parts)
+    every = rankable(units(events), DEFAULT_RULES)
+    _refuse_unlearnable(dataset.name, events, every)
     ids = [str(entity["entity_id"]) for entity in dataset.entities]
     rows = {entity_id: row for row, entity_id in enumerate(ids)}
     encoder, arrays = EntityEncoder.fit(dataset.entities, dataset.columns, config.network, config.seed, say)
-    every = rankable(units(events), DEFAULT_RULES)
     task_names = sorted({unit.context.task for unit in every})
     users, countries = _distinct(events, "user_id"), _distinct(events, "country")
     tables = _outcomes(events, rows, config, say)
@@ -133,6 +136,15 @@ def _chosen(dataset: Dataset, tasks: Sequence[str] | None, parts: Sequence[str])
             f" there are rows for {', '.join(there) or 'none'}"
         )
     return events if tasks is None else events.filter(pl.col("task").is_in(list(tasks)))
+
+
+def _refuse_unlearnable(name: str, events: pl.DataFrame, every: Sequence[Unit]) -> None:
+    """Raise ValueError where no unit has a positive label."""
+    if any((unit.labels > 0).any() for unit in every):
+        return
+    if (events["label"] > 0).any():
+        raise ValueError(f"dataset '{name}': no positive row can be ranked: more_like_this needs a source_entity_id")
+    raise ValueError(f"dataset '{name}': there is no positive label among the {events.height} rows under training")
 
 
 def rankable(every: Sequence[Unit], rules: Rules) -> list[Unit]:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from model.config import NetworkConfig
+from model.data.categories import NULL_CATEGORY
 from model.network.layers import FeatureEncoding, HistoryAttention, ResidualMLP
 
 MISSING = ("query", "query_imputed", "source", "source_imputed", "user", "country", "history")
@@ -37,7 +38,7 @@ class EntityBatch:
     ids: Tensor  # [U] row + 1, 0 = the learned null
     text: Tensor  # [U, Dt]
     numbers: Tensor  # [U, numbers]
-    categories: Tensor  # [total]
+    categories: Tensor  # [total] 0 = the learned null
     offsets: Tensor  # [U]
 
 
@@ -68,6 +69,7 @@ class EntityTower(nn.Module):
         self.mlp = ResidualMLP(inputs, config.tower_hidden, config.width, config.dropout)
         nn.init.normal_(self.id.weight, std=0.05)
         nn.init.normal_(self.category.weight, std=0.1)
+        nn.init.zeros_(self.category.weight[NULL_CATEGORY])  # says nothing where training never met it
 
     def forward(self, entities: EntityBatch) -> Tensor:
         """[U, D]"""

@@ -16,8 +16,8 @@ import polars as pl
 
 from model.data.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH, Context
 from model.data.dataset import Dataset
-from model.data.encoding import text_values
 from model.data.events import NO_TIME, Unit
+from model.data.fields import text_values
 from model.data.importers.titles import franchise_of
 from model.data.parts import source_part
 from model.data.text import normalise, stable_hash

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from model.baselines.bm25 import ALL, BM25
 from model.baselines.lambdamart import LambdaMART, Slates
 from model.data.context import Context
-from model.data.encoding import text_values
 from model.data.events import Unit
+from model.data.fields import text_values
 from model.data.text import words
 from model.learning.evaluation import Subject
 from model.network.catalogue import CatalogueRanker

@@ -1,0 +1,101 @@
+"""Golden requests: contexts with their scores that travel with a model. Whoever loads it sees that it answers the same.
+
+They are every combination of given and missing fields, for every task: what a model cannot answer fails when it is
+made, not when somebody asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from model.data.context import HOMEPAGE, Context, HistoryEvent
+from model.data.events import Timeline, Unit
+from model.data.imputation import can_fill
+from model.learning.calibration import Calibration
+from model.network.catalogue import CatalogueRanker
+
+EVENTS = 3  # of a history
+CANDIDATES = 4
+DIGITS = 6  # of a probability
+FIELDS = ("user_id", "query", "country", "source_entity_id", "history")
+
+
+class GoldenError(ValueError):
+    """An entry of the file that is no request with its scores."""
+
+
+@dataclass(frozen=True, slots=True)
+class Golden:
+    """One request and what it was answered with: a probability for each candidate."""
+
+    context: Context
+    candidates: list[str]
+    scores: list[float]
+
+    @classmethod
+    def of(cls, entry: object) -> Golden:
+        """Back from `entry()`. Raises `GoldenError`."""
+        try:
+            return msgspec.convert(entry, cls)
+        except msgspec.ValidationError as error:
+            raise GoldenError(str(error)) from error
+
+    def entry(self) -> dict[str, Any]:
+        """Plain values for the file, without the fields that are missing."""
+        table: dict[str, Any] = msgspec.to_builtins(self)
+        table["context"] = {name: value for name, value in table["context"].items() if value}
+        return table
+
+
+def golden(
+    catalogue: CatalogueRanker, units: Sequence[Unit], histories: Mapping[str, Timeline], calibration: Calibration
+) -> list[dict[str, Any]]:
+    """The entries of a model that was just trained on these units."""
+    samples = {task: _samples(catalogue, units, histories, task) for task in sorted({u.context.task for u in units})}
+    contexts = [context for task, sample in samples.items() for context in _combinations(task, sample)]
+    asked = [context for context in contexts if can_fill(context, catalogue.rules)]
+    return [_answered(catalogue, calibration, number, context).entry() for number, context in enumerate(asked)]
+
+
+def _samples(
+    catalogue: CatalogueRanker, units: Sequence[Unit], histories: Mapping[str, Timeline], task: str
+) -> dict[str, list[Any]]:
+    """A few values of each field as the task has them; where the data has none, what a caller could send."""
+    contexts = [unit.context for unit in units if unit.context.task == task]
+    ids = [catalogue.ids[row] for row in _spread(len(catalogue.ids), EVENTS)]
+    seen = {name: [v for c in contexts if (v := getattr(c, name)) is not None] for name in FIELDS[:-1]}
+    past = [tuple(timeline.events[-EVENTS:]) for timeline in histories.values()]
+    found = {**seen, "history": [tuple(replace(event, timestamp=None) for event in events) for events in past]}
+    else_: dict[str, list[Any]] = {
+        "user_id": ["somebody"], "query": [catalogue.names[ids[0]]], "country": ["nowhere"], "source_entity_id": ids,
+        "history": [tuple(HistoryEvent(one, 1.0, HOMEPAGE) for one in ids)],
+    }  # fmt: skip
+    return {name: [values[place] for place in _spread(len(values), 5)] or else_[name] for name, values in found.items()}
+
+
+def _combinations(task: str, samples: Mapping[str, Sequence[Any]]) -> Iterator[Context]:
+    """Each field given or not, the given ones from the samples in turn."""
+    for number, given in enumerate(product((False, True), repeat=len(FIELDS))):
+        chosen = {
+            name: samples[name][number % len(samples[name])] for name, there in zip(FIELDS, given, strict=True) if there
+        }
+        yield Context(task, **chosen)
+
+
+def _answered(catalogue: CatalogueRanker, calibration: Calibration, number: int, context: Context) -> Golden:
+    total = len(catalogue.ids)
+    rows = np.unique((_spread(total, CANDIDATES) + number) % total)
+    logits = catalogue.logits(catalogue.encode(catalogue.fill(context)), rows)
+    scores = calibration.probability(context.task, logits)
+    return Golden(context, catalogue.ids_of(rows), [round(float(score), DIGITS) for score in scores])
+
+
+def _spread(total: int, count: int) -> np.ndarray:
+    """At most `count` places from 0 to `total` - 1, evenly."""
+    return np.unique(np.linspace(0, total - 1, min(total, count)).astype(np.int64))
