@@ -1,4 +1,4 @@
-"""The judge: candidates scored in chunks up to a deadline. Knows nothing of ids, order or HTTP. C = candidates."""
+"""Candidates scored in chunks up to a deadline. Knows nothing of ids, order or HTTP. C = candidates."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ class Scores:
     late: bool
     broken: bool
 
-    def degraded(self) -> list[str]:
-        """The `degraded` codes of the API."""
-        return [DEADLINE] * self.late + ["score_not_finite"] * self.broken
+    def degraded(self, late: bool = False) -> list[str]:
+        """The `degraded` codes of the API; `late`: some candidates did not get as far as this."""
+        return [DEADLINE] * (self.late or late) + ["score_not_finite"] * self.broken
 
 
 class Scoring:
