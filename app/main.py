@@ -15,6 +15,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from app.access.guard import Guard, KeyRing
 from app.door import Door
+from app.entity_store import redis_url
 from app.errors import install_problem_handlers
 from app.follow import Follower, Load
 from app.live import LOADING, WARMING, Live
@@ -37,8 +38,10 @@ def create_app(
 ) -> FastAPI:
     """The application. A `model` is live at once and for good; else it follows the models that the settings name.
 
-    `load` makes a model of a folder; by default it reads and checks an artefact.
+    `load` makes a model of a folder; by default it reads and checks an artefact. Raises `RedisUrlError`.
     """
+    if settings.redis_url:
+        redis_url.check(settings.redis_url)
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     live = Live(settings, Telemetry(registry))

@@ -23,6 +23,7 @@ _TLS = {*_TLS_FILES, "ssl_check_hostname", "ssl_cert_reqs"}
 _OPTIONS = {"client_name", "health_check_interval", *_TLS}
 _TRUE, _FALSE = {"true", "yes", "1"}, {"false", "no", "0"}
 _LAST_PORT = 65_535
+_ESCAPED = "expected host:port; ':', '/' and '@' in a user or a password are written %3A, %2F and %40"
 
 
 class RedisUrlError(ValueError):
@@ -75,6 +76,8 @@ def _parsed(url: str) -> Target:
 
 
 def _target(parts: SplitResult, kind: Kind, options: dict[str, object], tls: bool) -> Target:
+    if "@" in parts.path:  # the rest of a password, most likely
+        raise ValueError(_ESCAPED)
     path = unquote(parts.path.strip("/"))
     hosts = parts.netloc.rpartition("@")[2].split(",")
     if kind == "sentinel":
@@ -86,7 +89,7 @@ def _target(parts: SplitResult, kind: Kind, options: dict[str, object], tls: boo
     if kind == "cluster" and path not in ("", "0"):
         raise ValueError("a cluster has no database but 0")
     if path and not (path.isascii() and path.isdigit()):
-        raise ValueError(f"expected the number of a database behind the host, got '{path}'")
+        raise ValueError("expected the number of a database behind the host, as in redis://host:6379/0")
     if kind == "one":
         options["db"] = int(path or 0)
     return Target(kind, [_address(hosts[0], 6_379)], "", options, tls)
@@ -106,7 +109,7 @@ def _credentials(parts: SplitResult) -> dict[str, object]:
 def _address(host: str, usual_port: int | None) -> tuple[str, int]:
     found = re.fullmatch(r"(\[[0-9A-Fa-f:.%]+\]|[^\[\]:@]+)(?::([^:]*))?", host)
     if found is None:
-        raise ValueError("expected host:port; ':', '/' and '@' in a user or a password are written %3A, %2F, %40")
+        raise ValueError(_ESCAPED)
     port = found[2] if found[2] is not None or usual_port is None else str(usual_port)
     if not port or not re.fullmatch(r"[0-9]{1,5}", port) or not 0 < int(port) <= _LAST_PORT:
         raise ValueError("expected a port from 1 to 65535 behind each host")
