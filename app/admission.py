@@ -51,14 +51,16 @@ class Load:
         self.clock = clock
         self.under_way = [0] * len(Priority)
         self.unit_s = 0.0  # 0 = not measured yet
+        self._measurements = 0
 
     def wait_s(self, priority: Priority) -> float:
         """How long what goes before, or beside, work of that priority will take."""
         return sum(self.under_way[: priority + 1]) * self.unit_s
 
     def measured(self, units: int, seconds: float) -> None:
-        """That many units took so long."""
-        self.unit_s = _followed(self.unit_s, seconds / units)
+        """That many units took so long. The first ones weigh the same: what a cold start took is soon forgotten."""
+        self._measurements += 1
+        self.unit_s += max(_MEMORY, 1 / self._measurements) * (seconds / units - self.unit_s)
 
     def move(self, priority: Priority, units: int) -> None:
         """So many more units are under way, or fewer."""

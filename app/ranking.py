@@ -189,7 +189,7 @@ class RankingService:
 
     async def order(self, request: RankingRequest, may_refuse: bool = True) -> Ordered:
         """All candidates in order, for callers that cut the page themselves. Without `may_refuse`, one that has no time
-        for any record is in the order given.
+        for most of its records is in the order given.
         """
         watch = Stopwatch(self._clock)
         self._check_task(request)
@@ -222,7 +222,7 @@ class RankingService:
         gathered = await self._store.gather(
             candidates, side, self._gather_until(request.deadline, len(candidates)), request.priority
         )
-        if may_refuse and gathered.hopeless and not len(gathered.candidates):
+        if may_refuse and gathered.hopeless and len(gathered.late) > len(gathered.candidates):
             raise self._gate.records_refusal(request.priority)
         self._check_known(request, gathered.unknown)
         watch.lap("records")
@@ -230,7 +230,7 @@ class RankingService:
         known = rerank.without(candidates, frozenset(unknown)) if unknown else candidates
         scores = await self._scoring.score(
             lambda: self.model.asked(filled, gathered.side_ids, gathered.side),
-            gathered.candidates, request.deadline, request.priority,
+            gathered.candidates, request.deadline, request.priority, usual=not gathered.late,
         )  # fmt: skip
         watch.lap("score")
         ordered = Ordered(

@@ -186,9 +186,9 @@ async def test_without_any_time_nobody_is_asked(clock):
 
 
 async def test_what_time_allows_is_all_there_and_not_late(clock):
-    model = SlowTower(100, clock, part_s=0.01)
+    model = SlowTower(4 * PART, clock, part_s=0.01)
     gathered = await store_of(model, Load(clock)).gather(list(model.entities), (), clock.now + 0.035)
-    assert (len(gathered.candidates), gathered.late) == (100, frozenset())
+    assert (len(gathered.candidates), gathered.late) == (4 * PART, frozenset())
 
 
 async def test_parts_are_counted_until_they_end_and_shared_ones_once(clock):
@@ -254,6 +254,18 @@ def test_proposals_under_way_are_a_price_for_everybody_behind(clock):
         assert gate.wait_s(Priority.HIGH) == pytest.approx(0.5)
         assert gate.wait_s(Priority.NORMAL) == pytest.approx(1.0)
     assert gate.wait_s(Priority.LOW) == 0
+
+
+async def test_a_ranking_cut_short_does_not_make_others_dear():
+    model = SlowTower()
+    model.chunk_s = 0.02
+    app = cold(model)
+    async with client_of(app) as client:
+        ids = list(model.entities)
+        assert (await timed(client, context={"task": "search"}, candidates=ids, timeout_ms=200))[1]["degraded"]
+    assert model.scored > 0
+    assert app.state.live.gate.scoring.unit_s == 0
+    assert app.state.live.gate.records.unit_s > 0
 
 
 async def test_a_shadow_is_no_load_for_callers():

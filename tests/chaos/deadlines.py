@@ -35,10 +35,13 @@ async def deadline_row(
         httpx.AsyncClient(base_url=url, timeout=60) as client,
     ):
 
-        async def ask() -> None:
+        def body() -> bytes:
             chosen = drawn.sample(ids, min(CANDIDATES, len(ids)))
-            body = {"context": {"task": "search", "query": "a"}, "candidates": chosen, "timeout_ms": timeout_ms}
-            content = json.dumps({**body, "limit": 10})
+            context = {"task": "search", "query": "a"}
+            asked = {"context": context, "candidates": chosen, "timeout_ms": timeout_ms, "limit": 10}
+            return json.dumps(asked).encode()
+
+        async def ask(content: bytes) -> None:
             started = time.perf_counter()
             answer = await client.post("/v1/rank", content=content)
             phase.seconds.append(time.perf_counter() - started)
@@ -47,7 +50,7 @@ async def deadline_row(
             scored[str(answer.status_code)] += answer.json().get("coverage", {}).get("scored", 0)
 
         for _ in range(rounds):
-            await asyncio.gather(*(ask() for _ in range(AT_ONCE)))
+            await asyncio.gather(*map(ask, [body() for _ in range(AT_ONCE)]))
         alive = (await client.get("/readyz")).status_code == 200
     row = Row("no record at hand", Phase(), phase, Phase())
     row.note = f"{scored['200']} of {phase.sent * min(CANDIDATES, len(ids))} candidates scored, all in {timeout_ms} ms"
