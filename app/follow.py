@@ -225,7 +225,11 @@ class Follower:
         serving = self.live.built(model, self._saw)
         if first:
             self.live.reason = WARMING
-        await serving.warm(self.live.clock)
+        try:
+            await serving.warm(self.live.clock)
+        except BaseException:  # be it that the service ends meanwhile
+            await serving.store.close()
+            raise
         if first:
             garbage.collect()
         garbage.look_away()

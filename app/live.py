@@ -6,6 +6,7 @@ Which model it should be is decided in `follow.py`.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ from app.turns import Turns
 from model.data.context import MORE_LIKE_THIS, Context
 
 LOADING, WARMING = "loading model", "warming model"
+_log = logging.getLogger("unirank")
 _WARM_UP_S = 60.0
 _LOOK_S = 0.02  # how often a model that is to go looks whether its last ranking is done
 
@@ -138,25 +140,27 @@ class Live:
 
     def built(self, model: RankingModel, saw: Callable[[RankingModel, Ordered], None] = lambda *_: None) -> Serving:
         """A model with what it needs to serve; it does not serve yet. `saw` is told of every order."""
-        return self._built(model, self.telemetry, saw)
+        return self._built(model, self.telemetry, self.gate, saw)
 
     def unseen(self, model: RankingModel) -> Serving:
-        """A model beside the live one, whose rankings do not count among those of callers."""
-        return self._built(model, Unseen(), lambda *_: None)
+        """A model beside the live one, whose rankings count neither among those of callers nor as their load."""
+        telemetry = Unseen()
+        gate = Gate(self.settings.max_queue_candidates, self.clock, telemetry)
+        return self._built(model, telemetry, gate, lambda *_: None)
 
     def _built(
-        self, model: RankingModel, telemetry: Telemetry, saw: Callable[[RankingModel, Ordered], None]
+        self, model: RankingModel, telemetry: Telemetry, gate: Gate, saw: Callable[[RankingModel, Ordered], None]
     ) -> Serving:
         limit = self.settings.memory_entities
-        redis = self._redis(model.version)
-        store = EntityStore(model, MemoryTier(limit), limit, redis, self.compute, telemetry)
+        redis = self._redis(model)
+        store = EntityStore(model, MemoryTier(limit), limit, redis, self.compute, telemetry, gate.records)
         return Serving(
             RankingService(
                 model,
                 store,
                 self.compute,
                 self.turns,
-                self.gate,
+                gate,
                 telemetry,
                 self.clock,
                 new_id,
@@ -180,10 +184,14 @@ class Live:
         if self.serving is not None:
             await self.serving.store.close()
 
-    def _redis(self, version: str) -> Tier | None:
+    def _redis(self, model: RankingModel) -> Tier | None:
+        """The tier behind process memory; None where there is none, or where it would never be asked."""
         settings = self.settings
         if not settings.redis_url:
             return None
+        if model.entity_count <= settings.memory_entities:
+            _log.info("all %d entities fit into process memory: Redis is not asked", model.entity_count)
+            return None
         from app.entity_store.redis import RedisTier  # 10 MB of memory that a process without Redis does not need
 
-        return RedisTier(settings.redis_url, version, settings.redis_timeout_ms, settings.redis_ttl_s, self.clock)
+        return RedisTier(settings.redis_url, model.version, settings.redis_timeout_ms, settings.redis_ttl_s, self.clock)

@@ -18,6 +18,7 @@ from app.connection_limit import ConnectionLimit
 from app.cors import EXPOSED, METHODS, Cors
 from app.door import Door
 from app.draining import notice
+from app.entity_store import redis_url
 from app.errors import install_problem_handlers
 from app.follow import Follower, Load
 from app.live import LOADING, WARMING, Live
@@ -54,8 +55,10 @@ def create_app(
 ) -> FastAPI:
     """The application. A `model` is live at once and for good; else it follows the models that the settings name.
 
-    `load` makes a model of a folder; by default it reads and checks an artefact.
+    `load` makes a model of a folder; by default it reads and checks an artefact. Raises `RedisUrlError`.
     """
+    if settings.redis_url:
+        redis_url.check(settings.redis_url)
     live = Live(settings, Telemetry(own_registry()))
     follower = None
     if model is not None:

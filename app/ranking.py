@@ -15,7 +15,7 @@ from app.admission import Gate, Priority
 from app.compute_thread import ComputeThread
 from app.entity_store.store import CACHE_UNAVAILABLE, EntityStore, Rows
 from app.errors import Fault, InvalidRequestError, NotFoundError, invalid
-from app.scoring import DEADLINE, Held, Logits, Scoring
+from app.scoring import Held, Logits, Scoring
 from app.telemetry import Clock, Stopwatch, Telemetry
 from app.turns import Turns
 from model.data.context import Context, HistoryEvent
@@ -171,6 +171,7 @@ class RankingService:
         self.model = model
         self._store = store
         self._compute = compute
+        self._gate = gate
         self._scoring = Scoring(turns, gate, clock)
         self._telemetry = telemetry
         self._clock = clock
@@ -197,12 +198,14 @@ class RankingService:
             watch.lap("rerank")
             return replace(ranking, seconds=watch.seconds)
 
-    async def order(self, request: RankingRequest) -> Ordered:
-        """All candidates in order, for callers that cut the page themselves."""
+    async def order(self, request: RankingRequest, may_refuse: bool = True) -> Ordered:
+        """All candidates in order, for callers that cut the page themselves. Without `may_refuse`, one that has no time
+        for most of its records is in the order given.
+        """
         watch = Stopwatch(self._clock)
         self._check_task(request)
         with self._telemetry.ranking(request.context.task, watch):
-            return await self._order(request, watch)
+            return await self._order(request, watch, may_refuse)
 
     def page(self, ordered: Ordered, places: Sequence[int], first_rank: int = 1) -> Ranking:
         """A ranking of the entities at these places of the order."""
@@ -222,36 +225,52 @@ class RankingService:
             scores[place] = None
         return scores
 
-    async def _order(self, request: RankingRequest, watch: Stopwatch) -> Ordered:
+    async def _order(self, request: RankingRequest, watch: Stopwatch, may_refuse: bool = True) -> Ordered:
         filled = self._filled(request)
         watch.lap("parse")
         seen = self._seen(request, filled.context)
         candidates, behind, late = await self._candidates(request, filled, seen)
         side = self.model.side_entities(filled.context)
-        gathered = await self._store.gather(candidates, side)
+        gathered = await self._store.gather(
+            candidates, side, self._gather_until(request.deadline, len(candidates)), request.priority
+        )
+        if may_refuse and gathered.hopeless and len(gathered.late) > len(gathered.candidates):
+            raise self._gate.records_refusal(request.priority)
         self._check_known(request, gathered.unknown)
         watch.lap("records")
         unknown = gathered.unknown
         known = rerank.without(candidates, frozenset(unknown)) if unknown else candidates
         scores = await self._scoring.score(
             lambda: self.model.asked(filled, gathered.side_ids, gathered.side),
-            gathered.candidates, request.deadline, request.priority,
+            gathered.candidates, request.deadline, request.priority, usual=not gathered.late,
         )  # fmt: skip
         watch.lap("score")
         ordered = Ordered(
             request,
             filled,
-            *_ordered_ids(known, scores.logits, behind, [] if request.unknown == "drop" else unknown),
+            *_ordered_ids(
+                known,
+                _beside_late(known, scores.logits, gathered.late),
+                behind,
+                [] if request.unknown == "drop" else unknown,
+            ),
             unknown=unknown,
             degraded=[CACHE_UNAVAILABLE] * gathered.degraded
             + [rerank.SEEN_LIMIT] * seen.cut
-            + (scores.degraded() or [DEADLINE] * late),
+            + scores.degraded(late or bool(gathered.late)),
             requested=len(candidates),
             scored=int(np.isfinite(scores.logits).sum()),
         )
         watch.lap("rerank")
         self._saw(self.model, ordered)
         return ordered
+
+    def _gather_until(self, deadline: float, candidates: int) -> float:
+        """When to stop gathering, so that there is time left to score what was gathered: as long as that takes for all
+        candidates, but no less than a tenth and no more than half of what is left.
+        """
+        left_s = max(0.0, deadline - self._clock())
+        return deadline - min(max(candidates * self._gate.scoring.unit_s, left_s / 10), left_s / 2)
 
     def _filled(self, request: RankingRequest) -> Filled:
         context = request.context
@@ -303,8 +322,11 @@ class RankingService:
         left_out = request.exclude if source is None else request.exclude | {source}
         dropped = seen if seen.action == "drop" else rerank.Seen("keep")
         barred, rows = left_out | dropped.entity_ids, dropped.rows
-        limit = self._retrieved(request)
-        proposed = await self._compute.run(lambda: self.model.propose(filled, limit, barred, rows), request.priority)
+        limit, proposals = self._retrieved(request), self._gate.proposals
+        with proposals.one(request.priority):
+            proposed = await self._compute.run(
+                lambda: proposals.timed(lambda: self.model.propose(filled, limit, barred, rows)), request.priority
+            )
         return rerank.without(rerank.distinct(proposed), barred)
 
     def _check_known(self, request: RankingRequest, unknown: Sequence[str]) -> None:
@@ -341,6 +363,15 @@ def _ordered_ids(
     places = rerank.order(known, logits, behind)
     without_logit = np.full(len(last), np.nan, np.float32)
     return [*map(known.__getitem__, places), *last], np.concatenate([logits[places], without_logit])
+
+
+def _beside_late(known: Sequence[str], logits: Logits, late: frozenset[str]) -> Logits:
+    """The logits of the known ids, given those of all but the late ones; NaN where there was no time."""
+    if not late:
+        return logits
+    every = np.full(len(known), np.nan, np.float32)
+    every[[entity_id not in late for entity_id in known]] = logits
+    return every
 
 
 def _unknown_source(request: RankingRequest, source: str) -> Exception:

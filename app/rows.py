@@ -28,8 +28,12 @@ class RankedRow:
 
 
 async def rank_rows(service: RankingService, rows: Sequence[Row], by_score: bool, dedupe: bool) -> list[RankedRow]:
-    """Rank each row; `by_score` orders rows by their top scores, `dedupe` refills the lower ones."""
-    ordered = [(row, await service.order(row.request)) for row in rows]
+    """Rank each row; `by_score` orders rows by their top scores, `dedupe` refills the lower ones.
+
+    Rows are ranked one after the other, all before one deadline. Only the first may be refused for want of time: what
+    was ranked by then is not thrown away.
+    """
+    ordered = [(row, await service.order(row.request, may_refuse=row is rows[0])) for row in rows]
     if by_score:
         ordered.sort(key=lambda pair: -_top_mean(service, *pair))  # stable: ties keep the asked order
     taken: set[str] = set()

@@ -1,4 +1,4 @@
-"""The judge: candidates scored in chunks up to a deadline. Knows nothing of ids, order or HTTP. C = candidates."""
+"""Candidates scored in chunks up to a deadline. Knows nothing of ids, order or HTTP. C = candidates."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ class Scores:
     late: bool
     broken: bool
 
-    def degraded(self) -> list[str]:
-        """The `degraded` codes of the API."""
-        return [DEADLINE] * self.late + ["score_not_finite"] * self.broken
+    def degraded(self, late: bool = False) -> list[str]:
+        """The `degraded` codes of the API; `late`: some candidates did not get as far as this."""
+        return [DEADLINE] * (self.late or late) + ["score_not_finite"] * self.broken
 
 
 class Scoring:
@@ -55,12 +55,18 @@ class Scoring:
         self._clock = clock
 
     async def score(
-        self, prepare: Callable[[], Score], records: Held, deadline: float, priority: Priority = Priority.NORMAL
+        self,
+        prepare: Callable[[], Score],
+        records: Held,
+        deadline: float,
+        priority: Priority = Priority.NORMAL,
+        usual: bool = True,
     ) -> Scores:
         """Logits of `records`, as many chunks as fit before `deadline` (on this object's clock).
 
         `prepare` makes the context ready for its candidates; it runs with the first chunk. A chunk that still waits
-        at the deadline is never computed.
+        at the deadline is never computed. Only a `usual` ranking is measured: of one that lacks most of its records,
+        making the context ready would count as the price of the few that are there.
         """
         logits = np.full(len(records), np.nan, np.float32)
         work, done = _Work(prepare, self._clock), 0
@@ -71,7 +77,8 @@ class Scoring:
             if scored is None:
                 break
             logits[done:end] = scored
-            self._gate.measured(end - done, work.seconds)
+            if usual:
+                self._gate.measured(end - done, work.seconds)
             done = end
         broken = ~np.isfinite(logits[:done])
         logits[:done][broken] = np.nan

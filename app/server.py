@@ -15,6 +15,7 @@ import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from app.access.keys import read_keys
+from app.entity_store import redis_url
 from app.models.loading import find_model
 from app.settings import Settings
 
@@ -28,8 +29,11 @@ _HUNG_S = 30  # a worker that does not answer its parent for so long is replaced
 def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT, drain, exit 0.
 
-    Before anything starts it raises `ModelNotFoundError`, `KeysFileError`, or `OSError` where a port is taken.
+    Before anything starts it raises `RedisUrlError`, `ModelNotFoundError`, `KeysFileError`, or `OSError` where a port
+    is taken.
     """
+    if settings.redis_url:
+        redis_url.check(settings.redis_url)
     if not settings.demo_if_empty:
         find_model(settings.model_path)
     if settings.api_keys_file is None:

@@ -31,7 +31,7 @@ class Settings(BaseSettings):
 
     redis_url: str = Field(default="", description="Second tier of entity records; empty = no Redis needed")
     redis_timeout_ms: int = Field(default=50, ge=1, le=50, description="Longest wait for one Redis round trip")
-    redis_ttl_s: int = Field(default=86_400, ge=1, description="Lifetime of an entity record in Redis")
+    redis_ttl_s: int = Field(default=86_400, ge=1, description="Lifetime of a record in Redis, or up to a tenth less")
     memory_entities: int = Field(default=1_000_000, ge=0, description="Entity records held in process memory")
 
     drain_notice_ms: int = Field(

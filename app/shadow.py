@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from app.admission import Priority
 from app.live import Serving
 from app.ranking import Ordered, RankingModel
+from app.scoring import DEADLINE
 from app.telemetry import Clock, Telemetry
 
 _log = logging.getLogger("unirank")
@@ -38,7 +39,8 @@ class Shadow:
     def saw(self, model: RankingModel, answered: Ordered) -> None:
         """Told of every ranking; starts a comparison at times."""
         idle = self._task is None or self._task.done()
-        if self.serving is not None and idle and answered.entity_ids and random.random() < self._share:
+        whole = bool(answered.entity_ids) and DEADLINE not in answered.degraded
+        if self.serving is not None and idle and whole and random.random() < self._share:
             self._task = asyncio.create_task(self._compare(self.serving, model, answered))
 
     async def settle(self) -> None:
@@ -54,6 +56,8 @@ class Shadow:
                 exclude=frozenset(), seen="keep", unknown="last", priority=Priority.LOW,
             )  # fmt: skip
             other = await serving.service.order(same)
+            if DEADLINE in other.degraded:
+                raise TimeoutError("the shadow ran out of time: what it did not score compares with nothing")
             self._note(serving.service.model, model, answered, other)
         except Exception as error:
             self._telemetry.shadow_failed.inc()

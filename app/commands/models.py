@@ -77,6 +77,7 @@ def publish(
     import asyncio
 
     from app.entity_store.publish import publish
+    from app.entity_store.redis_url import SETTING, check
     from app.settings import Settings
     from model.artefact_files import read
 
@@ -84,6 +85,7 @@ def publish(
     url = redis_url or settings.redis_url
     if not url:
         raise ValueError("no Redis: set UNIRANK_REDIS_URL or give --redis-url")
+    check(url, "--redis-url" if redis_url else SETTING)
     contents = read(model)
     with terminal.bar("publish") as report:
         done = asyncio.run(publish(contents, url, settings.redis_ttl_s, report))

@@ -1,4 +1,4 @@
-"""The larder: records of many entities in one gather, from process memory, else Redis, else computed.
+"""Records of many entities in one gather, from process memory, else Redis, else computed, for as long as there is time.
 
 A record is packed once and every tier hands out those same bytes, so that no cache can change an order.
 """
@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -14,7 +16,9 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from app.admission import Load, Priority
 from app.compute_thread import ComputeThread
+from app.entity_store.computed import ComputedRecords, Tower
 from app.entity_store.memory import MemoryTier
 from app.entity_store.tier import Tier, TierError
 from app.scoring import Held
@@ -27,7 +31,7 @@ _WRITES_UNDER_WAY = 8  # write-backs that may run at once; further ones are left
 _log = logging.getLogger("unirank.entity_store")
 
 
-class RecordSource(Protocol):
+class RecordSource(Tower, Protocol):
     """The part of a model that knows entity records."""
 
     @property
@@ -47,10 +51,6 @@ class RecordSource(Protocol):
         """Records from their bytes."""
         ...
 
-    def compute_records(self, entity_ids: Sequence[str]) -> list[bytes | None]:
-        """Records by the entity tower; None = not in the catalogue."""
-        ...
-
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
@@ -61,12 +61,15 @@ class Gathered:
     side: Held
     side_ids: list[str]
     degraded: bool = False
+    late: frozenset[str] = frozenset()  # candidates that are in the catalogue, but there was no time for their records
+    hopeless: bool = False  # others have so many records computed that none of these would have been, in time
 
 
 class EntityStore:
     """Where records come from: the model's own table where process memory may hold it all, else tier after tier.
 
-    A Redis that fails costs up to its timeout and a flag, no answer.
+    A Redis that fails costs up to its timeout and a flag, no answer. `load` counts the parts of records that are to be
+    computed; moments are on its clock.
     """
 
     def __init__(
@@ -77,23 +80,32 @@ class EntityStore:
         redis: Tier | None,
         compute: ComputeThread,
         telemetry: Telemetry,
+        load: Load | None = None,
     ) -> None:
         self._source = source
         self._memory = memory
         self._redis = redis
-        self._compute = compute
         self._telemetry = telemetry
         self._whole = redis is None or source.entity_count <= memory_limit
-        self._flights: dict[str, asyncio.Task[dict[str, bytes]]] = {}  # records that are being computed
+        self._load = load or Load(time.monotonic)
+        self._computed = ComputedRecords(source, compute, self._load, self._keep)
         self._writes: set[asyncio.Task[None]] = set()
         self._write_failed = False
 
-    async def gather(self, candidates: Sequence[str], side: Sequence[str] = ()) -> Gathered:
-        """The records of distinct candidates, and of distinct entities at their side; each is looked up once."""
+    async def gather(
+        self,
+        candidates: Sequence[str],
+        side: Sequence[str] = (),
+        until: float = math.inf,
+        priority: Priority = Priority.NORMAL,
+    ) -> Gathered:
+        """The records of distinct candidates, and of distinct entities at their side, as far as there is time `until`
+        then; each is looked up once. Those at the side come first: without them no candidate is scored as it should be.
+        """
         if self._whole:
             return self._from_table(candidates, side)
         packed = Packed()
-        await self._through_tiers(list(dict.fromkeys([*candidates, *side])), packed)
+        await self._through_tiers(list(dict.fromkeys([*side, *candidates])), packed, until, priority)
         return packed.gathered(self._source, candidates, side)
 
     def _from_table(self, candidates: Sequence[str], side: Sequence[str]) -> Gathered:
@@ -108,27 +120,37 @@ class EntityStore:
             self._source.take(side_rows[side_rows >= 0]), side_ids,
         )  # fmt: skip
 
-    async def _through_tiers(self, wanted: list[str], packed: Packed) -> None:
+    async def _through_tiers(self, wanted: list[str], packed: Packed, until: float, priority: Priority) -> None:
         packed.records.update(await self._memory.get(wanted))
         self._count("memory", len(packed.records))
         if missing := packed.without(wanted):
-            fresh = await self._beyond_memory(missing, packed)
+            fresh = await self._beyond_memory(missing, packed, until, priority)
             packed.records.update(fresh)
             await self._memory.put(fresh)
-        self._count("none", len(wanted) - len(packed.records))
+        if not packed.late:
+            self._count("none", len(wanted) - len(packed.records))
 
-    async def _beyond_memory(self, missing: list[str], packed: Packed) -> dict[str, bytes]:
+    async def _beyond_memory(
+        self, missing: list[str], packed: Packed, until: float, priority: Priority
+    ) -> dict[str, bytes]:
         fresh: dict[str, bytes] = {}
         if self._redis is not None:
-            fresh.update(await self._from_redis(self._redis, missing, packed))
+            fresh.update(await self._from_redis(self._redis, missing, packed, until - self._load.clock()))
         missing = [entity_id for entity_id in missing if entity_id not in fresh]
         if missing:
-            fresh.update(await self._computed(missing, packed))
+            computed = await self._computed.get(missing, until, priority)
+            packed.late, packed.hopeless = computed.late, computed.hopeless
+            packed.degraded |= self._write_failed  # Redis reads but does not keep: READONLY, out of memory
+            fresh.update(computed.records)
         return fresh
 
-    async def _from_redis(self, redis: Tier, entity_ids: list[str], packed: Packed) -> dict[str, bytes]:
+    async def _from_redis(
+        self, redis: Tier, entity_ids: list[str], packed: Packed, within_s: float
+    ) -> dict[str, bytes]:
+        if within_s <= 0:
+            return {}
         try:
-            found = await redis.get(entity_ids)
+            found = await redis.get(entity_ids, within_s)
         except TierError as error:
             _log.debug("%s", error)
             packed.degraded = True
@@ -136,41 +158,9 @@ class EntityStore:
         self._count("redis", len(found))
         return found
 
-    async def _computed(self, entity_ids: list[str], packed: Packed) -> dict[str, bytes]:
-        """Records by the entity tower; what somebody else has computed just now is waited for, not done twice."""
-        flights = {entity_id: self._flights[entity_id] for entity_id in entity_ids if entity_id in self._flights}
-        alone = [entity_id for entity_id in entity_ids if entity_id not in flights]
-        if alone:
-            flight = asyncio.create_task(self._compute_and_keep(alone))
-            self._flights.update(dict.fromkeys(alone, flight))
-            flights.update(dict.fromkeys(alone, flight))
-        found: dict[str, bytes] = {}
-        for flight in set(flights.values()):
-            found.update(await asyncio.shield(flight))  # a caller who leaves does not take the others' records along
-        packed.degraded |= self._write_failed  # Redis reads but does not keep: READONLY, out of memory
-        return {entity_id: found[entity_id] for entity_id in entity_ids if entity_id in found}
-
-    async def _compute_and_keep(self, entity_ids: list[str]) -> dict[str, bytes]:
-        """A flight lasts until its records are in Redis, so that nobody misses them again meanwhile."""
-        kept = None
-        try:
-            records = await self._compute.run(lambda: self._source.compute_records(entity_ids))
-            found = _present(entity_ids, records)
-            self._count("computed", len(found))
-            kept = self._write_behind(found)
-        finally:
-            if kept is None:
-                self._land(entity_ids)
-            else:
-                kept.add_done_callback(lambda _: self._land(entity_ids))
-        return found
-
-    def _land(self, entity_ids: list[str]) -> None:
-        for entity_id in entity_ids:
-            del self._flights[entity_id]
-
-    def _write_behind(self, records: Mapping[str, bytes]) -> asyncio.Task[None] | None:
-        """Write records to Redis behind the answer; None = there is nothing to write, or too much under way."""
+    def _keep(self, records: Mapping[str, bytes]) -> asyncio.Task[None] | None:
+        """Write what was computed to Redis behind the answer; None = nothing to write, or too much under way."""
+        self._count("computed", len(records))
         if self._redis is None or not records or len(self._writes) >= _WRITES_UNDER_WAY:
             return None
         task = asyncio.create_task(self._write(self._redis, records))
@@ -187,7 +177,8 @@ class EntityStore:
             self._write_failed = True
 
     async def settle(self) -> None:
-        """Wait for the write-backs under way."""
+        """Wait for what is being computed, and for the write-backs under way."""
+        await self._computed.close()
         await asyncio.gather(*self._writes)
 
     async def close(self) -> None:
@@ -203,10 +194,14 @@ class EntityStore:
 
 @dataclass(slots=True)
 class Packed:
-    """Records by id as bytes, on their way through the tiers; an id without one is not in the catalogue."""
+    """Records by id as bytes, on their way through the tiers; unless it is `late`, an id without one is not in the
+    catalogue.
+    """
 
     records: dict[str, bytes] = field(default_factory=dict)
     degraded: bool = False
+    late: bool = False
+    hopeless: bool = False
 
     def without(self, wanted: Iterable[str]) -> list[str]:
         """The ids that have no record yet."""
@@ -216,13 +211,17 @@ class Packed:
         """Unpacked, in the order asked for."""
         records = self.records
         side_ids = [entity_id for entity_id in side if entity_id in records]
+        missing = self.without(candidates)
+        late = _known(source, missing) if self.late else frozenset()
         return Gathered(
             source.unpack([records[entity_id] for entity_id in candidates if entity_id in records]),
-            self.without(candidates), source.unpack([records[entity_id] for entity_id in side_ids]), side_ids,
-            self.degraded,
+            [entity_id for entity_id in missing if entity_id not in late] if late else missing,
+            source.unpack([records[entity_id] for entity_id in side_ids]), side_ids,
+            self.degraded, late, self.hopeless,
         )  # fmt: skip
 
 
-def _present(entity_ids: Sequence[str], records: Sequence[bytes | None]) -> dict[str, bytes]:
-    pairs = zip(entity_ids, records, strict=True)
-    return {entity_id: record for entity_id, record in pairs if record is not None}
+def _known(source: RecordSource, entity_ids: Sequence[str]) -> frozenset[str]:
+    """Those that the catalogue has."""
+    pairs = zip(entity_ids, source.find(entity_ids).tolist(), strict=True)
+    return frozenset(entity_id for entity_id, row in pairs if row >= 0)

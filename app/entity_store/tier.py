@@ -17,8 +17,8 @@ class TierError(Exception):
 class Tier(Protocol):
     """Packed records by entity id. `get` and `put` raise `TierError`, and nothing else."""
 
-    async def get(self, entity_ids: Sequence[str]) -> dict[str, bytes]:
-        """The records held there."""
+    async def get(self, entity_ids: Sequence[str], within_s: float) -> dict[str, bytes]:
+        """The records held there, as far as they are found within so many seconds."""
         ...
 
     async def put(self, records: Mapping[str, bytes]) -> None:

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from chaos import callers, event_damage, others
+from chaos.deadlines import deadline_row
 from chaos.redis_faults import redis_rows
 from chaos.rows import Row
 from chaos.slow_copy import slow_copy_row
@@ -25,6 +26,7 @@ async def rows_of(model: Path, work: Path, seconds: float, soak_minutes: float) 
     """All rows, the quick ones first."""
     async for row in redis_rows(model, work, seconds):
         yield row
+    yield await deadline_row(model, work, max(3, int(seconds)))
     yield await others.swap_row(model, work, max(seconds, 60.0))
     yield await others.bad_model_row(model, work, seconds)
     yield await slow_copy_row(model, work, seconds)
