@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 from app.admission import Load, Priority
 from app.compute_thread import ComputeThread
@@ -50,22 +50,25 @@ class _Part:
     task: asyncio.Task[Records] | None = None
 
 
-class ComputedRecords:
-    """Computes records in the compute thread; `load` knows what is to do there. `keep` is given what was computed, and
-    a part lasts until that is kept, so that nobody misses its records again meanwhile.
-    """
+Make = Callable[[_Part], Coroutine[Any, Any, Records]]
 
-    def __init__(self, tower: Tower, compute: ComputeThread, load: Load, keep: Keep) -> None:
+
+class ComputedRecords:
+    """Computes records in the compute thread; `load` knows what is to do there."""
+
+    def __init__(self, tower: Tower, compute: ComputeThread, load: Load) -> None:
         self._tower = tower
         self._compute = compute
         self._load = load
-        self._keep = keep
         self._parts: dict[str, _Part] = {}  # by the ids of their records
         self._counted: set[str] = set()  # ids whose parts are in `load`
         self._tasks: set[asyncio.Task[Records]] = set()
 
-    async def get(self, entity_ids: Sequence[str], until: float, priority: Priority = Priority.NORMAL) -> Computed:
-        """Records as far as there is time `until` a moment on the clock of `load`."""
+    async def get(self, entity_ids: Sequence[str], until: float, priority: Priority, keep: Keep) -> Computed:
+        """Records as far as there is time `until` a moment on the clock of `load`.
+
+        `keep` is given what was computed, and a part lasts until that is kept: nobody misses its records meanwhile.
+        """
         left_s = until - self._load.clock()
         if left_s <= 0:
             return Computed(late=True)
@@ -73,7 +76,7 @@ class ComputedRecords:
         if fresh and self._load.wait_s(priority) > left_s:
             return Computed(late=True, hopeless=True)
         with self._counts(fresh, priority) as ended:
-            return await self._in_parts(entity_ids, until, priority, ended)
+            return await self._in_parts(entity_ids, until, partial(self._made, priority=priority, keep=keep), ended)
 
     async def close(self) -> None:
         """Wait for the parts under way."""
@@ -99,12 +102,12 @@ class ComputedRecords:
             self._load.move(priority, -left)
 
     async def _in_parts(
-        self, entity_ids: Sequence[str], until: float, priority: Priority, ended: Callable[[], None]
+        self, entity_ids: Sequence[str], until: float, make: Make, ended: Callable[[], None]
     ) -> Computed:
         done = Computed()
         for start in range(0, len(entity_ids), PART):
             wanted = entity_ids[start : start + PART]
-            records, done.late = await self._landed(self._under_way(wanted, priority), until)
+            records, done.late = await self._landed(self._under_way(wanted, make), until)
             done.records.update({entity_id: records[entity_id] for entity_id in wanted if entity_id in records})
             ended()
             if done.late or (start + PART < len(entity_ids) and self._load.clock() >= until):
@@ -112,12 +115,12 @@ class ComputedRecords:
                 break
         return done
 
-    def _under_way(self, wanted: Sequence[str], priority: Priority) -> set[_Part]:
+    def _under_way(self, wanted: Sequence[str], make: Make) -> set[_Part]:
         """The parts that make these records: those of others, and one more for what nobody makes yet."""
         alone = [entity_id for entity_id in wanted if entity_id not in self._parts]
         if alone:
             part = _Part(alone)
-            part.task = asyncio.create_task(self._made(part, priority))
+            part.task = asyncio.create_task(make(part))
             self._tasks.add(part.task)
             part.task.add_done_callback(self._ended)
             self._parts.update(dict.fromkeys(alone, part))
@@ -140,12 +143,12 @@ class ComputedRecords:
             self._forget(part)
             part.task.cancel()
 
-    async def _made(self, part: _Part, priority: Priority) -> Records:
+    async def _made(self, part: _Part, priority: Priority, keep: Keep) -> Records:
         kept = None
         try:
             computed = await self._compute.run(partial(self._work, part), priority)
             records = _present(part.entity_ids, computed)
-            kept = self._keep(records)
+            kept = keep(records)
         finally:
             if kept is None:
                 self._forget(part)

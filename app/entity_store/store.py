@@ -88,7 +88,7 @@ class EntityStore:
         self._telemetry = telemetry
         self._whole = redis is None or source.entity_count <= memory_limit
         self._load = load or Load(time.monotonic)
-        self._computed = ComputedRecords(source, compute, self._load, self._keep)
+        self._computed = ComputedRecords(source, compute, self._load)
         self._writes: set[asyncio.Task[None]] = set()
         self._write_failed = False
 
@@ -138,7 +138,7 @@ class EntityStore:
             fresh.update(await self._from_redis(self._redis, missing, packed, until - self._load.clock()))
         missing = [entity_id for entity_id in missing if entity_id not in fresh]
         if missing:
-            computed = await self._computed.get(missing, until, priority)
+            computed = await self._computed.get(missing, until, priority, self._keep)
             packed.late, packed.hopeless = computed.late, computed.hopeless
             packed.degraded |= self._write_failed  # Redis reads but does not keep: READONLY, out of memory
             fresh.update(computed.records)
