@@ -107,10 +107,10 @@ def too_deep(body: bytes, limit: int) -> bool:
     if b"\\" in body:
         marks = body.replace(_PAIR, b"").replace(_QUOTE, b"").translate(None, _NOT_BRACKETS)
     found = np.frombuffer(marks, np.uint8)
-    inside = np.bitwise_xor.accumulate((found == ord('"')).view(np.uint8)).view(np.bool_)
-    lower = found[~inside] | 0x20  # a square bracket and its brace differ in this bit
-    steps = (lower == ord("{")).view(np.int8) - (lower == ord("}")).view(np.int8)
-    return bool(np.cumsum(steps, dtype=np.int32).max(initial=0) > limit)
+    outside = ~np.cumsum(found == ord('"'), dtype=np.uint8).view(np.int8) & 1  # an even number of quotes before
+    lower = found | 0x20  # a square bracket and its brace differ in this bit
+    steps = ((lower == ord("{")).view(np.int8) - (lower == ord("}")).view(np.int8)) * outside
+    return bool(np.cumsum(steps, dtype=np.int16).max(initial=0) > limit)  # a sum that overflows was above it before
 
 
 def pointer(*parts: str | int) -> str:

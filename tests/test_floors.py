@@ -38,6 +38,7 @@ FLOORS = {
     "app/settings.py": 3,
     "app/errors.py": 3,
     "app/connection.py": 5,
+    "app/connection_limit.py": 3,
     "app/telemetry.py": 3,
     "app/worker_metrics.py": 3,
     "app/scoring.py": 3,

@@ -20,9 +20,9 @@ def asked_of(model: FakeModel) -> list[int]:
     asked: list[int] = []
     propose = model.propose
 
-    def counted(filled, limit, exclude):
+    def counted(filled, limit, exclude, seen):
         asked.append(limit)
-        return propose(filled, limit, exclude)
+        return propose(filled, limit, exclude, seen)
 
     model.propose = counted  # type: ignore[method-assign]
     return asked

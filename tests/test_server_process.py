@@ -115,7 +115,13 @@ def test_a_disk_that_fills_up_costs_events_and_nothing_else(replicas: list[Repli
 
         def post(number: int) -> httpx.Response:
             query = f"{number} " + "x" * 1900
-            event = {"type": "engagement", "timestamp": 1, "task": "search", "entity_id": "e1", "label": 1}
+            event = {
+                "type": "engagement",
+                "timestamp": 1_700_000_000_000,
+                "task": "search",
+                "entity_id": "e1",
+                "label": 1,
+            }
             answer = client.post("/v1/events", json=[event | {"query": query}] * 100)
             statuses.append(answer.status_code)
             if answer.status_code == 202:

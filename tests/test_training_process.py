@@ -5,6 +5,7 @@ Whatever ends the one is known to the other: no process stays behind, and nobody
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -63,7 +64,9 @@ def children(parent: int) -> set[int]:
 
 
 def _started_by(task: Path) -> list[str]:
-    return (task / "children").read_text().split()
+    with contextlib.suppress(FileNotFoundError):  # a thread that has ended
+        return (task / "children").read_text().split()
+    return []
 
 
 # ---- the same -----------------------------------------------------------------------------------------------

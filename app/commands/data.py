@@ -64,10 +64,10 @@ def import_(
 
     words = NULL_WORDS if null is None else tuple(word for word in null if word)
     options = ReadOptions(encoding, _tab(delimiter), quote, decimal, words, tuple(drop or ()))
-    warnings: list[str] = []
+    columns, warnings = _mapping(map or []), list[str]()
     with terminal.bar("rows") as report:
         counts = import_tables(
-            out, entities, events, _mapping(map or []), max_rejected, name, task, options, warn=warnings.append,
+            out, entities, events, columns, max_rejected, name, task, options, warn=warnings.append,
             rows=lambda done, total: report(done, total, ""),
         )  # fmt: skip
     for line in warnings:

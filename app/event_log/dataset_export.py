@@ -104,8 +104,7 @@ def _whole_dataset(folder: Path, out: Path, entities: Path, say: Callable[[str],
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as name:
         draft = Path(name)
         shutil.copyfile(source, draft / f"entities{source.suffix}")
-        if (about := source.with_name("dataset.json")).is_file():
-            shutil.copyfile(about, draft / "dataset.json")
+        _write_about(source, draft)
         with (draft / "events.jsonl").open("wb") as stream:
             done = export_rows(folder, stream, say)
         say("checking")
@@ -115,6 +114,14 @@ def _whole_dataset(folder: Path, out: Path, entities: Path, say: Callable[[str],
         events = assign_parts(checked.events)
         write_dataset(out, out.resolve().name, checked.entities, events, meta, checked.rejected, checked.columns)
     return done
+
+
+def _write_about(source: Path, draft: Path) -> None:
+    """`dataset.json` makes the draft a dataset: that of the entities where they are of one, without its counts."""
+    about = source.with_name("dataset.json")
+    table = json.loads(about.read_text("utf-8")) if about.is_file() else {}
+    kept = {key: value for key, value in table.items() if key != "counts"}
+    (draft / "dataset.json").write_text(json.dumps(kept), encoding="utf-8")
 
 
 def _entities_file(entities: Path) -> Path:
