@@ -21,7 +21,8 @@ demo: .venv/.demo  ## data, training, service and first page on real films
 	@$(BIN)/unirank demo
 
 test: lint  ## everything that must pass: lint, types, tests
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -m "not alone" -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -m alone
 
 chaos: .venv/.dev  ## every fault for real, half an hour; CHAOS="--seconds 2" passes options on
 	@PYTHONPATH=tests $(BIN)/python -m chaos $(CHAOS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,14 @@ from model.data.dataset import Dataset
 from model.data.simulation import simulate
 from model.learning.prepared import Prepared, prepare
 
+# Files that hold something to a time, or break what others would use: `make test` runs them one after the other.
+ALONE = {
+    "test_app_operation.py", "test_bench.py", "test_bench_load.py", "test_body_cost.py", "test_chaos.py",
+    "test_connection.py", "test_connection_bounds.py", "test_deadlines.py", "test_draining.py",
+    "test_event_checks.py", "test_models_follow.py", "test_models_life.py", "test_models_split.py",
+    "test_openapi_fuzz.py", "test_quick_no.py", "test_redis_pools.py", "test_server_process.py",
+    "test_training_process.py", "test_worker_metrics.py",
+}  # fmt: skip
 SMALL_NETWORK = NetworkConfig(
     width=16,
     text_width=16,
@@ -27,6 +36,13 @@ SMALL_TRAINING = TrainingConfig(
     steps=40, contexts_per_step=18, negatives=12, evaluations=2, validation_rankings=48, folds=3
 )
 SMALL = Config(SMALL_NETWORK, SMALL_TRAINING)
+
+
+def pytest_collection_modifyitems(items: Iterable[pytest.Item]) -> None:
+    """Mark what runs alone."""
+    for item in items:
+        if item.path.name in ALONE:
+            item.add_marker("alone")
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,7 @@
-"""No body holds the event loop longer than 10 ms beyond decoding it, whatever its shape; processor time is measured."""
+"""No body holds the event loop longer than 10 ms beyond decoding it, whatever its shape; processor time is measured.
+
+On a processor that is slower now than the one of the bound, the bound is longer in proportion.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ import msgspec
 import pytest
 from app_fakes import app_of, client_of
 from fastapi import FastAPI
+from processor import slowness
 from starlette.types import Message
 
 from app import schemas
@@ -189,13 +193,14 @@ async def held_s(app: FastAPI, patch: pytest.MonkeyPatch, path: str, body: bytes
 async def test_no_body_holds_the_event_loop(app, monkeypatch, path, kind, name, body):
     assert len(body) <= 2_000_000
     decoder = msgspec.json.Decoder(kind)
+    limit_s = HELD_S * slowness()
     decoding = min(seconds_of(lambda: decoder.decode(body)) for _ in range(TRIES))
     beyond = []
     for _ in range(TRIES):
         beyond.append(await held_s(app, monkeypatch, path, body) - decoding)
-        if beyond[-1] < HELD_S:
+        if beyond[-1] < limit_s:
             break
-    assert min(beyond) < HELD_S, f"{name}: {min(beyond) * 1000:.1f} ms beyond {decoding * 1000:.1f} ms of decoding"
+    assert min(beyond) < limit_s, f"{name}: {min(beyond) * 1000:.1f} ms beyond {decoding * 1000:.1f} ms of decoding"
 
 
 @pytest.mark.parametrize(
@@ -207,4 +212,4 @@ async def test_no_body_holds_the_event_loop(app, monkeypatch, path, kind, name, 
 async def test_no_query_string_holds_the_event_loop(app, monkeypatch, query):
     """Connections take no target above 32 KB."""
     held = [await held_s(app, monkeypatch, "/v1/search", query=query) for _ in range(TRIES)]
-    assert min(held) < HELD_S
+    assert min(held) < HELD_S * slowness()
