@@ -51,8 +51,8 @@ def test_every_option_reaches_the_reader(call, tmp_path: Path) -> None:
         {"entity_id": "2", "display_name": "Chair"},
     ]
     assert dataset.events.select("user_id", "task").rows() == [("ann", "search"), (None, "search")]
-    assert "warning clicks.csv, column timestamp: 2 times are outside 1990 to 2100" in err
-    assert "2 entities, 2 events, 0 rejected" in out
+    assert "warning clicks.csv, column timestamp: 2 times are outside 1990 to 2100" in " ".join(err.split())
+    assert "2 entities, 2 events, 0 rejected" in " ".join(out.split())
 
 
 @pytest.mark.parametrize(
