@@ -92,7 +92,8 @@ def too_many(body: bytes) -> bool:
     values = _count(found == ord(",")) + _count(_opening(body))
     if max(values, _count(found == ord('"')) // 4) > MOST_VALUES:  # each may have a key: four quotes
         return True
-    return b"\\" in body and body.count(_PAIR) + body.count(_QUOTE) > MOST_VALUES // 4
+    escapes = (found[:-1] == ord("\\")) & ((found[1:] == ord("\\")) | (found[1:] == ord('"')))
+    return _count(escapes) > MOST_VALUES // 2
 
 
 def _opening(marks: bytes) -> NDArray[np.bool_]:

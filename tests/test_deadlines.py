@@ -161,7 +161,8 @@ async def test_a_real_tower_obeys_too(artefact: Artefact):
     assert status in (200, 503), "a busy machine may need those milliseconds to read the body"
     assert seconds < 0.015 + GRACE_S
     scores = {item["id"]: item["score"] for item in whole["items"]}
-    assert all(item["score"] in (None, scores[item["id"]]) for item in hurried.get("items", []))
+    scored = [item for item in hurried.get("items", []) if item["score"] is not None]
+    assert all(item["score"] == pytest.approx(scores[item["id"]], abs=1e-6) for item in scored), "sums of fewer rows"
 
 
 # ---- the store ----------------------------------------------------------------------------------------------
