@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import re
 import weakref
 from pathlib import Path
 
@@ -205,7 +206,7 @@ async def test_a_shadow_ranks_unseen_and_is_compared(shelf: Path) -> None:
         for _ in range(PATIENCE):
             assert (await version_of(client)).startswith("simulated")
             metrics = (await client.get("/metrics")).text
-            if 'unirank_shadow_tau_count{task="search"}' in metrics:
+            if re.search(r'^unirank_shadow_tau_count{task="search"} [1-9]', metrics, re.MULTILINE):
                 break
             await asyncio.sleep(0.01)
         values = {line.split(" ")[0]: float(line.split(" ")[1]) for line in metrics.splitlines() if "#" not in line}
