@@ -14,8 +14,9 @@ from app import rerank
 from app.admission import Gate, Priority
 from app.compute_thread import ComputeThread
 from app.entity_store.store import CACHE_UNAVAILABLE, EntityStore, Rows
+from app.entity_store.tier import Held
 from app.errors import Fault, InvalidRequestError, NotFoundError, invalid
-from app.scoring import Held, Logits, Scoring
+from app.scoring import Logits, Scoring
 from app.telemetry import Clock, Stopwatch, Telemetry
 from app.turns import Turns
 from model.data.context import Context, HistoryEvent

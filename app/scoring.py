@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from app.admission import Gate, Priority
+from app.entity_store.tier import Held
 from app.telemetry import Clock
 from app.turns import Turns
 
@@ -19,18 +20,6 @@ CHUNK = 512  # candidates between two looks at the clock
 
 Logits = npt.NDArray[np.float32]
 Score = Callable[[Any], Logits]  # records of candidates → their logits
-
-
-class Held(Protocol):
-    """Records of some entities, as a model holds them to compute with."""
-
-    def __len__(self) -> int:
-        """How many."""
-        ...
-
-    def part(self, start: int, end: int) -> Held:
-        """Those from `start` to before `end`."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

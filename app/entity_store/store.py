@@ -20,8 +20,7 @@ from app.admission import Load, Priority
 from app.compute_thread import ComputeThread
 from app.entity_store.computed import ComputedRecords, Tower
 from app.entity_store.memory import MemoryTier
-from app.entity_store.tier import Tier, TierError
-from app.scoring import Held
+from app.entity_store.tier import Held, Tier, TierError
 from app.telemetry import Telemetry
 
 Rows = npt.NDArray[np.int64]

@@ -28,3 +28,15 @@ class Tier(Protocol):
     async def close(self) -> None:
         """Give back what it holds of the system."""
         ...
+
+
+class Held(Protocol):
+    """Records of some entities, as a model holds them to compute with."""
+
+    def __len__(self) -> int:
+        """How many."""
+        ...
+
+    def part(self, start: int, end: int) -> Held:
+        """Those from `start` to before `end`."""
+        ...
