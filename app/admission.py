@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from app.errors import OverloadedError
 from app.telemetry import Clock, Telemetry
-from model.data.context import HOMEPAGE, SEARCH
+from model.context.context import HOMEPAGE, SEARCH
 
 T = TypeVar("T")
 _FILLS = (1.0, 0.75, 0.5)  # share of the queue that each priority may fill

@@ -28,7 +28,7 @@ from app.schemas import (
 )
 from app.settings import Settings
 from app.wire import pointer
-from model.data.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH, Context, HistoryEvent
+from model.context.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH, Context, HistoryEvent
 
 _MOST_FAULTS = 20  # a body of 5,000 bad ids gets these many faults, not 5,000
 _At = tuple[str | int, ...]

@@ -25,7 +25,7 @@ from app.ranking import Ordered, RankingModel, RankingRequest, RankingService
 from app.settings import Settings
 from app.telemetry import Clock, Telemetry, Unseen
 from app.turns import Turns
-from model.data.context import MORE_LIKE_THIS, Context
+from model.context.context import MORE_LIKE_THIS, Context
 
 LOADING, WARMING = "loading model", "warming model"
 _log = logging.getLogger("unirank")

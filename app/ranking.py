@@ -19,8 +19,8 @@ from app.errors import Fault, InvalidRequestError, NotFoundError, invalid
 from app.scoring import Logits, Scoring
 from app.telemetry import Clock, Stopwatch, Telemetry
 from app.turns import Turns
-from model.data.context import Context, HistoryEvent
-from model.data.imputation import Filled, MissingFieldError
+from model.context.context import Context, HistoryEvent
+from model.context.imputation import Filled, MissingFieldError
 
 Unknown = Literal["score", "last", "drop", "error"]
 DEFAULT_LIMIT = 10  # items of a ranking whose candidates were retrieved

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from app.scoring import Logits
-from model.data.context import HOMEPAGE, Context
+from model.context.context import HOMEPAGE, Context
 
 SeenAction = Literal["keep", "drop", "demote"]
 Rows = npt.NDArray[np.int64]

@@ -13,7 +13,7 @@ from typing import Any
 
 from bench.plain import PlainRanking
 from model.artefact import Artefact
-from model.data.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH, Context
+from model.context.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH, Context
 
 USERS = 200
 CHECKED = 24  # bodies of each size whose answers are compared before anything is timed

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from model import artefact_files
 from model.artefact_files import Contents, Manifest
-from model.data.context import HistoryEvent
+from model.context.context import HistoryEvent
 from model.data.encoding import chunks
 from model.data.engagement import Engagement
 from model.data.record_table import RecordTable

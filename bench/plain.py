@@ -16,8 +16,8 @@ import torch
 from numpy.typing import NDArray
 
 from model.artefact import Artefact
-from model.data.context import Context
-from model.data.imputation import Filled
+from model.context.context import Context
+from model.context.imputation import Filled
 
 FAST = "UNIRANK_BENCH_FAST"
 Logits = NDArray[np.float32]

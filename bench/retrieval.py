@@ -25,8 +25,8 @@ from bench.tables import Row, Table, number
 from model.artefact import Artefact
 from model.artefact_index import sample_contexts
 from model.artefact_lookups import APPROXIMATE, EXACT, whole_matrix
-from model.data.context import SEARCH, Context
-from model.data.imputation import Filled
+from model.context.context import SEARCH, Context
+from model.context.imputation import Filled
 from model.retrieval.dense import DenseIndex, Floats
 from model.retrieval.tuning import recall, rows_of
 

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from model import artefact_files
 from model import artefact_lookups as lookups
 from model.artefact_files import ArtefactError, Contents
-from model.data.context import Context, HistoryEvent
+from model.context.context import Context, HistoryEvent
+from model.context.imputation import Filled
 from model.data.encoding import EntityEncoder
-from model.data.imputation import Filled
 from model.data.matching import MatchFeatures
 from model.data.record_table import TableRows
 from model.data.records import RecordLayout, Records, assemble

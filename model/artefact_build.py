@@ -15,7 +15,7 @@ from model.artefact_golden import golden
 from model.artefact_index import index_large
 from model.artefact_place import try_out
 from model.config import Config
-from model.data.context import HistoryEvent
+from model.context.context import HistoryEvent
 from model.data.dataset import Dataset
 from model.data.record_table import RecordTable
 from model.data.records import Records

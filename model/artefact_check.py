@@ -12,8 +12,8 @@ import numpy as np
 
 from model.artefact import Artefact, ArtefactError
 from model.artefact_golden import Golden
-from model.data.context import Context
-from model.data.imputation import Filled, MissingFieldError
+from model.context.context import Context
+from model.context.imputation import Filled, MissingFieldError
 
 TOLERANCE = 1e-3  # of a probability: another processor adds up in another order
 SPREAD = 1e-6  # least standard deviation of logits

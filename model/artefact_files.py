@@ -25,11 +25,11 @@ from safetensors.numpy import save_file
 from model import artefact_lookups as lookups
 from model.artefact_lookups import Lookups
 from model.config import Config
+from model.context.context import HistoryEvent
+from model.context.imputation import Rules, rules_from_json, rules_to_json
 from model.data.categories import Categories
-from model.data.context import HistoryEvent
 from model.data.encoding import EntityEncoder
 from model.data.engagement import Engagement
-from model.data.imputation import Rules, rules_from_json, rules_to_json
 from model.data.numbers import NumberColumn
 from model.data.record_table import RecordTable
 from model.data.records import RecordLayout

@@ -14,9 +14,9 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from model.data.context import HOMEPAGE, Context, HistoryEvent
+from model.context.context import HOMEPAGE, Context, HistoryEvent
+from model.context.imputation import can_fill
 from model.data.events import Timeline, Unit
-from model.data.imputation import can_fill
 from model.learning.calibration import Calibration
 from model.network.catalogue import CatalogueRanker
 

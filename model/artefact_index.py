@@ -19,7 +19,7 @@ import numpy as np
 from model import artefact_files, artefact_lookups
 from model.artefact import Artefact, ArtefactError
 from model.artefact_files import Manifest
-from model.data.context import MORE_LIKE_THIS, SEARCH, Context
+from model.context.context import MORE_LIKE_THIS, SEARCH, Context
 from model.network.scorer import retrieval_matrix
 from model.retrieval.approximate import ApproximateIndex, build, faiss
 from model.retrieval.dense import DenseIndex, Floats

@@ -17,8 +17,8 @@ from fastapi import FastAPI
 
 from app.main import create_app
 from app.settings import PREFIX, Settings
-from model.data.context import TASKS, Context, HistoryEvent
-from model.data.imputation import DEFAULT_RULES, Filled, fill
+from model.context.context import TASKS, Context, HistoryEvent
+from model.context.imputation import DEFAULT_RULES, Filled, fill
 
 FILMS = 60
 NOUNS = ("Toy", "Star", "Night", "River", "Ghost", "City")

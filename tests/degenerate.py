@@ -16,10 +16,10 @@ import polars as pl
 
 from model.artefact import Artefact
 from model.config import Config, NetworkConfig, TrainingConfig
-from model.data.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH, Context, HistoryEvent
+from model.context.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH, Context, HistoryEvent
+from model.context.imputation import can_fill
 from model.data.dataset import Dataset
 from model.data.event_table import conform
-from model.data.imputation import can_fill
 
 TINY = Config(
     NetworkConfig(

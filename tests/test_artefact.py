@@ -24,7 +24,7 @@ from model.artefact_files import FILES, MANIFEST, refuse_foreign, write
 from model.artefact_golden import Golden
 from model.artefact_lookups import EXACT
 from model.config import Config
-from model.data.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH, Context, HistoryEvent
+from model.context.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH, Context, HistoryEvent
 from model.data.dataset import Dataset
 from model.data.records import RecordError
 

@@ -24,7 +24,7 @@ from bench.plan import Plan
 from bench.run import run
 from bench.servers import NotStartedError, Running, Server, running
 from model.artefact import Artefact
-from model.data.context import TASKS
+from model.context.context import TASKS
 
 ROOT = Path(__file__).parents[1]
 NOWHERE = Path("nowhere") / "python"

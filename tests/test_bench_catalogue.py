@@ -10,7 +10,7 @@ import pytest
 from bench.catalogue import make
 from model.artefact import Artefact
 from model.artefact_check import check
-from model.data.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH, Context
+from model.context.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH, Context
 
 MANY, FEW = 300, 50  # the model has 120
 

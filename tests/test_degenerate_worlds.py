@@ -21,7 +21,7 @@ from model.artefact import Artefact
 from model.artefact_build import build
 from model.artefact_check import check
 from model.artefact_golden import FIELDS, Golden
-from model.data.context import MORE_LIKE_THIS, SEARCH, Context
+from model.context.context import MORE_LIKE_THIS, SEARCH, Context
 from model.data.dataset import Dataset, write_dataset
 
 SERVED = ("everything", "no number", "nothing but id and name", "no users, no countries", "one entity", "search alone")

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.artefact import Artefact
+from model.context.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH, Context
 from model.data import directory, id_table
-from model.data.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH, Context
 from model.data.directory import Directory
 from model.data.id_table import IdTable, find, hashed
 from model.data.texts import Texts

@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 
 from model.artefact import Artefact
-from model.data.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH, Context
+from model.context.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH, Context
 from model.data.dataset import Dataset
 from model.data.event_table import conform
 from model.data.events import timelines, units

@@ -10,7 +10,7 @@ import torch
 
 from model.artefact import Artefact
 from model.config import NetworkConfig
-from model.data.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH, Context
+from model.context.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH, Context
 from model.network import folded
 from model.network.context_side import OneContext
 from model.network.folded import Folded

@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from model.data.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH
+from model.context.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH
 from model.data.dataset import Dataset
 from model.data.dataset_errors import DatasetError, FileFormatError, MissingFileError
 from model.data.importers.movielens import genre_name, genre_names

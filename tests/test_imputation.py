@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.data.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH, TASKS, Context, HistoryEvent, Imputed
-from model.data.imputation import DEFAULT_RULES, MissingFieldError, fill, rules_from_json, rules_to_json
+from model.context.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH, TASKS, Context, HistoryEvent, Imputed
+from model.context.imputation import DEFAULT_RULES, MissingFieldError, fill, rules_from_json, rules_to_json
 
 NAMES = {"e1": "Toy Story 2", "e2": "AMÉLIE!", "e3": "?!", "e4": "Heat"}
 LIKED_E1 = (HistoryEvent("e2", 1.0), HistoryEvent("e1", 1.0), HistoryEvent("e4", 0.0))

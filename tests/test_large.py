@@ -21,7 +21,7 @@ from model.artefact_check import check
 from model.artefact_files import MANIFEST, _checksum, read_manifest
 from model.artefact_index import index, index_large, sample_queries
 from model.artefact_lookups import APPROXIMATE, EXACT
-from model.data.context import HOMEPAGE, SEARCH, Context
+from model.context.context import HOMEPAGE, SEARCH, Context
 from model.retrieval import tuning
 from model.retrieval.approximate import ApproximateIndex, build, faiss
 from model.retrieval.dense import DenseIndex

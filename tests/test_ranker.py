@@ -11,7 +11,7 @@ from torch import Tensor
 
 from model.artefact import Artefact
 from model.config import NetworkConfig
-from model.data.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH, Context, HistoryEvent
+from model.context.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH, Context, HistoryEvent
 from model.network.inputs import EncodedContext, collate, serving_batch
 from model.network.layers import HistoryAttention, ResidualMLP
 from model.network.ranker import MISSING, ContextBatch, EntityBatch, Ranker, Sizes, retrieval_entity

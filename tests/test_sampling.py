@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from model.config import TrainingConfig
-from model.data.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH, Context, HistoryEvent
+from model.context.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH, Context, HistoryEvent
+from model.context.imputation import DEFAULT_RULES
 from model.data.engagement import fold_of
 from model.data.events import NO_TIME, Timeline, Unit
-from model.data.imputation import DEFAULT_RULES
 from model.learning.prepared import Prepared
 from model.learning.sampling import Example, Negatives, Sampler
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from model.artefact import Artefact
 from model.artefact_build import contents_of
 from model.config import Config
-from model.data.context import HOMEPAGE, Context
+from model.context.context import HOMEPAGE, Context
 from model.data.dataset import Dataset
 from model.data.event_table import conform
 from model.data.seen import SeenEntities

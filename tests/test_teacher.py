@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from model.data.context import SEARCH, Context
+from model.context.context import SEARCH, Context
 from model.data.events import Unit
 from model.learning import teacher
 from model.learning.sampling import Sampler
@@ -78,7 +78,7 @@ def test_examples_of_taught_units_aim_at_it(slates: list[Unit], small_config) ->
     said = taught(slates, match, seed=0)
     rows = {f"e{i}": i for i in range(40)}
     names = {entity_id: entity_id for entity_id in rows}
-    from model.data.imputation import DEFAULT_RULES
+    from model.context.imputation import DEFAULT_RULES
 
     sampler = Sampler(said, {}, rows, names, DEFAULT_RULES, small_config.training)
     rng = np.random.default_rng(0)

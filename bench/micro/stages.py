@@ -21,7 +21,7 @@ from app.settings import Settings
 from app.wire import decode
 from bench.asks import make_asks
 from model.artefact import Artefact
-from model.data.imputation import Filled
+from model.context.imputation import Filled
 
 STAGES = ("decode", "ask", "fill", "propose", "gather", "context", "features", "score", "order", "encode")
 CANDIDATES = 500

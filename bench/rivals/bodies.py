@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, Field
 
 from bench.plain import PlainRanking
-from model.data.context import Context
+from model.context.context import Context
 
 
 class ContextIn(BaseModel):

@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from model.data.context import Context, HistoryEvent
+from model.context.context import Context, HistoryEvent
 
 Ints = NDArray[np.int64]
 NO_TIME = -1

@@ -20,7 +20,7 @@ from collections.abc import Iterable
 
 import polars as pl
 
-from model.data.context import SEARCH
+from model.context.context import SEARCH
 from model.data.event_table import PARTS, conform
 from model.data.text import normalise, stable_hash
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import polars as pl
 
-from model.data.context import MORE_LIKE_THIS
+from model.context.context import MORE_LIKE_THIS
 from model.data.dataset import IGNORE, Dataset
 from model.data.dataset_errors import MAX_REJECTED, DatasetError, Rejected
 from model.data.event_table import PARTS

@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from model.data.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH
+from model.context.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH
 from model.data.dataset import CATEGORIES, NUMBER, TEXT, write_dataset
 from model.data.event_table import conform
 from model.data.parts import assign_parts

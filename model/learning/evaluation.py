@@ -13,7 +13,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from model.data.context import MORE_LIKE_THIS, Context
+from model.context.context import MORE_LIKE_THIS, Context
 from model.data.events import Timeline, Unit
 from model.learning import metrics
 from model.learning.calibration import Calibration

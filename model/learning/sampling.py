@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.config import TrainingConfig
-from model.data.context import HOMEPAGE, SEARCH, Context, HistoryEvent
+from model.context.context import HOMEPAGE, SEARCH, Context, HistoryEvent
+from model.context.imputation import Filled, Rules, fill
 from model.data.engagement import fold_of
 from model.data.events import NO_TIME, Timeline, Unit
-from model.data.imputation import Filled, Rules, fill
 from model.data.text import normalise
 from model.learning.teacher import targets
 

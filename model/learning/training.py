@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from model.config import Config, TrainingConfig
-from model.data.context import Context
+from model.context.context import Context
 from model.data.events import Unit, timelines, units
 from model.learning import checkpoint
 from model.learning.batch_process import batches_ahead

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from model.data.context import Context, HistoryEvent
+from model.context.context import Context, HistoryEvent
+from model.context.imputation import Filled, Rules, fill
 from model.data.id_table import find
-from model.data.imputation import Filled, Rules, fill
 from model.data.record_table import RecordTable
 from model.data.records import Records
 from model.data.texts import Texts

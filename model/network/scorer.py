@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from model.data.context import HistoryEvent
+from model.context.context import HistoryEvent
+from model.context.imputation import Filled
 from model.data.encoding import EntityArrays, chunks
-from model.data.imputation import Filled
 from model.data.matching import given_parts
 from model.data.record_table import RecordTable, TableRows
 from model.data.records import Records

@@ -11,8 +11,8 @@ from typing import Any
 
 import polars as pl
 
+from model.context.imputation import DEFAULT_RULES, Rules, rules_to_json
 from model.data.dataset import Dataset
-from model.data.imputation import DEFAULT_RULES, Rules, rules_to_json
 from model.data.text import stable_hash
 from model.learning.prepared import prepare
 from model.learning.training import train

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from model.data.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH
-from model.data.imputation import FIELDS, Rules
+from model.context.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH
+from model.context.imputation import FIELDS, Rules
 from model.learning.evaluation import Subject
 from model.learning.training import NetworkSubject
 from model.network.catalogue import CatalogueRanker

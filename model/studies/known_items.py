@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence, Set
 
 import numpy as np
 
-from model.data.context import SEARCH, Context
+from model.context.context import SEARCH, Context
 from model.data.events import NO_TIME, Unit
 from model.data.text import normalise, stable_hash
 

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from model.data.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH
+from model.context.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH
+from model.context.imputation import DEFAULT_RULES
 from model.data.dataset import Dataset
 from model.data.events import Timeline, Unit, timelines, units
-from model.data.imputation import DEFAULT_RULES
 from model.data.text import stable_hash, words
 from model.learning.evaluation import Ranked, Subject, rank_catalogue, rank_slates
 from model.learning.prepared import part_rows, rankable

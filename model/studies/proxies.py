@@ -14,7 +14,7 @@ from itertools import combinations
 import numpy as np
 import polars as pl
 
-from model.data.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH, Context
+from model.context.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH, Context
 from model.data.dataset import Dataset
 from model.data.events import NO_TIME, Unit
 from model.data.fields import text_values

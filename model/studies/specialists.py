@@ -25,8 +25,8 @@ from model.baselines.lambdamart import LambdaMART
 from model.baselines.popularity import Popularity
 from model.baselines.sasrec import SASRec
 from model.config import Config
+from model.context.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH
 from model.data import matching
-from model.data.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH
 from model.data.dataset import Dataset
 from model.data.events import timelines
 from model.learning.calibration import Calibration

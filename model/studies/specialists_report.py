@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model.data.context import MORE_LIKE_THIS, SEARCH
+from model.context.context import MORE_LIKE_THIS, SEARCH
 from model.learning.metrics import bootstrap_interval
 from model.studies.cells import Result
 from model.studies.comparison import holm, paired, paired_mean, seed_mean

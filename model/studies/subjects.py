@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from model.baselines.bm25 import ALL, BM25
 from model.baselines.lambdamart import LambdaMART, Slates
-from model.data.context import Context
+from model.context.context import Context
 from model.data.events import Unit
 from model.data.fields import text_values
 from model.data.text import words

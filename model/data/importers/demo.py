@@ -15,7 +15,7 @@ from pathlib import Path
 
 import polars as pl
 
-from model.data.context import HOMEPAGE, SEARCH
+from model.context.context import HOMEPAGE, SEARCH
 from model.data.dataset import CATEGORIES, NUMBER, write_dataset
 from model.data.dataset_errors import DatasetError, Rejected
 from model.data.event_table import check_events, conform

@@ -15,7 +15,7 @@ from typing import Protocol
 
 import polars as pl
 
-from model.data.context import HOMEPAGE, MORE_LIKE_THIS
+from model.context.context import HOMEPAGE, MORE_LIKE_THIS
 from model.data.event_table import PARTS, conform
 from model.data.importers.titles import article_free, franchise_of
 from model.data.parts import TRAIN, fraction

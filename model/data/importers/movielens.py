@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
-from model.data.context import HOMEPAGE, SEARCH
+from model.context.context import HOMEPAGE, SEARCH
 from model.data.dataset_errors import FileFormatError, MissingFileError
 from model.data.event_table import conform
 from model.data.importers.titles import Title, parse_title

@@ -15,7 +15,7 @@ from typing import TypeVar
 import msgspec
 import polars as pl
 
-from model.data.context import SEARCH
+from model.context.context import SEARCH
 from model.data.dataset import CATEGORIES, NUMBER, TEXT, write_dataset
 from model.data.dataset_errors import UNREADABLE, DatasetError, FileFormatError, MissingFileError, Rejected
 from model.data.event_table import check_events, conform

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from model.data.context import HOMEPAGE
+from model.context.context import HOMEPAGE
 from model.data.dataset_errors import (
     MAX_REJECTED,
     DatasetError,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from model.data.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH, Context, Imputed
+from model.context.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH, Context, Imputed
 from model.data.text import tokens_of_name
 
 Rules = Mapping[str, Mapping[str, tuple[str, ...]]]

@@ -1,0 +1,1 @@
+"""What a ranking is for: the context, and the rules that fill its gaps."""

@@ -1,0 +1,1 @@
+"""Datasets as folders: reading, checking, writing, importing and simulating them."""
