@@ -34,13 +34,13 @@ from model.data.numbers import NumberColumn
 from model.data.record_table import RecordTable
 from model.data.records import RecordLayout
 from model.data.seen import SeenEntities
-from model.data.text_vectors import TextVectors
-from model.data.vocabulary import Vocabulary
 from model.data.whole_folder import folder_written_whole
 from model.learning.calibration import Calibration
 from model.network.ranker import Ranker, Sizes
 from model.retrieval.approximate import ApproximateIndex
 from model.retrieval.dense import DenseIndex
+from model.text.latent import TextVectors
+from model.text.vocabulary import Vocabulary
 
 FORMAT = 5
 MANIFEST = "manifest.json"

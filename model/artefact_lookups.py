@@ -21,11 +21,11 @@ from safetensors.numpy import save_file
 from model.data.directory import Directory
 from model.data.fields import Entity
 from model.data.record_table import RecordTable
-from model.data.vocabulary import Vocabulary
 from model.network.scorer import retrieval_matrix
 from model.retrieval.approximate import ApproximateIndex, faiss
 from model.retrieval.dense import DenseIndex, Floats
 from model.retrieval.lexical import Postings
+from model.text.vocabulary import Vocabulary
 
 CATALOGUE, EXACT, APPROXIMATE = "catalogue.safetensors", "dense.safetensors", "dense.faiss"
 

@@ -16,7 +16,7 @@ from model.data.parts import (
     text_part,
     unseen_part,
 )
-from model.data.text import normalise
+from model.text.normalise import normalise
 
 
 def events(rows: list[dict[str, object]]) -> pl.DataFrame:

@@ -10,7 +10,7 @@ import pytest
 from model.data.dataset import Dataset
 from model.data.importers.demo import OTHERS, DemoFilm, TitleIndex, decade, import_demo
 from model.data.quality import validate
-from model.data.text import words
+from model.text.normalise import words
 
 TITLES = [
     "Toy Story", "Toy Story 2", "Heat", "Matrix, The", "Matrix Reloaded, The", "Amelie (Fabuleux destin, Le)",

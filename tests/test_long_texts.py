@@ -13,15 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.config import NetworkConfig
-from model.data import vocabulary as vocabularies
 from model.data.encoding import MAX_TOKENS, EntityArrays, EntityEncoder
 from model.data.fields import split_fields
 from model.data.id_table import IdTable, hashed
 from model.data.matching import MatchFeatures
-from model.data.text import GRAM_CHARACTERS, LONGEST_WORD, normalise, trigrams, words
 from model.data.texts import Texts
-from model.data.vocabulary import FIELD_BITS, MOST, UNKNOWN, Vocabulary
 from model.retrieval.lexical import LexicalIndex, Postings
+from model.text import vocabulary as vocabularies
+from model.text.normalise import GRAM_CHARACTERS, LONGEST_WORD, normalise, trigrams, words
+from model.text.vocabulary import FIELD_BITS, MOST, UNKNOWN, Vocabulary
 
 COLUMNS = {"about": "text", "notes": "text", "kinds": "categories", "year": "number"}
 LONG = " ".join(f"word{n}" for n in range(10_000))

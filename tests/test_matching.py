@@ -15,7 +15,7 @@ from model.data.encoding import EntityEncoder
 from model.data.engagement import Engagement
 from model.data.matching import STEM_SHARE, MatchFeatures, empty_profile, stem_of
 from model.data.records import Records, assemble
-from model.data.text import words
+from model.text.normalise import words
 
 COLUMNS = {"about": "text", "genres": "categories", "year": "number"}
 ENTITIES: list[dict[str, object]] = [

@@ -13,10 +13,10 @@ from model.config import NetworkConfig
 from model.data.encoding import EntityArrays, EntityEncoder
 from model.data.matching import MatchFeatures
 from model.data.ragged import Ragged
-from model.data.vocabulary import FIELD_BITS
 from model.retrieval import lexical
 from model.retrieval.dense import DenseIndex, best_rows
 from model.retrieval.lexical import GRAM_WEIGHT, NAME_WEIGHT, PREFIX_SHARE, LexicalIndex, Postings
+from model.text.vocabulary import FIELD_BITS
 
 NAMES = ["Toy Story", "Toy Soldiers", "Toy Story 2", "Heat", "The Heat", "Story of Kale", "Amélie", "七人の侍", "?!"]
 ABOUT = ["cowboy doll", "boys", "cowboy doll again", "cops", "cops too", "a love story", "paris", "seven", "nothing"]

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 import model
 from model.data.ragged import Ragged, concatenate
-from model.data.text import normalise, pieces, stable_hash, tokens_of_name, trigrams, words
-from model.data.text_vectors import TextVectors, hashed_bag
-from model.data.vocabulary import Vocabulary
+from model.text.latent import TextVectors, hashed_bag
+from model.text.normalise import normalise, pieces, stable_hash, tokens_of_name, trigrams, words
+from model.text.vocabulary import Vocabulary
 
 MODULES = sorted(module.name for module in pkgutil.walk_packages(model.__path__, "model."))
 WORDS = st.text(alphabet="abcé字", min_size=1, max_size=5)

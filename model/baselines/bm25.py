@@ -56,7 +56,7 @@ def _stemmed(texts: list[str]) -> list[list[str]]:
     """English stems of each text. Stop words stay: some titles have no other."""
     import Stemmer
 
-    from model.data.text import words
+    from model.text.normalise import words
 
     stemmer = Stemmer.Stemmer("english")
     return [stemmer.stemWords(words(text)) for text in texts]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from model.context.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH, Context, Imputed
-from model.data.text import tokens_of_name
+from model.text.normalise import tokens_of_name
 
 Rules = Mapping[str, Mapping[str, tuple[str, ...]]]
 DisplayName = Callable[[str], str | None]

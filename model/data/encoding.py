@@ -17,9 +17,9 @@ from model.data.categories import Categories
 from model.data.fields import Entity, Split, field_names, split_fields, text_values
 from model.data.numbers import NumberColumn
 from model.data.ragged import Ints, Ragged
-from model.data.text import trigrams
-from model.data.text_vectors import Bag, TextVectors, hashed_bag
-from model.data.vocabulary import FIELD_BITS, TRIGRAM, Vocabulary
+from model.text.latent import Bag, TextVectors, hashed_bag
+from model.text.normalise import trigrams
+from model.text.vocabulary import FIELD_BITS, TRIGRAM, Vocabulary
 
 Floats = NDArray[np.float32]
 MAX_TOKENS = 320  # distinct words an entity keeps, character trigrams of its name beside them

@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from model.data.factorise import truncated_svd
-from model.data.text import stable_hash
+from model.text.factorise import truncated_svd
+from model.text.normalise import stable_hash
 
 Floats = NDArray[np.float32]
 Halves = NDArray[np.float16]

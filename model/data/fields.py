@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
-from model.data.text import words
-from model.data.vocabulary import FIELD_BITS
+from model.text.normalise import words
+from model.text.vocabulary import FIELD_BITS
 
 Entity = Mapping[str, object]
 Piece = tuple[int, list[str]]  # place of a field, words

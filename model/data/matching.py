@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from model.data.encoding import EntityEncoder, query_bag
 from model.data.ragged import Ragged
 from model.data.records import Records
-from model.data.text import trigrams, words
-from model.data.text_vectors import TextVectors
-from model.data.vocabulary import FIELD_BITS, Vocabulary
+from model.text.latent import TextVectors
+from model.text.normalise import trigrams, words
+from model.text.vocabulary import FIELD_BITS, Vocabulary
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]

@@ -22,7 +22,7 @@ import polars as pl
 
 from model.context.context import SEARCH
 from model.data.event_table import PARTS, conform
-from model.data.text import normalise, stable_hash
+from model.text.normalise import normalise, stable_hash
 
 TRAIN, VALIDATION, TEST = PARTS
 UNSEEN_SLICE = "unseen_film"

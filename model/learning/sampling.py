@@ -18,8 +18,8 @@ from model.context.context import HOMEPAGE, SEARCH, Context, HistoryEvent
 from model.context.imputation import Filled, Rules, fill
 from model.data.engagement import fold_of
 from model.data.events import NO_TIME, Timeline, Unit
-from model.data.text import normalise
 from model.learning.teacher import targets
+from model.text.normalise import normalise
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from model.baselines.lambdamart import LambdaMART, Slates
 from model.data.engagement import fold_of
 from model.data.events import Unit
-from model.data.text import normalise
+from model.text.normalise import normalise
 
 Floats = NDArray[np.float32]
 Match = Callable[[Unit], Floats]  # match features [C, F] of all rows of a unit, as they were at its time

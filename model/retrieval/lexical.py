@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from model.data.matching import EncodedQuery
 from model.data.ragged import Ragged
-from model.data.vocabulary import FIELD_BITS, Vocabulary
 from model.retrieval.dense import best_rows
+from model.text.vocabulary import FIELD_BITS, Vocabulary
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]

@@ -13,12 +13,12 @@ import polars as pl
 
 from model.context.imputation import DEFAULT_RULES, Rules, rules_to_json
 from model.data.dataset import Dataset
-from model.data.text import stable_hash
 from model.learning.prepared import prepare
 from model.learning.training import train
 from model.studies.cells import Cell, Result
 from model.studies.specialists import NETWORK_SECONDS, World, network_result, settle_steps
 from model.studies.specialists_report import JOINT, TENTH_ALONE, TENTH_JOINT
+from model.text.normalise import stable_hash
 
 SHARE = 1 / 3  # of the steps: the order of ablations shows early, and two seeds of each are run
 SEEDS = 2

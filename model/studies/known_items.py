@@ -12,7 +12,7 @@ import numpy as np
 
 from model.context.context import SEARCH, Context
 from model.data.events import NO_TIME, Unit
-from model.data.text import normalise, stable_hash
+from model.text.normalise import normalise, stable_hash
 
 MOST_NAMES = 400
 

@@ -17,12 +17,12 @@ from model.context.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH
 from model.context.imputation import DEFAULT_RULES
 from model.data.dataset import Dataset
 from model.data.events import Timeline, Unit, timelines, units
-from model.data.text import stable_hash, words
 from model.learning.evaluation import Ranked, Subject, rank_catalogue, rank_slates
 from model.learning.prepared import part_rows, rankable
 from model.studies.known_items import named
 from model.studies.proxies import proxies
 from model.studies.sentences import described
+from model.text.normalise import stable_hash, words
 
 Step = Callable[[str], None]
 CATALOGUE_SEARCHES = 400  # judged queries that are also ranked against the whole catalogue, chosen by hash

@@ -20,7 +20,7 @@ from model.data.events import NO_TIME, Unit
 from model.data.fields import text_values
 from model.data.importers.titles import franchise_of
 from model.data.parts import source_part
-from model.data.text import normalise, stable_hash
+from model.text.normalise import normalise, stable_hash
 
 Pairs = Mapping[str, Collection[str]]  # source → those like it
 LEAST_SHARED_FANS = 2

@@ -15,9 +15,9 @@ from model.baselines.lambdamart import LambdaMART, Slates
 from model.context.context import Context
 from model.data.events import Unit
 from model.data.fields import text_values
-from model.data.text import words
 from model.learning.evaluation import Subject
 from model.network.catalogue import CatalogueRanker
+from model.text.normalise import words
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

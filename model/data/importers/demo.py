@@ -31,7 +31,7 @@ from model.data.importers.derived import (
 from model.data.importers.movielens import genre_names, rating_events
 from model.data.importers.titles import article_free, parse_title
 from model.data.parts import TRAIN, assign_parts
-from model.data.text import words
+from model.text.normalise import words
 
 SEARCHES = 6_000
 OTHERS = 12  # films of a slate that are not relevant

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from model.data.event_table import PARTS
 from model.data.parts import SHORTEST_HISTORY, SOURCE_SHARES, part_by_hash, source_part, text_part
-from model.data.text import normalise
+from model.text.normalise import normalise
 
 Ints = NDArray[np.int64]
 _NOTHING, _SOURCE, _QUERY = 0, 1, 2  # what the part of a ranking without time is decided by

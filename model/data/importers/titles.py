@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from model.data.text import words
+from model.text.normalise import words
 
 _YEAR = re.compile(r"\s*\((\d{4})(?:[-–]\s*(?:\d{4})?)?\)\s*$")
 _LAST_PARENTHESES = re.compile(r"\s*\(([^()]*)\)\s*$")

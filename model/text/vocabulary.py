@@ -13,7 +13,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from model.data.text import stable_hash
+from model.text.normalise import stable_hash
 
 FIELD_BITS = 10  # a token code = id << FIELD_BITS | bit mask of the fields that hold the word
 UNKNOWN = 2**16  # hashed ids of words that the catalogue never used

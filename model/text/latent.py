@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from model.data.factorise import truncated_svd
-from model.data.text import pieces, stable_hash
+from model.text.factorise import truncated_svd
+from model.text.normalise import pieces, stable_hash
 
 Bag = tuple[NDArray[np.int64], NDArray[np.float32]]  # bucket ids, weights
 
