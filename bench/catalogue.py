@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from model import artefact_files
 from model.artefact_files import Contents, Manifest
+from model.catalogue.encoding import chunks
+from model.catalogue.record_table import RecordTable
+from model.catalogue.records import Floats, Records
 from model.context.context import HistoryEvent
-from model.data.encoding import chunks
 from model.data.engagement import Engagement
-from model.data.record_table import RecordTable
-from model.data.records import Floats, Records
 from model.network.ranker import Ranker, Sizes
 
 JITTER = 0.3  # of the root mean square of a vector, in each place

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from model import artefact_files
 from model import artefact_lookups as lookups
 from model.artefact_files import ArtefactError, Contents
+from model.catalogue.encoding import EntityEncoder
+from model.catalogue.record_table import TableRows
+from model.catalogue.records import RecordLayout, Records, assemble
 from model.context.context import Context, HistoryEvent
 from model.context.imputation import Filled
-from model.data.encoding import EntityEncoder
 from model.data.matching import MatchFeatures
-from model.data.record_table import TableRows
-from model.data.records import RecordLayout, Records, assemble
 from model.network.catalogue import CatalogueRanker
 from model.network.inputs import ContextEncoder, EncodedContext
 from model.network.scorer import Asked, Scorer

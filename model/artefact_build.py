@@ -14,11 +14,11 @@ from model.artefact_files import Contents, Manifest, layout_of, write
 from model.artefact_golden import golden
 from model.artefact_index import index_large
 from model.artefact_place import try_out
+from model.catalogue.record_table import RecordTable
+from model.catalogue.records import Records
 from model.config import Config
 from model.context.context import HistoryEvent
 from model.data.dataset import Dataset
-from model.data.record_table import RecordTable
-from model.data.records import Records
 from model.data.seen import SeenEntities
 from model.learning import checkpoint
 from model.learning.calibration import Calibration

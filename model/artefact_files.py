@@ -24,15 +24,15 @@ from safetensors.numpy import save_file
 
 from model import artefact_lookups as lookups
 from model.artefact_lookups import Lookups
+from model.catalogue.categories import Categories
+from model.catalogue.encoding import EntityEncoder
+from model.catalogue.numbers import NumberColumn
+from model.catalogue.record_table import RecordTable
+from model.catalogue.records import RecordLayout
 from model.config import Config
 from model.context.context import HistoryEvent
 from model.context.imputation import Rules, rules_from_json, rules_to_json
-from model.data.categories import Categories
-from model.data.encoding import EntityEncoder
 from model.data.engagement import Engagement
-from model.data.numbers import NumberColumn
-from model.data.record_table import RecordTable
-from model.data.records import RecordLayout
 from model.data.seen import SeenEntities
 from model.data.whole_folder import folder_written_whole
 from model.learning.calibration import Calibration

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from model.data.directory import Directory
-from model.data.fields import Entity
-from model.data.record_table import RecordTable
+from model.catalogue.entities import Directory
+from model.catalogue.fields import Entity
+from model.catalogue.record_table import RecordTable
 from model.network.scorer import retrieval_matrix
 from model.retrieval.approximate import ApproximateIndex, faiss
 from model.retrieval.dense import DenseIndex, Floats

@@ -23,10 +23,10 @@ from model.artefact_check import check
 from model.artefact_files import FILES, MANIFEST, refuse_foreign, write
 from model.artefact_golden import Golden
 from model.artefact_lookups import EXACT
+from model.catalogue.records import RecordError
 from model.config import Config
 from model.context.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH, Context, HistoryEvent
 from model.data.dataset import Dataset
-from model.data.records import RecordError
 
 ALL = (*FILES, EXACT)
 

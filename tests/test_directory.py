@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.artefact import Artefact
+from model.catalogue import entities, ids
+from model.catalogue.entities import Directory
+from model.catalogue.ids import IdTable, find, hashed
+from model.catalogue.packed_text import Texts
 from model.context.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH, Context
-from model.data import directory, id_table
-from model.data.directory import Directory
-from model.data.id_table import IdTable, find, hashed
-from model.data.texts import Texts
 
 ANY_TEXT = st.text(st.characters(), max_size=20)  # lone surrogates and NUL included
 
@@ -70,13 +70,13 @@ def test_many_ids_of_many_lengths() -> None:
 def test_another_string_with_the_hash_of_an_id_is_not_it(monkeypatch: pytest.MonkeyPatch) -> None:
     table = IdTable.of(Texts.of(["a", "b", "cc"]))
     real = hashed
-    monkeypatch.setattr(id_table, "hashed", lambda packed, seed: real([b"cc"] * len(packed), seed))
+    monkeypatch.setattr(ids, "hashed", lambda packed, seed: real([b"cc"] * len(packed), seed))
     assert table.find(["a", "cc", "dd"]).tolist() == [-1, 2, -1]
 
 
 def test_ids_with_one_hash_get_another_seed(monkeypatch: pytest.MonkeyPatch) -> None:
     real = hashed
-    monkeypatch.setattr(id_table, "hashed", lambda packed, seed: real(packed, seed) * np.uint64(seed >= 2))
+    monkeypatch.setattr(ids, "hashed", lambda packed, seed: real(packed, seed) * np.uint64(seed >= 2))
     table = IdTable.of(Texts.of(["a", "b"]))
     assert table.seed == 2
     assert table.find(["b", "c", "a"]).tolist() == [1, -1, 0]
@@ -119,7 +119,7 @@ def test_a_directory_knows_its_entities() -> None:
 @pytest.fixture
 def large(model_path: Path, monkeypatch: pytest.MonkeyPatch) -> Artefact:
     """The small model, as if its catalogue were too large to be unpacked."""
-    monkeypatch.setattr(directory, "SMALL", 0)
+    monkeypatch.setattr(entities, "SMALL", 0)
     artefact = Artefact.load(model_path)
     assert isinstance(artefact.catalogue.rows, IdTable)
     return artefact

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from model.catalogue.encoding import MAX_TOKENS, EntityArrays, EntityEncoder
+from model.catalogue.fields import split_fields
+from model.catalogue.ids import IdTable, hashed
+from model.catalogue.packed_text import Texts
 from model.config import NetworkConfig
-from model.data.encoding import MAX_TOKENS, EntityArrays, EntityEncoder
-from model.data.fields import split_fields
-from model.data.id_table import IdTable, hashed
 from model.data.matching import MatchFeatures
-from model.data.texts import Texts
 from model.retrieval.lexical import LexicalIndex, Postings
 from model.text import vocabulary as vocabularies
 from model.text.normalise import GRAM_CHARACTERS, LONGEST_WORD, normalise, trigrams, words

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from model.artefact import Artefact, ArtefactError
 from model.artefact_files import read, write
+from model.catalogue.categories import LONGEST, NULL_CATEGORY, Categories
+from model.catalogue.encoding import EntityEncoder
 from model.config import NetworkConfig
 from model.context.context import HOMEPAGE, Context
-from model.data.categories import LONGEST, NULL_CATEGORY, Categories
-from model.data.encoding import EntityEncoder
 from model.learning.prepared import Prepared
 from model.network.ranker import EntityTower, Sizes
 

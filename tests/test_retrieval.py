@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from model.catalogue.encoding import EntityArrays, EntityEncoder
+from model.catalogue.ragged import Ragged
 from model.config import NetworkConfig
-from model.data.encoding import EntityArrays, EntityEncoder
 from model.data.matching import MatchFeatures
-from model.data.ragged import Ragged
 from model.retrieval import lexical
 from model.retrieval.dense import DenseIndex, best_rows
 from model.retrieval.lexical import GRAM_WEIGHT, NAME_WEIGHT, PREFIX_SHARE, LexicalIndex, Postings

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import model
-from model.data.ragged import Ragged, concatenate
+from model.catalogue.ragged import Ragged, concatenate
 from model.text.latent import TextVectors, hashed_bag
 from model.text.normalise import normalise, pieces, stable_hash, tokens_of_name, trigrams, words
 from model.text.vocabulary import Vocabulary

@@ -16,7 +16,7 @@ from app.entity_store.redis import RedisTier
 from app.entity_store.tier import TierError
 from model.artefact_files import Contents
 from model.artefact_lookups import Lookups
-from model.data.encoding import chunks
+from model.catalogue.encoding import chunks
 
 TIMEOUT_MS = 5_000  # of one pipeline; nobody waits for an answer meanwhile
 _CHUNK = 2_048  # records packed at once

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model.data.encoding import EntityEncoder, query_bag
-from model.data.ragged import Ragged
-from model.data.records import Records
+from model.catalogue.encoding import EntityEncoder, query_bag
+from model.catalogue.ragged import Ragged
+from model.catalogue.records import Records
 from model.text.latent import TextVectors
 from model.text.normalise import trigrams, words
 from model.text.vocabulary import FIELD_BITS, Vocabulary

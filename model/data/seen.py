@@ -13,8 +13,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from model.data.id_table import IdTable
-from model.data.texts import Texts
+from model.catalogue.ids import IdTable
+from model.catalogue.packed_text import Texts
 
 Ints = NDArray[np.int64]
 _TABLE, _USERS = "seen_users_", "seen_users"

@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from model.catalogue.encoding import EntityArrays
+from model.catalogue.records import Records
 from model.config import Config
-from model.data.encoding import EntityArrays
-from model.data.records import Records
 from model.learning.sampling import Example
 from model.network.inputs import ContextEncoder, EncodedContext, collate
 from model.network.ranker import ContextBatch, EntityBatch

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from model.catalogue.encoding import EntityArrays, EntityEncoder
+from model.catalogue.records import Records, assemble
 from model.config import Config
 from model.context.imputation import DEFAULT_RULES, Rules, can_fill
 from model.data import engagement
 from model.data.dataset import Dataset
-from model.data.encoding import EntityArrays, EntityEncoder
 from model.data.engagement import Engagement
 from model.data.events import Timeline, Unit, timelines, units
 from model.data.matching import MatchFeatures
-from model.data.records import Records, assemble
 from model.learning.sampling import Sampler
 from model.network.inputs import ContextEncoder
 from model.network.ranker import Ranker, Sizes

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from model.catalogue.ids import find
+from model.catalogue.packed_text import Texts
+from model.catalogue.record_table import RecordTable
+from model.catalogue.records import Records
 from model.context.context import Context, HistoryEvent
 from model.context.imputation import Filled, Rules, fill
-from model.data.id_table import find
-from model.data.record_table import RecordTable
-from model.data.records import Records
-from model.data.texts import Texts
 from model.network.inputs import EncodedContext
 from model.network.scorer import Scorer
 

@@ -10,10 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from model.catalogue.records import Records
 from model.context.context import HistoryEvent
 from model.context.imputation import Filled
 from model.data.matching import EncodedQuery, MatchFeatures, Profile, empty_profile
-from model.data.records import Records
 from model.network.context_side import OneContext
 from model.network.ranker import ContextBatch
 

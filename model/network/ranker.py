@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from model.catalogue.categories import NULL_CATEGORY
 from model.config import NetworkConfig
-from model.data.categories import NULL_CATEGORY
 from model.network.layers import FeatureEncoding, HistoryAttention, ResidualMLP
 
 MISSING = ("query", "query_imputed", "source", "source_imputed", "user", "country", "history")

@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from model.catalogue.encoding import EntityArrays, chunks
+from model.catalogue.record_table import RecordTable, TableRows
+from model.catalogue.records import Records
 from model.context.context import HistoryEvent
 from model.context.imputation import Filled
-from model.data.encoding import EntityArrays, chunks
 from model.data.matching import given_parts
-from model.data.record_table import RecordTable, TableRows
-from model.data.records import Records
 from model.network.folded import Folded
 from model.network.inputs import ContextEncoder, EncodedContext, one_context, serving_batch
 from model.network.ranker import ContextBatch, EntityBatch, Ranker, retrieval_entity

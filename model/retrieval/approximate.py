@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from model.data.encoding import chunks
+from model.catalogue.encoding import chunks
 from model.retrieval.dense import Floats, Ints, best_rows
 
 WIDER = 2  # rows that the lists give for each that is wanted

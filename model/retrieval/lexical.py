@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from model.catalogue.ragged import Ragged
 from model.data.matching import EncodedQuery
-from model.data.ragged import Ragged
 from model.retrieval.dense import best_rows
 from model.text.vocabulary import FIELD_BITS, Vocabulary
 

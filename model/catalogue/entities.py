@@ -14,9 +14,9 @@ from typing import Any, overload
 
 from numpy.typing import NDArray
 
-from model.data.fields import Entity
-from model.data.id_table import IdTable
-from model.data.texts import Texts
+from model.catalogue.fields import Entity
+from model.catalogue.ids import IdTable
+from model.catalogue.packed_text import Texts
 
 SMALL = 50_000
 

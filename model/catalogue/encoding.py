@@ -12,11 +12,11 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from model.catalogue.categories import Categories
+from model.catalogue.fields import Entity, Split, field_names, split_fields, text_values
+from model.catalogue.numbers import NumberColumn
+from model.catalogue.ragged import Ints, Ragged
 from model.config import NetworkConfig
-from model.data.categories import Categories
-from model.data.fields import Entity, Split, field_names, split_fields, text_values
-from model.data.numbers import NumberColumn
-from model.data.ragged import Ints, Ragged
 from model.text.latent import Bag, TextVectors, hashed_bag
 from model.text.normalise import trigrams
 from model.text.vocabulary import FIELD_BITS, TRIGRAM, Vocabulary

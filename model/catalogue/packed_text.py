@@ -9,7 +9,7 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from model.data.ragged import Ints
+from model.catalogue.ragged import Ints
 
 Bytes = NDArray[np.uint8]
 

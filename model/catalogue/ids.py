@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model.data.encoding import chunks
-from model.data.ragged import Ints
-from model.data.texts import Texts, encoded
+from model.catalogue.encoding import chunks
+from model.catalogue.packed_text import Texts, encoded
+from model.catalogue.ragged import Ints
 
 Hashes = NDArray[np.uint64]
 _CHUNK = 50_000  # ids hashed at once

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from model.data.ragged import Ints, Ragged, concatenate
-from model.data.records import Floats, RecordError, RecordLayout, Records
+from model.catalogue.ragged import Ints, Ragged, concatenate
+from model.catalogue.records import Floats, RecordError, RecordLayout, Records
 
 Halves = NDArray[np.float16]
 _HALVES, _FLOATS = ("vector", "text", "engagement"), ("inverse", "popularity", "static")

@@ -12,9 +12,9 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from model.data.encoding import EntityArrays
+from model.catalogue.encoding import EntityArrays
+from model.catalogue.ragged import Ints, Ragged, concatenate
 from model.data.engagement import Engagement
-from model.data.ragged import Ints, Ragged, concatenate
 
 Floats = NDArray[np.float32]
 Halves = NDArray[np.float16]

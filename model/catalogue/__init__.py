@@ -1,0 +1,1 @@
+"""Entities as numbers: encoding, ids, records and the table that workers share."""
