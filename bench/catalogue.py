@@ -21,7 +21,7 @@ from model.catalogue.encoding import chunks
 from model.catalogue.record_table import RecordTable
 from model.catalogue.records import Floats, Records
 from model.context.context import HistoryEvent
-from model.data.engagement import Engagement
+from model.events.engagement import Engagement
 from model.network.ranker import Ranker, Sizes
 
 JITTER = 0.3  # of the root mean square of a vector, in each place

@@ -19,7 +19,7 @@ from model.catalogue.records import Records
 from model.config import Config
 from model.context.context import HistoryEvent
 from model.data.dataset import Dataset
-from model.data.seen import SeenEntities
+from model.events.seen import SeenEntities
 from model.learning import checkpoint
 from model.learning.calibration import Calibration
 from model.learning.prepared import Prepared, part_rows, prepare

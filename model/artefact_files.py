@@ -32,9 +32,9 @@ from model.catalogue.records import RecordLayout
 from model.config import Config
 from model.context.context import HistoryEvent
 from model.context.imputation import Rules, rules_from_json, rules_to_json
-from model.data.engagement import Engagement
-from model.data.seen import SeenEntities
 from model.data.whole_folder import folder_written_whole
+from model.events.engagement import Engagement
+from model.events.seen import SeenEntities
 from model.learning.calibration import Calibration
 from model.network.ranker import Ranker, Sizes
 from model.retrieval.approximate import ApproximateIndex

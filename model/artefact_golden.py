@@ -16,7 +16,7 @@ import numpy as np
 
 from model.context.context import HOMEPAGE, Context, HistoryEvent
 from model.context.imputation import can_fill
-from model.data.events import Timeline, Unit
+from model.events.timelines import Timeline, Unit
 from model.learning.calibration import Calibration
 from model.network.catalogue import CatalogueRanker
 

@@ -19,7 +19,7 @@ from model.config import Config, NetworkConfig, TrainingConfig
 from model.context.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH, Context, HistoryEvent
 from model.context.imputation import can_fill
 from model.data.dataset import Dataset
-from model.data.event_table import conform
+from model.events.table import conform
 
 TINY = Config(
     NetworkConfig(

@@ -10,7 +10,7 @@ import pytest
 
 from model.data.dataset import Dataset, infer_columns, write_dataset
 from model.data.dataset_errors import DatasetError, FileFormatError, MissingFileError, Rejected, TooManyRejectedError
-from model.data.event_table import EVENT_SCHEMA, conform
+from model.events.table import EVENT_SCHEMA, conform
 
 ENTITIES: list[dict[str, object]] = [
     {"entity_id": "a", "display_name": "Alpha", "about": "first", "kinds": ["x", "y"], "price": 3},
@@ -142,7 +142,7 @@ def test_rows_read_in_parts_are_those_read_at_once(tmp_path: Path, monkeypatch: 
     rows = [event(ranking_id=f"r{i}", **({"context.age": i} if i > 4 else {})) for i in range(9)]
     path = folder(tmp_path, [*rows, event(**{"context.age": "old"}), event(**{"candidate.x": "y"})])
     whole = Dataset.load(path, max_rejected=0.5)
-    monkeypatch.setattr("model.data.event_table._ROWS_AT_ONCE", 2)
+    monkeypatch.setattr("model.events.table._ROWS_AT_ONCE", 2)
     parts = Dataset.load(path, max_rejected=0.5)
     assert parts.events.equals(whole.events)
     assert [bad.line for bad in parts.rejected] == [bad.line for bad in whole.rejected] == [10]

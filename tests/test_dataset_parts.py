@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from model.data.event_table import conform
-from model.data.parts import (
+from model.events.parts import (
     TEST,
     TRAIN,
     UNSEEN_SLICE,
@@ -16,6 +15,7 @@ from model.data.parts import (
     text_part,
     unseen_part,
 )
+from model.events.table import conform
 from model.text.normalise import normalise
 
 

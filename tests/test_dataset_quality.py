@@ -9,7 +9,6 @@ import polars as pl
 import pytest
 
 from model.data.dataset import Dataset, write_dataset
-from model.data.event_table import conform
 from model.data.quality import (
     describe,
     jensen_shannon_bits,
@@ -20,6 +19,7 @@ from model.data.quality import (
     task_counts,
     validate,
 )
+from model.events.table import conform
 
 ENTITIES: list[dict[str, object]] = [
     {"entity_id": name, "display_name": name.upper(), **({"about": "text"} if name in "ab" else {})} for name in "abcd"

@@ -13,8 +13,8 @@ import pytest
 from model.data.dataset import Dataset, write_dataset
 from model.data.dataset_errors import MissingFileError
 from model.data.dataset_files import write_events
-from model.data.event_table import conform
 from model.data.quality import validate
+from model.events.table import conform
 
 ROOT = Path(__file__).parents[1]
 ENTITIES: list[dict[str, object]] = [{"entity_id": f"e{i}", "display_name": f"Lamp {i}"} for i in range(3)]

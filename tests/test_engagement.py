@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.data.engagement import TASTE_PRIOR, Engagement, fit, fit_folds, fold_of, tastes
+from model.events.engagement import TASTE_PRIOR, Engagement, fit, fit_folds, fold_of, tastes
 from model.text.factorise import truncated_svd
 
 ENTITIES, FOLDS = 12, 3

@@ -15,8 +15,8 @@ import pytest
 from model.artefact import Artefact
 from model.context.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH, Context
 from model.data.dataset import Dataset
-from model.data.event_table import conform
-from model.data.events import timelines, units
+from model.events.table import conform
+from model.events.timelines import timelines, units
 from model.learning.calibration import Calibration
 from model.learning.evaluation import evaluate
 from model.learning.reports import evaluate_artefact

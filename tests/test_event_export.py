@@ -16,8 +16,8 @@ from app.cli import app
 from app.event_log.joined import Join
 from app.event_log.log import EventLog
 from model.data.dataset import Dataset
-from model.data.event_table import EVENT_SCHEMA
 from model.data.quality import validate
+from model.events.table import EVENT_SCHEMA
 
 AT = 1_700_000_000_000
 ODD = ["e[bold]1", 'quo"te', "a,b;c\tt", "🎬 film", "شريط", "line\nbreak", "back\\slash", " e ", "NULL", "007"]

@@ -15,11 +15,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from model.data.dataset import Dataset
-from model.data.event_table import conform
 from model.data.importers import text_files
 from model.data.importers.table_batches import Batch, ReadOptions
 from model.data.importers.tables import import_tables, open_table
-from model.data.parts import assign_parts
+from model.events.parts import assign_parts
+from model.events.table import conform
 
 Rows = list[list[str]]
 TEXT = st.text(

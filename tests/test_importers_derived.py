@@ -23,7 +23,7 @@ from model.data.importers.derived import (
     tag_cosines,
     without_reversals,
 )
-from model.data.parts import TEST, TRAIN, VALIDATION
+from model.events.parts import TEST, TRAIN, VALIDATION
 
 
 def crowd(pair: tuple[str, str], users: int, part: str = TRAIN, start: int = 0) -> list[Like]:

@@ -15,7 +15,7 @@ from model.data.dataset_errors import DatasetError, FileFormatError, MissingFile
 from model.data.importers.movielens import genre_name, genre_names
 from model.data.importers.movies import FILM_COLUMNS, import_movies
 from model.data.importers.titles import franchise_of, parse_title
-from model.data.parts import TRAIN, UNSEEN_SLICE, source_part, unseen_part
+from model.events.parts import TRAIN, UNSEEN_SLICE, source_part, unseen_part
 
 
 def movielens(path: Path) -> Path:

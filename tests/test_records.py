@@ -17,7 +17,7 @@ from model.artefact import Artefact
 from model.catalogue.encoding import EntityArrays
 from model.catalogue.ragged import Ragged
 from model.catalogue.records import RecordError, RecordLayout, Records, assemble
-from model.data.engagement import Engagement
+from model.events.engagement import Engagement
 
 LAYOUT = RecordLayout(width=4, text_width=3, engagement_width=2, static_width=5)
 FIXED = 4 + 2 * (4 + 3 + 2) + 4 + 4 + 4 * 5

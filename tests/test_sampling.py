@@ -10,8 +10,8 @@ import pytest
 from model.config import TrainingConfig
 from model.context.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH, Context, HistoryEvent
 from model.context.imputation import DEFAULT_RULES
-from model.data.engagement import fold_of
-from model.data.events import NO_TIME, Timeline, Unit
+from model.events.engagement import fold_of
+from model.events.timelines import NO_TIME, Timeline, Unit
 from model.learning.prepared import Prepared
 from model.learning.sampling import Example, Negatives, Sampler
 

@@ -19,8 +19,8 @@ from model.artefact_build import contents_of
 from model.config import Config
 from model.context.context import HOMEPAGE, Context
 from model.data.dataset import Dataset
-from model.data.event_table import conform
-from model.data.seen import SeenEntities
+from model.events.seen import SeenEntities
+from model.events.table import conform
 from model.learning.prepared import part_rows, prepare
 from model.learning.training import train
 

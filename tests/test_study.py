@@ -20,8 +20,8 @@ from model.config import Config
 from model.context.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH, Context, HistoryEvent
 from model.context.imputation import MissingFieldError, fill
 from model.data.dataset import Dataset
-from model.data.event_table import PARTS
-from model.data.events import Timeline, Unit
+from model.events.table import PARTS
+from model.events.timelines import Timeline, Unit
 from model.studies.ablations import NO_RULES, changed, cuts, variant_cell, variants
 from model.studies.cells import Cell, CellStore, fingerprint
 from model.studies.known_items import named

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from model.context.context import SEARCH, Context
-from model.data.events import Unit
+from model.events.timelines import Unit
 from model.learning import teacher
 from model.learning.sampling import Sampler
 from model.learning.teacher import targets, taught

@@ -98,7 +98,7 @@ def export_folder(
 
 def _whole_dataset(folder: Path, out: Path, entities: Path, say: Callable[[str], None]) -> Exported:
     from model.data.dataset import Dataset, write_dataset
-    from model.data.parts import assign_parts
+    from model.events.parts import assign_parts
 
     source = _entities_file(entities)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as name:

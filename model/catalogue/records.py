@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from model.catalogue.encoding import EntityArrays
 from model.catalogue.ragged import Ints, Ragged, concatenate
-from model.data.engagement import Engagement
+from model.events.engagement import Engagement
 
 Floats = NDArray[np.float32]
 Halves = NDArray[np.float16]

@@ -27,7 +27,7 @@ from model.data.dataset_errors import (
     why_not_object,
 )
 from model.data.dataset_files import ABOUT, dataset_written_whole, write_about, write_events, write_rejected, write_rows
-from model.data.event_table import (
+from model.events.table import (
     conform,
     read_events,
     read_parquet,

@@ -18,8 +18,8 @@ import msgspec
 import polars as pl
 
 from model.data.dataset_errors import Rejected
-from model.data.event_table import EVENT_SCHEMA
 from model.data.whole_folder import folder_written_whole
+from model.events.table import EVENT_SCHEMA
 
 ABOUT = "dataset.json"
 REJECTED = "rejected.jsonl"

@@ -16,8 +16,8 @@ import polars as pl
 from model.context.context import MORE_LIKE_THIS
 from model.data.dataset import IGNORE, Dataset
 from model.data.dataset_errors import MAX_REJECTED, DatasetError, Rejected
-from model.data.event_table import PARTS
-from model.data.parts import TEST, TRAIN
+from model.events.parts import TEST, TRAIN
+from model.events.table import PARTS
 
 CONTEXT_FIELDS = ("user_id", "query", "country", "source_entity_id", "timestamp", "position")
 

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from model.context.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH
 from model.data.dataset import CATEGORIES, NUMBER, TEXT, write_dataset
-from model.data.event_table import conform
-from model.data.parts import assign_parts
+from model.events.parts import assign_parts
+from model.events.table import conform
 
 COUNTRIES = ("BR", "DE", "IN", "US")
 SLATE = 10

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.context.context import MORE_LIKE_THIS, Context
-from model.data.events import Timeline, Unit
+from model.events.timelines import Timeline, Unit
 from model.learning import metrics
 from model.learning.calibration import Calibration
 

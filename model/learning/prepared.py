@@ -12,11 +12,11 @@ from model.catalogue.encoding import EntityArrays, EntityEncoder
 from model.catalogue.records import Records, assemble
 from model.config import Config
 from model.context.imputation import DEFAULT_RULES, Rules, can_fill
-from model.data import engagement
 from model.data.dataset import Dataset
-from model.data.engagement import Engagement
-from model.data.events import Timeline, Unit, timelines, units
 from model.data.matching import MatchFeatures
+from model.events import engagement
+from model.events.engagement import Engagement
+from model.events.timelines import Timeline, Unit, timelines, units
 from model.learning.sampling import Sampler
 from model.network.inputs import ContextEncoder
 from model.network.ranker import Ranker, Sizes

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from model.data.dataset import Dataset
-from model.data.events import timelines, units
+from model.events.timelines import timelines, units
 from model.learning.calibration import Calibration
 from model.learning.evaluation import evaluate
 from model.learning.prepared import rankable

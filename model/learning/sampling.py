@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from model.config import TrainingConfig
 from model.context.context import HOMEPAGE, SEARCH, Context, HistoryEvent
 from model.context.imputation import Filled, Rules, fill
-from model.data.engagement import fold_of
-from model.data.events import NO_TIME, Timeline, Unit
+from model.events.engagement import fold_of
+from model.events.timelines import NO_TIME, Timeline, Unit
 from model.learning.teacher import targets
 from model.text.normalise import normalise
 

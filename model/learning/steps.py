@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from model.data.events import Unit
+from model.events.timelines import Unit
 from model.learning.batches import BatchMaker, TrainingBatch
 from model.learning.prepared import Prepared
 from model.learning.teacher import taught

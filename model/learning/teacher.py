@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.baselines.lambdamart import LambdaMART, Slates
-from model.data.engagement import fold_of
-from model.data.events import Unit
+from model.events.engagement import fold_of
+from model.events.timelines import Unit
 from model.text.normalise import normalise
 
 Floats = NDArray[np.float32]

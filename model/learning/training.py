@@ -16,7 +16,7 @@ from torch import Tensor
 
 from model.config import Config, TrainingConfig
 from model.context.context import Context
-from model.data.events import Unit, timelines, units
+from model.events.timelines import Unit, timelines, units
 from model.learning import checkpoint
 from model.learning.batch_process import batches_ahead
 from model.learning.batches import TrainingBatch, context_batch

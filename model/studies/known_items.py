@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence, Set
 import numpy as np
 
 from model.context.context import SEARCH, Context
-from model.data.events import NO_TIME, Unit
+from model.events.timelines import NO_TIME, Unit
 from model.text.normalise import normalise, stable_hash
 
 MOST_NAMES = 400

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from model.context.context import SEARCH, Context
-from model.data.events import NO_TIME, Unit
+from model.events.timelines import NO_TIME, Unit
 
 LEAST_FILMS = 10  # a catalogue with fewer of them is not one of films
 DESCRIBED: tuple[tuple[str, int, str], ...] = (

@@ -28,7 +28,7 @@ from model.config import Config
 from model.context.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH
 from model.data import matching
 from model.data.dataset import Dataset
-from model.data.events import timelines
+from model.events.timelines import timelines
 from model.learning.calibration import Calibration
 from model.learning.evaluation import Ranked, Subject
 from model.learning.metrics import ece
@@ -198,7 +198,7 @@ def _trees_on_features(world: World, settings: Settings) -> Subject:
 
 def _slates(world: World) -> tuple[Sequence[Any], Sequence[Any]]:
     """Judged slates of training and validation."""
-    from model.data.events import units
+    from model.events.timelines import units
 
     every = units(part_rows(world.dataset.events, ("train",)).filter(pl.col("task") == SEARCH))
     return [unit for unit in every if unit.slate], world.protocols["validation"]["slates"].units

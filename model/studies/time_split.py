@@ -1,6 +1,6 @@
 """Another cut into parts: by one date for everybody, as a service lives. Most people of its test part are new.
 
-The cut of a dataset (`model/data/parts.py`) holds back the last rows of each user, so every user of its test part is
+The cut of a dataset (`model/events/parts.py`) holds back the last rows of each user, so every user of its test part is
 known. What has no user or no time keeps its part.
 """
 
@@ -11,7 +11,7 @@ from dataclasses import replace
 import polars as pl
 
 from model.data.dataset import Dataset
-from model.data.parts import TEST, TRAIN, VALIDATION
+from model.events.parts import TEST, TRAIN, VALIDATION
 
 HELD = 0.1  # of the timed rankings: the latest are test, as many before are validation
 

@@ -18,7 +18,6 @@ import polars as pl
 from model.context.context import HOMEPAGE, SEARCH
 from model.data.dataset import CATEGORIES, NUMBER, write_dataset
 from model.data.dataset_errors import DatasetError, Rejected
-from model.data.event_table import check_events, conform
 from model.data.importers.derived import (
     Content,
     co_like_events,
@@ -30,7 +29,8 @@ from model.data.importers.derived import (
 )
 from model.data.importers.movielens import genre_names, rating_events
 from model.data.importers.titles import article_free, parse_title
-from model.data.parts import TRAIN, assign_parts
+from model.events.parts import TRAIN, assign_parts
+from model.events.table import check_events, conform
 from model.text.normalise import words
 
 SEARCHES = 6_000

@@ -16,9 +16,9 @@ from typing import Protocol
 import polars as pl
 
 from model.context.context import HOMEPAGE, MORE_LIKE_THIS
-from model.data.event_table import PARTS, conform
 from model.data.importers.titles import article_free, franchise_of
-from model.data.parts import TRAIN, fraction
+from model.events.parts import TRAIN, fraction
+from model.events.table import PARTS, conform
 
 HOUR_MS = 3_600_000
 NEAR_IN_ORDER = 6

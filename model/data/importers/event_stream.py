@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from model.data.dataset_errors import Rejected, shown
 from model.data.dataset_files import write_events
-from model.data.event_table import EVENT_SCHEMA, EXTRA_PREFIXES, PARTS, check_events, conform
 from model.data.importers.cells import as_texts, labels, numbers, same_id
 from model.data.importers.streamed_parts import RowKeys
 from model.data.importers.table_batches import Batch, ReadOptions, Say
 from model.data.importers.times import EARLIEST, LATEST, SMALL, TimeUnits, in_milliseconds, text_times
+from model.events.table import EVENT_SCHEMA, EXTRA_PREFIXES, PARTS, check_events, conform
 
 IDS = ("ranking_id", "user_id", "source_entity_id", "entity_id")
 NEVER_NULL_WORDS = ("entity_id", "label")  # an id may be any word; a label has no unknown

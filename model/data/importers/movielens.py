@@ -9,8 +9,8 @@ import polars as pl
 
 from model.context.context import HOMEPAGE, SEARCH
 from model.data.dataset_errors import FileFormatError, MissingFileError
-from model.data.event_table import conform
 from model.data.importers.titles import Title, parse_title
+from model.events.table import conform
 
 LIKED = 4.0  # stars from which a rating is a positive engagement
 GENRE_NAMES = {"sci-fi": "Science Fiction", "children": "Family", "musical": "Music", "imax": "IMAX"}

@@ -18,7 +18,6 @@ import polars as pl
 from model.context.context import SEARCH
 from model.data.dataset import CATEGORIES, NUMBER, TEXT, write_dataset
 from model.data.dataset_errors import UNREADABLE, DatasetError, FileFormatError, MissingFileError, Rejected
-from model.data.event_table import check_events, conform
 from model.data.importers.derived import (
     Content,
     co_like_events,
@@ -37,7 +36,8 @@ from model.data.importers.movielens import (
     tag_events,
 )
 from model.data.importers.titles import parse_title
-from model.data.parts import UNSEEN_SHARE, assign_parts
+from model.events.parts import UNSEEN_SHARE, assign_parts
+from model.events.table import check_events, conform
 
 Entity = dict[str, object]
 Progress = Callable[[str], None]

@@ -13,8 +13,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from model.data.event_table import PARTS
-from model.data.parts import SHORTEST_HISTORY, SOURCE_SHARES, part_by_hash, source_part, text_part
+from model.events.parts import SHORTEST_HISTORY, SOURCE_SHARES, part_by_hash, source_part, text_part
+from model.events.table import PARTS
 from model.text.normalise import normalise
 
 Ints = NDArray[np.int64]

@@ -21,7 +21,7 @@ from collections.abc import Iterable
 import polars as pl
 
 from model.context.context import SEARCH
-from model.data.event_table import PARTS, conform
+from model.events.table import PARTS, conform
 from model.text.normalise import normalise, stable_hash
 
 TRAIN, VALIDATION, TEST = PARTS
