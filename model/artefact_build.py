@@ -18,7 +18,7 @@ from model.catalogue.record_table import RecordTable
 from model.catalogue.records import Records
 from model.config import Config
 from model.context.context import HistoryEvent
-from model.data.dataset import Dataset
+from model.datasets.dataset import Dataset
 from model.events.seen import SeenEntities
 from model.learning import checkpoint
 from model.learning.calibration import Calibration

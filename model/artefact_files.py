@@ -32,7 +32,7 @@ from model.catalogue.records import RecordLayout
 from model.config import Config
 from model.context.context import HistoryEvent
 from model.context.imputation import Rules, rules_from_json, rules_to_json
-from model.data.whole_folder import folder_written_whole
+from model.datasets.whole_folder import folder_written_whole
 from model.events.engagement import Engagement
 from model.events.seen import SeenEntities
 from model.learning.calibration import Calibration

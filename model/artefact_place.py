@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from model.artefact_files import ArtefactError, refuse_foreign
-from model.data.whole_folder import check_can_be_replaced, remove_unfinished
+from model.datasets.whole_folder import check_can_be_replaced, remove_unfinished
 
 PROBE_BYTES = 2**20  # a disk without this much is full
 

@@ -10,8 +10,8 @@ import pytest
 from model.artefact import Artefact
 from model.artefact_build import build
 from model.config import Config, NetworkConfig, TrainingConfig
-from model.data.dataset import Dataset
-from model.data.simulation import simulate
+from model.datasets.dataset import Dataset
+from model.datasets.simulation import simulate
 from model.learning.prepared import Prepared, prepare
 
 # Files that hold something to a time, or break what others would use: `make test` runs them one after the other.

@@ -18,7 +18,7 @@ from model.artefact import Artefact
 from model.config import Config, NetworkConfig, TrainingConfig
 from model.context.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH, Context, HistoryEvent
 from model.context.imputation import can_fill
-from model.data.dataset import Dataset
+from model.datasets.dataset import Dataset
 from model.events.table import conform
 
 TINY = Config(

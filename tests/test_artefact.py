@@ -26,7 +26,7 @@ from model.artefact_lookups import EXACT
 from model.catalogue.records import RecordError
 from model.config import Config
 from model.context.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH, Context, HistoryEvent
-from model.data.dataset import Dataset
+from model.datasets.dataset import Dataset
 
 ALL = (*FILES, EXACT)
 

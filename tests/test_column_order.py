@@ -10,7 +10,7 @@ import pytest
 from model.artefact import Artefact
 from model.artefact_build import build
 from model.config import Config
-from model.data.dataset import Dataset
+from model.datasets.dataset import Dataset
 
 
 @pytest.mark.parametrize("backwards", [False, True])

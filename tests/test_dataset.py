@@ -8,8 +8,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from model.data.dataset import Dataset, infer_columns, write_dataset
-from model.data.dataset_errors import DatasetError, FileFormatError, MissingFileError, Rejected, TooManyRejectedError
+from model.datasets.dataset import Dataset, infer_columns, write_dataset
+from model.datasets.errors import DatasetError, FileFormatError, MissingFileError, Rejected, TooManyRejectedError
 from model.events.table import EVENT_SCHEMA, conform
 
 ENTITIES: list[dict[str, object]] = [

@@ -8,8 +8,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from model.data.dataset import Dataset, write_dataset
-from model.data.quality import (
+from model.datasets.dataset import Dataset, write_dataset
+from model.datasets.quality import (
     describe,
     jensen_shannon_bits,
     missing_attributes,

@@ -10,10 +10,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from model.data.dataset import Dataset, write_dataset
-from model.data.dataset_errors import MissingFileError
-from model.data.dataset_files import write_events
-from model.data.quality import validate
+from model.datasets.dataset import Dataset, write_dataset
+from model.datasets.errors import MissingFileError
+from model.datasets.files import write_events
+from model.datasets.quality import validate
 from model.events.table import conform
 
 ROOT = Path(__file__).parents[1]
@@ -24,10 +24,10 @@ WRITERS = """
 import resource, sys
 from pathlib import Path
 import polars as pl
-from model.data.dataset import write_dataset
-from model.data.importers.demo import import_demo
-from model.data.importers.tables import import_tables
-from model.data.simulation import simulate
+from model.datasets.dataset import write_dataset
+from model.datasets.importers.demo import import_demo
+from model.datasets.importers.tables import import_tables
+from model.datasets.simulation import simulate
 folder, out = Path(sys.argv[1]), Path(sys.argv[2])
 events = pl.DataFrame({"ranking_id": [str(i) for i in range(500)], "task": "search", "entity_id": "e1", "label": 1.0})
 entities = [{"entity_id": "e1", "display_name": "Lamp"}]

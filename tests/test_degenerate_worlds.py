@@ -22,7 +22,7 @@ from model.artefact_build import build
 from model.artefact_check import check
 from model.artefact_golden import FIELDS, Golden
 from model.context.context import MORE_LIKE_THIS, SEARCH, Context
-from model.data.dataset import Dataset, write_dataset
+from model.datasets.dataset import Dataset, write_dataset
 
 SERVED = ("everything", "no number", "nothing but id and name", "no users, no countries", "one entity", "search alone")
 STRIDE = 97  # shares no factor with the numbers of values, so that all of them come

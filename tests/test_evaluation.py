@@ -14,7 +14,7 @@ import pytest
 
 from model.artefact import Artefact
 from model.context.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH, Context
-from model.data.dataset import Dataset
+from model.datasets.dataset import Dataset
 from model.events.table import conform
 from model.events.timelines import timelines, units
 from model.learning.calibration import Calibration

@@ -13,7 +13,7 @@ import pytest
 
 from app.cli import main
 from model.artefact import Artefact
-from model.data.dataset import Dataset
+from model.datasets.dataset import Dataset
 from model.learning.reports import evaluate_artefact
 from model.learning.trained_rows import SAMPLE, TrainedRows, fingerprint
 

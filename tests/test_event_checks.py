@@ -25,7 +25,7 @@ from app.event_schemas import DAY_MS, FIRST_MS, Event, latest_ms
 from app.routes import events as route
 from app.routes.events import as_array
 from app.wire import decode
-from model.data.dataset import Dataset
+from model.datasets.dataset import Dataset
 
 NOW_MS = 1_763_900_000_000
 HOLD_S = 0.010  # beyond decoding

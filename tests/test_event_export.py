@@ -15,8 +15,8 @@ from typer.testing import CliRunner, Result
 from app.cli import app
 from app.event_log.joined import Join
 from app.event_log.log import EventLog
-from model.data.dataset import Dataset
-from model.data.quality import validate
+from model.datasets.dataset import Dataset
+from model.datasets.quality import validate
 from model.events.table import EVENT_SCHEMA
 
 AT = 1_700_000_000_000

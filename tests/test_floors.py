@@ -129,29 +129,7 @@ FLOORS = {
     "model/artefact_index.py": 9,  # on its way
     "model/artefact_lookups.py": 9,  # on its way
     "model/artefact_place.py": 9,  # on its way
-    "model/data/dataset.py": 3,  # on its way
-    "model/data/dataset_errors.py": 0,  # on its way
-    "model/data/dataset_files.py": 3,  # on its way
-    "model/data/importers/cells.py": 3,  # on its way
-    "model/data/importers/delimited.py": 3,  # on its way
-    "model/data/importers/demo.py": 3,  # on its way
-    "model/data/importers/derived.py": 3,  # on its way
-    "model/data/importers/dialect.py": 3,  # on its way
-    "model/data/importers/entity_table.py": 3,  # on its way
-    "model/data/importers/event_stream.py": 3,  # on its way
-    "model/data/importers/movielens.py": 3,  # on its way
-    "model/data/importers/movies.py": 3,  # on its way
-    "model/data/importers/streamed_parts.py": 3,  # on its way
-    "model/data/importers/table_batches.py": 3,  # on its way
-    "model/data/importers/tables.py": 3,  # on its way
-    "model/data/importers/text_files.py": 3,  # on its way
-    "model/data/importers/times.py": 3,  # on its way
-    "model/data/importers/titles.py": 3,  # on its way
-    "model/data/importers/typed_tables.py": 3,  # on its way
     "model/data/matching.py": 4,  # on its way
-    "model/data/quality.py": 3,  # on its way
-    "model/data/simulation.py": 3,  # on its way
-    "model/data/whole_folder.py": 3,  # on its way
 }
 ONLY_IN_APP = {
     "fastapi",

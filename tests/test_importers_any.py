@@ -14,10 +14,10 @@ import polars as pl
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from model.data.dataset import Dataset
-from model.data.importers import text_files
-from model.data.importers.table_batches import Batch, ReadOptions
-from model.data.importers.tables import import_tables, open_table
+from model.datasets.dataset import Dataset
+from model.datasets.importers import text_files
+from model.datasets.importers.table_batches import Batch, ReadOptions
+from model.datasets.importers.tables import import_tables, open_table
 from model.events.parts import assign_parts
 from model.events.table import conform
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from app.cli import main
-from model.data.dataset import Dataset
+from model.datasets.dataset import Dataset
 
 Ended = tuple[int, str, str]
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from model.data.dataset import Dataset
-from model.data.importers.demo import OTHERS, DemoFilm, TitleIndex, decade, import_demo
-from model.data.quality import validate
+from model.datasets.dataset import Dataset
+from model.datasets.importers.demo import OTHERS, DemoFilm, TitleIndex, decade, import_demo
+from model.datasets.quality import validate
 from model.text.normalise import words
 
 TITLES = [

@@ -7,7 +7,7 @@ import math
 import polars as pl
 import pytest
 
-from model.data.importers.derived import (
+from model.datasets.derived import (
     HOUR_MS,
     Association,
     Content,

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from model.data.dataset import Dataset
-from model.data.dataset_errors import DatasetError
-from model.data.importers.table_batches import ReadOptions
-from model.data.importers.tables import import_tables
+from model.datasets.dataset import Dataset
+from model.datasets.errors import DatasetError
+from model.datasets.importers.table_batches import ReadOptions
+from model.datasets.importers.tables import import_tables
 
 ITEMS = "entity_id,display_name\n1,Lamp\n2,Chair\n3,Rug\n"
 CLICKS = "entity_id,user_id\n1,ann\n2,bob\n"

@@ -10,11 +10,11 @@ import polars as pl
 import pytest
 
 from model.context.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH
-from model.data.dataset import Dataset
-from model.data.dataset_errors import DatasetError, FileFormatError, MissingFileError
-from model.data.importers.movielens import genre_name, genre_names
-from model.data.importers.movies import FILM_COLUMNS, import_movies
-from model.data.importers.titles import franchise_of, parse_title
+from model.datasets.dataset import Dataset
+from model.datasets.errors import DatasetError, FileFormatError, MissingFileError
+from model.datasets.importers.movielens import genre_name, genre_names
+from model.datasets.importers.movies import FILM_COLUMNS, import_movies
+from model.datasets.importers.titles import franchise_of, parse_title
 from model.events.parts import TRAIN, UNSEEN_SLICE, source_part, unseen_part
 
 

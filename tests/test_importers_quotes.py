@@ -8,10 +8,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from model.data.dataset_errors import DatasetError
-from model.data.importers import text_files
-from model.data.importers.table_batches import ReadOptions
-from model.data.importers.tables import import_tables, open_table
+from model.datasets.errors import DatasetError
+from model.datasets.importers import text_files
+from model.datasets.importers.table_batches import ReadOptions
+from model.datasets.importers.tables import import_tables, open_table
 
 ROWS = 600
 HEADER = "movie,title,year,votes"

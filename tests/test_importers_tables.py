@@ -9,11 +9,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from model.data.dataset import Dataset
-from model.data.dataset_errors import DatasetError, FileFormatError, MissingFileError, TooManyRejectedError
-from model.data.importers.cells import attribute
-from model.data.importers.tables import import_tables, renamed
-from model.data.importers.times import time_scale, to_milliseconds
+from model.datasets.dataset import Dataset
+from model.datasets.errors import DatasetError, FileFormatError, MissingFileError, TooManyRejectedError
+from model.datasets.importers.cells import attribute
+from model.datasets.importers.tables import import_tables, renamed
+from model.datasets.importers.times import time_scale, to_milliseconds
 
 ITEMS = "item,title,tags,price,code\n1,Lamp,red|big,9.5,007\n2,Chair,blue|small,20,x1\n3,Rug,,,x2\n"
 CLICKS = "item,who,when,place,ignored\n1,ann,1700000000,1,z\n2,bob,1700000100,,z\n"

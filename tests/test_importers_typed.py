@@ -11,10 +11,10 @@ from typing import Any
 import polars as pl
 import pytest
 
-from model.data.dataset import Dataset
-from model.data.dataset_errors import DatasetError
-from model.data.importers.table_batches import ReadOptions
-from model.data.importers.tables import import_tables
+from model.datasets.dataset import Dataset
+from model.datasets.errors import DatasetError
+from model.datasets.importers.table_batches import ReadOptions
+from model.datasets.importers.tables import import_tables
 
 ENTITY = {"entity_id": "1", "display_name": "Lamp"}
 
@@ -159,7 +159,7 @@ def test_a_list_where_an_id_belongs_is_refused_by_its_value(tmp_path: Path) -> N
 
 def test_an_extra_column_has_one_type_in_all_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One text among numbers makes the column text, however late it comes."""
-    monkeypatch.setattr("model.data.importers.text_files.BLOCK", 64)
+    monkeypatch.setattr("model.datasets.importers.text_files.BLOCK", 64)
     items = text_file(tmp_path, "items.csv", "entity_id,display_name\n1,Lamp\n")
     rows = [f"1,{n},{n}" for n in range(50)] + ["1,old,51"]
     clicks = text_file(tmp_path, "clicks.csv", "\n".join(["entity_id,context.age,candidate.price", *rows]))

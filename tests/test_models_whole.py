@@ -23,8 +23,8 @@ from model.artefact_build import build
 from model.artefact_files import ArtefactError
 from model.artefact_place import try_out
 from model.config import Config
-from model.data import whole_folder
-from model.data.dataset import Dataset
+from model.datasets import whole_folder
+from model.datasets.dataset import Dataset
 from model.learning import checkpoint
 from model.learning.checkpoint import CheckpointError
 

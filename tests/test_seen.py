@@ -18,7 +18,7 @@ from model.artefact import Artefact
 from model.artefact_build import contents_of
 from model.config import Config
 from model.context.context import HOMEPAGE, Context
-from model.data.dataset import Dataset
+from model.datasets.dataset import Dataset
 from model.events.seen import SeenEntities
 from model.events.table import conform
 from model.learning.prepared import part_rows, prepare

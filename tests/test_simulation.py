@@ -8,9 +8,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from model.data.dataset import Dataset
-from model.data.quality import validate
-from model.data.simulation import make_world, simulate
+from model.datasets.dataset import Dataset
+from model.datasets.quality import validate
+from model.datasets.simulation import make_world, simulate
 
 
 def test_the_same_seed_writes_the_same_files(tmp_path: Path) -> None:

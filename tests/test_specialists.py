@@ -12,7 +12,7 @@ from model.baselines.ials import IALS
 from model.baselines.lambdamart import LambdaMART, Slates
 from model.baselines.sasrec import SASRec
 from model.config import Config
-from model.data.dataset import Dataset
+from model.datasets.dataset import Dataset
 from model.studies.specialists import World
 
 USERS, ITEMS = 40, 12

@@ -19,7 +19,7 @@ from model.baselines.popularity import Popularity
 from model.config import Config
 from model.context.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH, Context, HistoryEvent
 from model.context.imputation import MissingFieldError, fill
-from model.data.dataset import Dataset
+from model.datasets.dataset import Dataset
 from model.events.table import PARTS
 from model.events.timelines import Timeline, Unit
 from model.studies.ablations import NO_RULES, changed, cuts, variant_cell, variants

@@ -15,7 +15,7 @@ from model.artefact import Artefact
 from model.artefact_build import build
 from model.config import Config
 from model.context.imputation import MissingFieldError
-from model.data.dataset import Dataset
+from model.datasets.dataset import Dataset
 from model.learning import checkpoint
 from model.learning.checkpoint import CheckpointError
 from model.learning.prepared import Prepared, prepare

@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from model.config import Config
-from model.data.dataset import Dataset
+from model.datasets.dataset import Dataset
 from model.learning import batch_process, training
 from model.learning.batch_process import BatchProcessError
 from model.learning.prepared import Prepared, prepare

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from model.data import whole_folder
-from model.data.whole_folder import folder_written_whole, write_file_whole
+from model.datasets import whole_folder
+from model.datasets.whole_folder import folder_written_whole, write_file_whole
 
 
 def old_folder(tmp_path: Path) -> Path:
@@ -79,7 +79,7 @@ def test_a_link_stays_a_link(tmp_path: Path) -> None:
 def test_a_killed_writer_leaves_the_old_one_and_the_next_removes_its_rest(tmp_path: Path) -> None:
     target = old_folder(tmp_path)
     code = (
-        "import sys, pathlib; from model.data.whole_folder import folder_written_whole\n"
+        "import sys, pathlib; from model.datasets.whole_folder import folder_written_whole\n"
         "with folder_written_whole(pathlib.Path(sys.argv[1])) as new:\n"
         "    (new / 'b.txt').write_text('half'); print('there', flush=True); sys.stdin.read()\n"
     )
@@ -102,7 +102,7 @@ def test_a_killed_writer_leaves_the_old_one_and_the_next_removes_its_rest(tmp_pa
 def test_a_full_disk_is_one_sentence_that_names_the_folder(tmp_path: Path) -> None:
     target = old_folder(tmp_path)
     code = (
-        "import sys, pathlib, resource; from model.data.whole_folder import folder_written_whole\n"
+        "import sys, pathlib, resource; from model.datasets.whole_folder import folder_written_whole\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
         "try:\n"
         "    with folder_written_whole(pathlib.Path(sys.argv[1])) as new:\n"

@@ -24,7 +24,7 @@ def movies(
     wikipedia: Annotated[Path | None, typer.Option(help="Folder with Wikipedia extracts of films.")] = None,
 ) -> None:
     """Join MovieLens, movie search and Wikipedia into one dataset."""
-    from model.data.importers.movies import import_movies
+    from model.datasets.importers.movies import import_movies
 
     with terminal.spinner("films") as say:
         counts = import_movies(out, movielens, movie_search, wikipedia, progress=say)
@@ -59,8 +59,8 @@ def import_(
     drop: Annotated[list[str] | None, typer.Option(help="A column to leave out, once for each.")] = None,
 ) -> None:
     """Make a dataset from your own tables. Files may be packed (gz, zst, bz2, xz)."""
-    from model.data.importers.table_batches import NULL_WORDS, ReadOptions
-    from model.data.importers.tables import import_tables
+    from model.datasets.importers.table_batches import NULL_WORDS, ReadOptions
+    from model.datasets.importers.tables import import_tables
 
     words = NULL_WORDS if null is None else tuple(word for word in null if word)
     options = ReadOptions(encoding, _tab(delimiter), quote, decimal, words, tuple(drop or ()))
@@ -91,7 +91,7 @@ def simulate(
     seed: Annotated[int, typer.Option(help="Everything random follows from it.")] = 0,
 ) -> None:
     """A small seeded world with known truth."""
-    from model.data.simulation import simulate as run
+    from model.datasets.simulation import simulate as run
 
     with terminal.spinner("world") as say:
         run(
@@ -104,7 +104,7 @@ def simulate(
 @app.command()
 def validate(folder: Folder, max_rejected: Limit = 0.01) -> None:
     """Check a dataset: schema, values, parts. Exit code 2 where it cannot be used."""
-    from model.data.quality import validate as run
+    from model.datasets.quality import validate as run
 
     report = run(folder, max_rejected)
     for line in report.errors:
@@ -123,8 +123,8 @@ def validate(folder: Folder, max_rejected: Limit = 0.01) -> None:
 @app.command()
 def describe(folder: Folder) -> None:
     """Counts, entity overlap between tasks, popularity divergence, missing fields."""
-    from model.data.dataset import Dataset
-    from model.data.quality import describe as run
+    from model.datasets.dataset import Dataset
+    from model.datasets.quality import describe as run
 
     with terminal.spinner("reading"):
         facts = run(Dataset.load(folder))

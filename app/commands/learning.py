@@ -53,7 +53,7 @@ def train_dataset(
     one_thread()
     from model.artefact_build import build
     from model.artefact_place import try_out
-    from model.data.dataset import Dataset
+    from model.datasets.dataset import Dataset
 
     try_out(out)
     with terminal.spinner("reading"):
@@ -67,8 +67,8 @@ def evaluate(model: Path, dataset: Path, history: Path | None, json_file: Path |
     """Measure a model folder on a dataset folder; print a table and, where asked, write JSON."""
     one_thread()
     from model.artefact import Artefact
-    from model.data.dataset import Dataset
-    from model.data.whole_folder import write_file_whole
+    from model.datasets.dataset import Dataset
+    from model.datasets.whole_folder import write_file_whole
     from model.learning.reports import evaluate_artefact
 
     if json_file is not None:

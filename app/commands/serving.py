@@ -53,7 +53,7 @@ def demo(out: Path, host: str, port: int, no_serve: bool, fresh: bool) -> None:
 def make_demo_model(dataset: Path, model: Path) -> None:
     """Import the packaged films where that has not been done, and train on them."""
     from app.commands import learning
-    from model.data.importers.demo import import_demo
+    from model.datasets.importers.demo import import_demo
 
     if not (dataset / "dataset.json").exists():
         with terminal.spinner("films") as say:

@@ -78,7 +78,7 @@ def _study(
     """Run the cells that are missing, and write the report of all that are there."""
     one_thread()
     from model.config import Config
-    from model.data.dataset import Dataset
+    from model.datasets.dataset import Dataset
     from model.studies.cells import CellStore, fingerprint
     from model.studies.html_report import page
     from model.studies.specialists import World

@@ -97,7 +97,7 @@ def export_folder(
 
 
 def _whole_dataset(folder: Path, out: Path, entities: Path, say: Callable[[str], None]) -> Exported:
-    from model.data.dataset import Dataset, write_dataset
+    from model.datasets.dataset import Dataset, write_dataset
     from model.events.parts import assign_parts
 
     source = _entities_file(entities)

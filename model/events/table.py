@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import msgspec
 import polars as pl
 
-from model.data.dataset_errors import (
+from model.datasets.errors import (
     UNREADABLE,
     FileFormatError,
     Rejected,

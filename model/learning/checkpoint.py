@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from model.data.whole_folder import sync_entry, write_file_whole
+from model.datasets.whole_folder import sync_entry, write_file_whole
 
 TENSORS = "training.safetensors"
 

@@ -12,8 +12,8 @@ from model.catalogue.encoding import EntityArrays, EntityEncoder
 from model.catalogue.records import Records, assemble
 from model.config import Config
 from model.context.imputation import DEFAULT_RULES, Rules, can_fill
-from model.data.dataset import Dataset
 from model.data.matching import MatchFeatures
+from model.datasets.dataset import Dataset
 from model.events import engagement
 from model.events.engagement import Engagement
 from model.events.timelines import Timeline, Unit, timelines, units

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 import polars as pl
 
-from model.data.dataset import Dataset
+from model.datasets.dataset import Dataset
 from model.events.timelines import timelines, units
 from model.learning.calibration import Calibration
 from model.learning.evaluation import evaluate

@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from model.data.dataset import Dataset
+from model.datasets.dataset import Dataset
 
 SAME_ROW = ("ranking_id", "task", "user_id", "entity_id", "timestamp")  # equal in these = the same row
 SAMPLE = 2048  # hashes of 8 bytes; a share of 1 % of the rows is found

@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 
 from model.context.imputation import DEFAULT_RULES, Rules, rules_to_json
-from model.data.dataset import Dataset
+from model.datasets.dataset import Dataset
 from model.learning.prepared import prepare
 from model.learning.training import train
 from model.studies.cells import Cell, Result

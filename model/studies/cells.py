@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from model.data.whole_folder import write_file_whole
+from model.datasets.whole_folder import write_file_whole
 
 PROTOCOL = 2  # raise it when the same settings would give other answers
 Result = dict[str, Any]

@@ -15,7 +15,7 @@ import polars as pl
 
 from model.context.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH
 from model.context.imputation import DEFAULT_RULES
-from model.data.dataset import Dataset
+from model.datasets.dataset import Dataset
 from model.events.timelines import Timeline, Unit, timelines, units
 from model.learning.evaluation import Ranked, Subject, rank_catalogue, rank_slates
 from model.learning.prepared import part_rows, rankable

@@ -16,8 +16,8 @@ import polars as pl
 
 from model.catalogue.fields import text_values
 from model.context.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH, Context
-from model.data.dataset import Dataset
-from model.data.importers.titles import franchise_of
+from model.datasets.dataset import Dataset
+from model.datasets.importers.titles import franchise_of
 from model.events.parts import source_part
 from model.events.timelines import NO_TIME, Unit
 from model.text.normalise import normalise, stable_hash

@@ -27,7 +27,7 @@ from model.baselines.sasrec import SASRec
 from model.config import Config
 from model.context.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH
 from model.data import matching
-from model.data.dataset import Dataset
+from model.datasets.dataset import Dataset
 from model.events.timelines import timelines
 from model.learning.calibration import Calibration
 from model.learning.evaluation import Ranked, Subject

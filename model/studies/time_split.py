@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import polars as pl
 
-from model.data.dataset import Dataset
+from model.datasets.dataset import Dataset
 from model.events.parts import TEST, TRAIN, VALIDATION
 
 HELD = 0.1  # of the timed rankings: the latest are test, as many before are validation

@@ -47,8 +47,8 @@ def small_model(folder: Path) -> Path:
 
     from model.artefact_build import build
     from model.config import Config
-    from model.data.dataset import Dataset
-    from model.data.simulation import simulate
+    from model.datasets.dataset import Dataset
+    from model.datasets.simulation import simulate
 
     out.print("training a small model of a simulated catalogue")
     simulate(folder / "world", seed=0)

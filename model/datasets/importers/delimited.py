@@ -18,8 +18,8 @@ from pathlib import Path
 
 import polars as pl
 
-from model.data.dataset_errors import FileFormatError, Rejected, shown
-from model.data.importers.dialect import (
+from model.datasets.errors import FileFormatError, Rejected, shown
+from model.datasets.importers.dialect import (
     NOT_UTF8,
     Dialect,
     Feed,
@@ -29,8 +29,8 @@ from model.data.importers.dialect import (
     refuse_other_encoding,
     sniffed,
 )
-from model.data.importers.table_batches import Batch, ReadOptions, Say, TableFile, checked_header
-from model.data.importers.text_files import Share, text_blocks
+from model.datasets.importers.table_batches import Batch, ReadOptions, Say, TableFile, checked_header
+from model.datasets.importers.text_files import Share, text_blocks
 
 MOST_LINES, MOST_BYTES = 10_000, 16 * 2**20  # of one quoted field
 SAMPLE = 500  # lines that say which columns are numbers

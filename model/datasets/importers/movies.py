@@ -16,9 +16,8 @@ import msgspec
 import polars as pl
 
 from model.context.context import SEARCH
-from model.data.dataset import CATEGORIES, NUMBER, TEXT, write_dataset
-from model.data.dataset_errors import UNREADABLE, DatasetError, FileFormatError, MissingFileError, Rejected
-from model.data.importers.derived import (
+from model.datasets.dataset import CATEGORIES, NUMBER, TEXT, write_dataset
+from model.datasets.derived import (
     Content,
     co_like_events,
     co_like_pairs,
@@ -27,7 +26,8 @@ from model.data.importers.derived import (
     likes_of,
     without_reversals,
 )
-from model.data.importers.movielens import (
+from model.datasets.errors import UNREADABLE, DatasetError, FileFormatError, MissingFileError, Rejected
+from model.datasets.importers.movielens import (
     Film,
     MovieLens,
     genre_names,
@@ -35,7 +35,7 @@ from model.data.importers.movielens import (
     read_movielens,
     tag_events,
 )
-from model.data.importers.titles import parse_title
+from model.datasets.importers.titles import parse_title
 from model.events.parts import UNSEEN_SHARE, assign_parts
 from model.events.table import check_events, conform
 

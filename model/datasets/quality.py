@@ -14,8 +14,8 @@ from pathlib import Path
 import polars as pl
 
 from model.context.context import MORE_LIKE_THIS
-from model.data.dataset import IGNORE, Dataset
-from model.data.dataset_errors import MAX_REJECTED, DatasetError, Rejected
+from model.datasets.dataset import IGNORE, Dataset
+from model.datasets.errors import MAX_REJECTED, DatasetError, Rejected
 from model.events.parts import TEST, TRAIN
 from model.events.table import PARTS
 

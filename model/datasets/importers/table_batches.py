@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from model.data.dataset_errors import FileFormatError, Rejected
+from model.datasets.errors import FileFormatError, Rejected
 
 NULL_WORDS = ("NULL", "null", "NaN", "nan", "None", "\\N", "NA", "N/A", "<NA>")
 Say = Callable[[str], None]

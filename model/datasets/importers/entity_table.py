@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from model.data.dataset import check_entities, infer_columns
-from model.data.dataset_errors import FileFormatError, Rejected
-from model.data.importers.cells import as_text, attribute, refuse_attribute, same_id
-from model.data.importers.table_batches import Batch, ReadOptions
+from model.datasets.dataset import check_entities, infer_columns
+from model.datasets.errors import FileFormatError, Rejected
+from model.datasets.importers.cells import as_text, attribute, refuse_attribute, same_id
+from model.datasets.importers.table_batches import Batch, ReadOptions
 
 Row = dict[str, object]
 _EVENT_LIKE = {"user_id", "timestamp", "label", "position", "ranking_id", "task", "query", "rating"}

@@ -16,9 +16,8 @@ from pathlib import Path
 import polars as pl
 
 from model.context.context import HOMEPAGE, SEARCH
-from model.data.dataset import CATEGORIES, NUMBER, write_dataset
-from model.data.dataset_errors import DatasetError, Rejected
-from model.data.importers.derived import (
+from model.datasets.dataset import CATEGORIES, NUMBER, write_dataset
+from model.datasets.derived import (
     Content,
     co_like_events,
     co_like_pairs,
@@ -27,8 +26,9 @@ from model.data.importers.derived import (
     likes_of,
     without_reversals,
 )
-from model.data.importers.movielens import genre_names, rating_events
-from model.data.importers.titles import article_free, parse_title
+from model.datasets.errors import DatasetError, Rejected
+from model.datasets.importers.movielens import genre_names, rating_events
+from model.datasets.importers.titles import article_free, parse_title
 from model.events.parts import TRAIN, assign_parts
 from model.events.table import check_events, conform
 from model.text.normalise import words

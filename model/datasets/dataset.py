@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 import polars as pl
 
-from model.data.dataset_errors import (
+from model.datasets.errors import (
     MAX_REJECTED,
     UNREADABLE,
     FileFormatError,
@@ -26,7 +26,7 @@ from model.data.dataset_errors import (
     shown,
     why_not_object,
 )
-from model.data.dataset_files import ABOUT, dataset_written_whole, write_about, write_events, write_rejected, write_rows
+from model.datasets.files import ABOUT, dataset_written_whole, write_about, write_events, write_rejected, write_rows
 from model.events.table import (
     conform,
     read_events,

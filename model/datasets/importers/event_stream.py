@@ -15,12 +15,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from model.data.dataset_errors import Rejected, shown
-from model.data.dataset_files import write_events
-from model.data.importers.cells import as_texts, labels, numbers, same_id
-from model.data.importers.streamed_parts import RowKeys
-from model.data.importers.table_batches import Batch, ReadOptions, Say
-from model.data.importers.times import EARLIEST, LATEST, SMALL, TimeUnits, in_milliseconds, text_times
+from model.datasets.errors import Rejected, shown
+from model.datasets.files import write_events
+from model.datasets.importers.cells import as_texts, labels, numbers, same_id
+from model.datasets.importers.streamed_parts import RowKeys
+from model.datasets.importers.table_batches import Batch, ReadOptions, Say
+from model.datasets.importers.times import EARLIEST, LATEST, SMALL, TimeUnits, in_milliseconds, text_times
 from model.events.table import EVENT_SCHEMA, EXTRA_PREFIXES, PARTS, check_events, conform
 
 IDS = ("ranking_id", "user_id", "source_entity_id", "entity_id")

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from model.data.dataset_errors import FileFormatError, shown
-from model.data.importers.table_batches import ReadOptions
+from model.datasets.errors import FileFormatError, shown
+from model.datasets.importers.table_batches import ReadOptions
 
 DELIMITERS = (",", ";", "\t", "|")
 LARGEST_FIELD = 2**31 - 1  # characters; the csv module's own limit is 131,072

@@ -10,9 +10,9 @@ from pathlib import Path
 import msgspec
 import polars as pl
 
-from model.data.dataset_errors import UNREADABLE, FileFormatError, Rejected, shown
-from model.data.importers.table_batches import Batch, ReadOptions, TableFile
-from model.data.importers.text_files import Share, text_blocks
+from model.datasets.errors import UNREADABLE, FileFormatError, Rejected, shown
+from model.datasets.importers.table_batches import Batch, ReadOptions, TableFile
+from model.datasets.importers.text_files import Share, text_blocks
 
 ROWS = 200_000  # of a Parquet batch
 Row = dict[str, object]

@@ -15,7 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from model.context.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH
-from model.data.dataset import CATEGORIES, NUMBER, TEXT, write_dataset
+from model.datasets.dataset import CATEGORIES, NUMBER, TEXT, write_dataset
 from model.events.parts import assign_parts
 from model.events.table import conform
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import polars as pl
 
 from model.context.context import HOMEPAGE, SEARCH
-from model.data.dataset_errors import FileFormatError, MissingFileError
-from model.data.importers.titles import Title, parse_title
+from model.datasets.errors import FileFormatError, MissingFileError
+from model.datasets.importers.titles import Title, parse_title
 from model.events.table import conform
 
 LIKED = 4.0  # stars from which a rating is a positive engagement

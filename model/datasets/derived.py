@@ -16,7 +16,7 @@ from typing import Protocol
 import polars as pl
 
 from model.context.context import HOMEPAGE, MORE_LIKE_THIS
-from model.data.importers.titles import article_free, franchise_of
+from model.datasets.importers.titles import article_free, franchise_of
 from model.events.parts import TRAIN, fraction
 from model.events.table import PARTS, conform
 

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from model.data.dataset_errors import FileFormatError, MissingFileError
+from model.datasets.errors import FileFormatError, MissingFileError
 
 if sys.version_info >= (3, 14):
     from compression import zstd

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from model.context.context import HOMEPAGE
-from model.data.dataset_errors import (
+from model.datasets.errors import (
     MAX_REJECTED,
     DatasetError,
     FileFormatError,
@@ -27,7 +27,7 @@ from model.data.dataset_errors import (
     hold_limit,
     shown,
 )
-from model.data.dataset_files import (
+from model.datasets.files import (
     ABOUT,
     REJECTED,
     dataset_written_whole,
@@ -36,13 +36,13 @@ from model.data.dataset_files import (
     write_rejected,
     write_rows,
 )
-from model.data.importers.delimited import open_delimited
-from model.data.importers.entity_table import Row, WholeTable, checked_entities, refuse_events, typed_entities
-from model.data.importers.event_stream import EventStream
-from model.data.importers.table_batches import Batch, ReadOptions, Say, TableFile
-from model.data.importers.text_files import PACKED_SUFFIXES, Share
-from model.data.importers.typed_tables import open_json, open_parquet
-from model.data.whole_folder import write_file_whole
+from model.datasets.importers.delimited import open_delimited
+from model.datasets.importers.entity_table import Row, WholeTable, checked_entities, refuse_events, typed_entities
+from model.datasets.importers.event_stream import EventStream
+from model.datasets.importers.table_batches import Batch, ReadOptions, Say, TableFile
+from model.datasets.importers.text_files import PACKED_SUFFIXES, Share
+from model.datasets.importers.typed_tables import open_json, open_parquet
+from model.datasets.whole_folder import write_file_whole
 
 TEXT_SUFFIXES = (".csv", ".tsv", ".tab", ".psv", ".txt")
 JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")

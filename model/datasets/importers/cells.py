@@ -10,7 +10,7 @@ from decimal import Decimal
 
 import polars as pl
 
-from model.data.dataset_errors import FileFormatError, shown
+from model.datasets.errors import FileFormatError, shown
 
 LIST_MARK = "|"
 LABEL_WORDS = {"true": 1.0, "yes": 1.0, "y": 1.0, "t": 1.0, "false": 0.0, "no": 0.0, "n": 0.0, "f": 0.0}

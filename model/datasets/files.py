@@ -17,8 +17,8 @@ from typing import BinaryIO
 import msgspec
 import polars as pl
 
-from model.data.dataset_errors import Rejected
-from model.data.whole_folder import folder_written_whole
+from model.datasets.errors import Rejected
+from model.datasets.whole_folder import folder_written_whole
 from model.events.table import EVENT_SCHEMA
 
 ABOUT = "dataset.json"

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from model.data.importers.cells import number_or_none
+from model.datasets.importers.cells import number_or_none
 
 SECONDS_BELOW, MILLISECONDS_BELOW, MICROSECONDS_BELOW = 1e11, 1e14, 1e17
 DAY_MS = 86_400_000
