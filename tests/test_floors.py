@@ -129,7 +129,6 @@ FLOORS = {
     "model/artefact_index.py": 9,  # on its way
     "model/artefact_lookups.py": 9,  # on its way
     "model/artefact_place.py": 9,  # on its way
-    "model/data/matching.py": 4,  # on its way
 }
 ONLY_IN_APP = {
     "fastapi",

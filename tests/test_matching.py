@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from model.catalogue.encoding import EntityEncoder
 from model.catalogue.records import Records, assemble
 from model.config import NetworkConfig
-from model.data.matching import STEM_SHARE, MatchFeatures, empty_profile, stem_of
 from model.events.engagement import Engagement
+from model.features.matching import STEM_SHARE, MatchFeatures, empty_profile, stem_of
 from model.text.normalise import words
 
 COLUMNS = {"about": "text", "genres": "categories", "year": "number"}

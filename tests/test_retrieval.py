@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from model.catalogue.encoding import EntityArrays, EntityEncoder
 from model.catalogue.ragged import Ragged
 from model.config import NetworkConfig
-from model.data.matching import MatchFeatures
+from model.features.matching import MatchFeatures
 from model.retrieval import lexical
 from model.retrieval.dense import DenseIndex, best_rows
 from model.retrieval.lexical import GRAM_WEIGHT, NAME_WEIGHT, PREFIX_SHARE, LexicalIndex, Postings

@@ -12,11 +12,11 @@ from model.catalogue.encoding import EntityArrays, EntityEncoder
 from model.catalogue.records import Records, assemble
 from model.config import Config
 from model.context.imputation import DEFAULT_RULES, Rules, can_fill
-from model.data.matching import MatchFeatures
 from model.datasets.dataset import Dataset
 from model.events import engagement
 from model.events.engagement import Engagement
 from model.events.timelines import Timeline, Unit, timelines, units
+from model.features.matching import MatchFeatures
 from model.learning.sampling import Sampler
 from model.network.inputs import ContextEncoder
 from model.network.ranker import Ranker, Sizes

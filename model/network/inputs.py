@@ -13,7 +13,7 @@ from torch import Tensor
 from model.catalogue.records import Records
 from model.context.context import HistoryEvent
 from model.context.imputation import Filled
-from model.data.matching import EncodedQuery, MatchFeatures, Profile, empty_profile
+from model.features.matching import EncodedQuery, MatchFeatures, Profile, empty_profile
 from model.network.context_side import OneContext
 from model.network.ranker import ContextBatch
 

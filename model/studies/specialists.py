@@ -26,9 +26,9 @@ from model.baselines.popularity import Popularity
 from model.baselines.sasrec import SASRec
 from model.config import Config
 from model.context.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH
-from model.data import matching
 from model.datasets.dataset import Dataset
 from model.events.timelines import timelines
+from model.features import matching
 from model.learning.calibration import Calibration
 from model.learning.evaluation import Ranked, Subject
 from model.learning.metrics import ece

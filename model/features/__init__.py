@@ -1,0 +1,1 @@
+"""What a context and an entity have in common, as numbers."""
