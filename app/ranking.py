@@ -27,7 +27,7 @@ DEFAULT_LIMIT = 10  # items of a ranking whose candidates were retrieved
 
 
 class RankingModel(Protocol):
-    """What the service needs of a model; `model.artefact.Artefact` has it. `propose`, `compute_records` and what
+    """What the service needs of a model; `model.artefact.model.Artefact` has it. `propose`, `compute_records` and what
     `asked` gives compute; all else is quick."""
 
     @property

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.plain import PlainRanking
-from model.artefact import Artefact
+from model.artefact.model import Artefact
 from model.context.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH, Context
 
 USERS = 200

@@ -20,7 +20,7 @@ import torch
 from bench.asks import Body, context_of
 from bench.load import percentiles
 from bench.plain import PlainRanking, Scorer, fast_logits, plain_logits
-from model.artefact import Artefact
+from model.artefact.model import Artefact
 
 WAYS: dict[str, Scorer] = {"fast": fast_logits, "plain": plain_logits}
 _WARM = 20

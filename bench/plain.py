@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from model.artefact import Artefact
+from model.artefact.model import Artefact
 from model.context.context import Context
 from model.context.imputation import Filled
 

@@ -22,9 +22,9 @@ import torch
 from bench import process
 from bench.load import percentiles
 from bench.tables import Row, Table, number
-from model.artefact import Artefact
-from model.artefact_index import sample_contexts
-from model.artefact_lookups import APPROXIMATE, EXACT, whole_matrix
+from model.artefact.index import sample_contexts
+from model.artefact.lookups import APPROXIMATE, EXACT, whole_matrix
+from model.artefact.model import Artefact
 from model.context.context import SEARCH, Context
 from model.context.imputation import Filled
 from model.retrieval.dense import DenseIndex, Floats

@@ -19,7 +19,7 @@ from bench.measure import Bench, Figures
 from bench.page import page
 from bench.plan import Plan
 from bench.summary import summary
-from model.artefact import Artefact
+from model.artefact.model import Artefact
 
 Report = Callable[[int, int, str], None]
 _RELEASES = ("torch", "numpy", "uvicorn", "uvloop", "msgspec", "pydantic", "fastapi")

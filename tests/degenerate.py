@@ -14,7 +14,7 @@ from pathlib import Path
 
 import polars as pl
 
-from model.artefact import Artefact
+from model.artefact.model import Artefact
 from model.config import Config, NetworkConfig, TrainingConfig
 from model.context.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH, Context, HistoryEvent
 from model.context.imputation import can_fill

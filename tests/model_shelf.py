@@ -16,7 +16,7 @@ from app_fakes import client_of, settings
 from app.follow import Load
 from app.main import create_app
 from app.models.shelf import LIVE
-from model.artefact_files import Contents, read, write
+from model.artefact.files import Contents, read, write
 
 PATIENCE = 1000  # looks of 10 ms
 

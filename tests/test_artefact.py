@@ -17,12 +17,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
-from model.artefact import Artefact, ArtefactError
-from model.artefact_build import build
-from model.artefact_check import check
-from model.artefact_files import FILES, MANIFEST, refuse_foreign, write
-from model.artefact_golden import Golden
-from model.artefact_lookups import EXACT
+from model.artefact.build import build
+from model.artefact.check import check
+from model.artefact.files import FILES, MANIFEST, refuse_foreign, write
+from model.artefact.golden import Golden
+from model.artefact.lookups import EXACT
+from model.artefact.model import Artefact, ArtefactError
 from model.catalogue.records import RecordError
 from model.config import Config
 from model.context.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH, Context, HistoryEvent

@@ -23,7 +23,7 @@ from bench.plain import PlainRanking, fast_logits, plain_logits
 from bench.plan import Plan
 from bench.run import run
 from bench.servers import NotStartedError, Running, Server, running
-from model.artefact import Artefact
+from model.artefact.model import Artefact
 from model.context.context import TASKS
 
 ROOT = Path(__file__).parents[1]

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from bench.catalogue import make
-from model.artefact import Artefact
-from model.artefact_check import check
+from model.artefact.check import check
+from model.artefact.model import Artefact
 from model.context.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH, Context
 
 MANY, FEW = 300, 50  # the model has 120

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from model.artefact import Artefact
-from model.artefact_build import build
+from model.artefact.build import build
+from model.artefact.model import Artefact
 from model.config import Config
 from model.datasets.dataset import Dataset
 

@@ -16,7 +16,7 @@ from app.entity_store.memory import MemoryTier
 from app.entity_store.store import EntityStore
 from app.entity_store.tier import TierError
 from app.telemetry import Telemetry
-from model.artefact import Artefact
+from model.artefact.model import Artefact
 
 pytestmark = pytest.mark.anyio
 

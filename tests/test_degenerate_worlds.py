@@ -17,10 +17,10 @@ from app_fakes import client_of, settings
 from degenerate import REFUSED, TINY, WORLDS, base, body, contexts
 
 from app.main import create_app
-from model.artefact import Artefact
-from model.artefact_build import build
-from model.artefact_check import check
-from model.artefact_golden import FIELDS, Golden
+from model.artefact.build import build
+from model.artefact.check import check
+from model.artefact.golden import FIELDS, Golden
+from model.artefact.model import Artefact
 from model.context.context import MORE_LIKE_THIS, SEARCH, Context
 from model.datasets.dataset import Dataset, write_dataset
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.artefact import Artefact
+from model.artefact.model import Artefact
 from model.catalogue import entities, ids
 from model.catalogue.entities import Directory
 from model.catalogue.ids import IdTable, find, hashed

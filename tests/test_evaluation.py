@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from model.artefact import Artefact
+from model.artefact.model import Artefact
 from model.context.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH, Context
 from model.datasets.dataset import Dataset
 from model.events.table import conform

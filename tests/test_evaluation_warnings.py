@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from app.cli import main
-from model.artefact import Artefact
+from model.artefact.model import Artefact
 from model.datasets.dataset import Dataset
 from model.learning.reports import evaluate_artefact
 from model.learning.trained_rows import SAMPLE, TrainedRows, fingerprint

@@ -121,14 +121,6 @@ FLOORS = {
     "app/turns.py": 11,  # on its way
     "app/wire.py": 15,  # on its way
     "app/worker_metrics.py": 10,  # on its way
-    "model/artefact.py": 9,  # on its way
-    "model/artefact_build.py": 9,  # on its way
-    "model/artefact_check.py": 9,  # on its way
-    "model/artefact_files.py": 9,  # on its way
-    "model/artefact_golden.py": 9,  # on its way
-    "model/artefact_index.py": 9,  # on its way
-    "model/artefact_lookups.py": 9,  # on its way
-    "model/artefact_place.py": 9,  # on its way
 }
 ONLY_IN_APP = {
     "fastapi",

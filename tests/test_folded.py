@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from model.artefact import Artefact
+from model.artefact.model import Artefact
 from model.config import NetworkConfig
 from model.context.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH, Context
 from model.network import folded

@@ -15,12 +15,13 @@ from typer.testing import CliRunner
 
 from app.commands import models
 from bench.catalogue import make
-from model import artefact_index, artefact_lookups
-from model.artefact import Artefact, ArtefactError
-from model.artefact_check import check
-from model.artefact_files import MANIFEST, _checksum, read_manifest
-from model.artefact_index import index, index_large, sample_queries
-from model.artefact_lookups import APPROXIMATE, EXACT
+from model.artefact import index as artefact_index
+from model.artefact import lookups
+from model.artefact.check import check
+from model.artefact.files import MANIFEST, _checksum, read_manifest
+from model.artefact.index import index, index_large, sample_queries
+from model.artefact.lookups import APPROXIMATE, EXACT
+from model.artefact.model import Artefact, ArtefactError
 from model.context.context import HOMEPAGE, SEARCH, Context
 from model.retrieval import tuning
 from model.retrieval.approximate import ApproximateIndex, build, faiss
@@ -170,7 +171,7 @@ def test_without_faiss_an_indexed_model_searches_exactly(
     many: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     index(many)
-    monkeypatch.setattr(artefact_lookups, "faiss", lambda: None)
+    monkeypatch.setattr(lookups, "faiss", lambda: None)
     loaded = Artefact.load(many)
     assert isinstance(loaded.dense, DenseIndex)
     assert "faiss-cpu is not installed" in caplog.text

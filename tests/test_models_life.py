@@ -18,9 +18,9 @@ from app.errors import ModelConflictError, ModelNotFoundError
 from app.models.loading import load_model
 from app.models.shelf import LIVE, MANIFEST, PREVIOUS, SHADOW, Shelf
 from app.shadow import kendall_tau, overlap
-from model.artefact import Artefact, ArtefactError
-from model.artefact_check import check
-from model.artefact_files import read, write
+from model.artefact.check import check
+from model.artefact.files import read, write
+from model.artefact.model import Artefact, ArtefactError
 
 LIMIT_S = 10.0
 

@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 from app.commands import models
 from app.entity_store.publish import publish
 from app.entity_store.redis import RedisTier, unpack
-from model.artefact import Artefact
-from model.artefact_files import read
+from model.artefact.files import read
+from model.artefact.model import Artefact
 
 
 def run(url: str, artefact: Artefact, model_path: Path, ttl_s: int = 100) -> list[tuple[int, int]]:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from model.artefact import Artefact
+from model.artefact.model import Artefact
 from model.config import NetworkConfig
 from model.context.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH, Context, HistoryEvent
 from model.network.inputs import EncodedContext, collate, serving_batch

@@ -13,8 +13,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.artefact import Artefact, ArtefactError
-from model.artefact_files import read, write
+from model.artefact.files import read, write
+from model.artefact.model import Artefact, ArtefactError
 from model.catalogue.categories import LONGEST, NULL_CATEGORY, Categories
 from model.catalogue.encoding import EntityEncoder
 from model.config import NetworkConfig

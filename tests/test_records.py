@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.artefact import Artefact
+from model.artefact.model import Artefact
 from model.catalogue.encoding import EntityArrays
 from model.catalogue.ragged import Ragged
 from model.catalogue.records import RecordError, RecordLayout, Records, assemble
@@ -149,7 +149,7 @@ import sys
 from pathlib import Path
 import torch
 torch.set_num_threads(int(sys.argv[2]))
-from model.artefact import Artefact
+from model.artefact.model import Artefact
 artefact = Artefact.load(Path(sys.argv[1]))
 ids = artefact.catalogue.ids
 computed = artefact.compute_records(ids)

@@ -14,8 +14,8 @@ from app_fakes import FILMS, FakeModel, app_of, client_of
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.artefact import Artefact
-from model.artefact_build import contents_of
+from model.artefact.build import contents_of
+from model.artefact.model import Artefact
 from model.config import Config
 from model.context.context import HOMEPAGE, Context
 from model.datasets.dataset import Dataset

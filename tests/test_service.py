@@ -13,7 +13,7 @@ from redis_server import real_redis
 
 from app.main import create_app
 from app.settings import Settings
-from model.artefact import Artefact
+from model.artefact.model import Artefact
 
 Body = dict[str, Any]
 

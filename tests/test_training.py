@@ -11,8 +11,8 @@ import polars as pl
 import pytest
 import torch
 
-from model.artefact import Artefact
-from model.artefact_build import build
+from model.artefact.build import build
+from model.artefact.model import Artefact
 from model.config import Config
 from model.context.imputation import MissingFieldError
 from model.datasets.dataset import Dataset

@@ -51,8 +51,8 @@ def train_dataset(
 ) -> None:
     """Train on a dataset folder and write a model folder, with progress on the terminal."""
     one_thread()
-    from model.artefact_build import build
-    from model.artefact_place import try_out
+    from model.artefact.build import build
+    from model.artefact.place import try_out
     from model.datasets.dataset import Dataset
 
     try_out(out)
@@ -66,7 +66,7 @@ def train_dataset(
 def evaluate(model: Path, dataset: Path, history: Path | None, json_file: Path | None) -> None:
     """Measure a model folder on a dataset folder; print a table and, where asked, write JSON."""
     one_thread()
-    from model.artefact import Artefact
+    from model.artefact.model import Artefact
     from model.datasets.dataset import Dataset
     from model.datasets.whole_folder import write_file_whole
     from model.learning.reports import evaluate_artefact

@@ -59,7 +59,7 @@ def index(
     seed: Annotated[int, typer.Option(help="What k-means and the queries begin with.")] = 0,
 ) -> None:
     """Build an index of a large catalogue; keep it where it finds nearly the same several times as fast."""
-    from model.artefact_index import index
+    from model.artefact.index import index
 
     with terminal.bar("index") as report:
         manifest, found = index(model, seed, report)
@@ -79,7 +79,7 @@ def publish(
     from app.entity_store.publish import publish
     from app.entity_store.redis_url import SETTING, check
     from app.settings import Settings
-    from model.artefact_files import read
+    from model.artefact.files import read
 
     settings = Settings()
     url = redis_url or settings.redis_url

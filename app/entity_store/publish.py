@@ -14,8 +14,8 @@ import numpy as np
 
 from app.entity_store.redis import RedisTier
 from app.entity_store.tier import TierError
-from model.artefact_files import Contents
-from model.artefact_lookups import Lookups
+from model.artefact.files import Contents
+from model.artefact.lookups import Lookups
 from model.catalogue.encoding import chunks
 
 TIMEOUT_MS = 5_000  # of one pipeline; nobody waits for an answer meanwhile

@@ -13,7 +13,7 @@ from app.models.shelf import LIVE, Shelf
 from app.threads import one_thread
 
 if TYPE_CHECKING:
-    from model.artefact import Artefact
+    from model.artefact.model import Artefact
 
 
 def find_model(path: Path | None) -> Path:
@@ -51,8 +51,8 @@ def load_model(folder: Path, device: str, limit_s: float) -> Artefact:
 
     `limit_s`: the longest that it may take for a ranking of 500 candidates.
     """
-    from model.artefact import Artefact
-    from model.artefact_check import check
+    from model.artefact.check import check
+    from model.artefact.model import Artefact
 
     one_thread()
     artefact = Artefact.load(folder, device)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from bench.micro.stages import Stage, stages
-from model.artefact import Artefact
+from model.artefact.model import Artefact
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -20,7 +20,7 @@ from app.schemas import ModelName, RankBody
 from app.settings import Settings
 from app.wire import decode
 from bench.asks import make_asks
-from model.artefact import Artefact
+from model.artefact.model import Artefact
 from model.context.imputation import Filled
 
 STAGES = ("decode", "ask", "fill", "propose", "gather", "context", "features", "score", "order", "encode")

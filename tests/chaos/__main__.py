@@ -45,7 +45,7 @@ def small_model(folder: Path) -> Path:
     """A model of a simulated catalogue, trained for a few steps."""
     from dataclasses import replace
 
-    from model.artefact_build import build
+    from model.artefact.build import build
     from model.config import Config
     from model.datasets.dataset import Dataset
     from model.datasets.simulation import simulate

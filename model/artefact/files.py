@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
-from model import artefact_lookups as lookups
-from model.artefact_lookups import Lookups
+from model.artefact import lookups
+from model.artefact.lookups import Lookups
 from model.catalogue.categories import Categories
 from model.catalogue.encoding import EntityEncoder
 from model.catalogue.numbers import NumberColumn

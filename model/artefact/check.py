@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from model.artefact import Artefact, ArtefactError
-from model.artefact_golden import Golden
+from model.artefact.golden import Golden
+from model.artefact.model import Artefact, ArtefactError
 from model.context.context import Context
 from model.context.imputation import Filled, MissingFieldError
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import polars as pl
 
-from model.artefact_files import Contents, Manifest, layout_of, write
-from model.artefact_golden import golden
-from model.artefact_index import index_large
-from model.artefact_place import try_out
+from model.artefact.files import Contents, Manifest, layout_of, write
+from model.artefact.golden import golden
+from model.artefact.index import index_large
+from model.artefact.place import try_out
 from model.catalogue.record_table import RecordTable
 from model.catalogue.records import Records
 from model.config import Config

@@ -1,6 +1,6 @@
 """A model folder in memory: everything a ranking needs, and nothing of how it is asked for.
 
-Reading and writing the files is in `artefact_files.py`. Serving, evaluation and studies use the same object.
+Reading and writing the files is in `files.py`. Serving, evaluation and studies use the same object.
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model import artefact_files
-from model import artefact_lookups as lookups
-from model.artefact_files import ArtefactError, Contents
+from model.artefact import files, lookups
+from model.artefact.files import ArtefactError, Contents
 from model.catalogue.encoding import EntityEncoder
 from model.catalogue.record_table import TableRows
 from model.catalogue.records import RecordLayout, Records, assemble
@@ -58,7 +57,7 @@ class Artefact:
     @classmethod
     def load(cls, path: Path, device: str = "cpu") -> Artefact:
         """Read and check a model folder. Raises `ArtefactError`, one line."""
-        contents = artefact_files.read(path)
+        contents = files.read(path)
         try:
             return cls(contents, device)
         except (LookupError, RuntimeError, TypeError, ValueError) as error:

@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from model import artefact_files, artefact_lookups
-from model.artefact import Artefact, ArtefactError
-from model.artefact_files import Manifest
+from model.artefact import files, lookups
+from model.artefact.files import Manifest
+from model.artefact.model import Artefact, ArtefactError
 from model.context.context import MORE_LIKE_THIS, SEARCH, Context
 from model.network.scorer import retrieval_matrix
 from model.retrieval.approximate import ApproximateIndex, build, faiss
@@ -48,7 +48,7 @@ def index(folder: Path, seed: int = 0, report: Report = lambda *_: None) -> tupl
         raise ArtefactError("faiss-cpu is not installed: pip install 'unirank[large]'")
     artefact = Artefact.load(folder)
     total, records = artefact.entity_count, artefact.contents.records
-    exact = DenseIndex(artefact_lookups.whole_matrix(records))
+    exact = DenseIndex(lookups.whole_matrix(records))
     approximate = build(exact.matrix, partial(retrieval_matrix, records), library, seed, report)
     measured = tune(
         approximate, exact, sample_queries(artefact, QUERIES, seed), lambda note: report(total, total, note)
@@ -59,7 +59,7 @@ def index(folder: Path, seed: int = 0, report: Report = lambda *_: None) -> tupl
 def _rewritten(folder: Path, artefact: Artefact, dense: DenseIndex | ApproximateIndex, found: Measured) -> Manifest:
     old = artefact.contents.manifest
     manifest = replace(old, metrics={**old.metrics, "retrieval": _said(dense, found)})
-    return artefact_files.rewrite(folder, manifest, dense)
+    return files.rewrite(folder, manifest, dense)
 
 
 def _said(dense: DenseIndex | ApproximateIndex, found: Measured) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""One trained model: its folder, how it is built, checked and loaded."""
