@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from model.evaluation.metrics import ece
 from model.learning.calibration import IDENTITY, Calibration, Curve, fit_curve, fit_platt
-from model.learning.metrics import ece
 
 
 def drawn(slope: float, intercept: float, count: int = 20_000) -> tuple[np.ndarray, np.ndarray]:

@@ -15,11 +15,11 @@ import pytest
 from model.artefact.model import Artefact
 from model.context.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH, Context
 from model.datasets.dataset import Dataset
+from model.evaluation.protocols import evaluate
+from model.evaluation.reports import evaluate_artefact
 from model.events.table import conform
 from model.events.timelines import timelines, units
 from model.learning.calibration import Calibration
-from model.learning.evaluation import evaluate
-from model.learning.reports import evaluate_artefact
 
 IDS = [f"e{number}" for number in range(40)]
 Row = dict[str, object]

@@ -14,7 +14,7 @@ import pytest
 from app.cli import main
 from model.artefact.model import Artefact
 from model.datasets.dataset import Dataset
-from model.learning.reports import evaluate_artefact
+from model.evaluation.reports import evaluate_artefact
 from model.learning.trained_rows import SAMPLE, TrainedRows, fingerprint
 
 

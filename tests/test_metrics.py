@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ir_measures import RR, Qrel, R, ScoredDoc, nDCG
 
-from model.learning.metrics import (
+from model.evaluation.metrics import (
     auc,
     bootstrap_interval,
     coverage,

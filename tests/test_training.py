@@ -16,10 +16,10 @@ from model.artefact.model import Artefact
 from model.config import Config
 from model.context.imputation import MissingFieldError
 from model.datasets.dataset import Dataset
+from model.evaluation.reports import evaluate_artefact
 from model.learning import checkpoint
 from model.learning.checkpoint import CheckpointError
 from model.learning.prepared import Prepared, prepare
-from model.learning.reports import evaluate_artefact
 from model.learning.training import Trained, train
 
 STEPS = 9

@@ -69,7 +69,7 @@ def evaluate(model: Path, dataset: Path, history: Path | None, json_file: Path |
     from model.artefact.model import Artefact
     from model.datasets.dataset import Dataset
     from model.datasets.whole_folder import write_file_whole
-    from model.learning.reports import evaluate_artefact
+    from model.evaluation.reports import evaluate_artefact
 
     if json_file is not None:
         try_file(json_file)

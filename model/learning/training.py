@@ -16,12 +16,12 @@ from torch import Tensor
 
 from model.config import Config, TrainingConfig
 from model.context.context import Context
+from model.evaluation.protocols import Ranked, rank_catalogue, rank_slates
 from model.events.timelines import Unit, timelines, units
 from model.learning import checkpoint
 from model.learning.batch_process import batches_ahead
 from model.learning.batches import TrainingBatch, context_batch
 from model.learning.calibration import Calibration, fit_curve
-from model.learning.evaluation import Ranked, rank_catalogue, rank_slates
 from model.learning.losses import binary_loss, softmax_loss
 from model.learning.prepared import Prepared, part_rows, rankable
 from model.learning.steps import Steps, taught_units

@@ -16,8 +16,8 @@ import polars as pl
 from model.context.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH
 from model.context.imputation import DEFAULT_RULES
 from model.datasets.dataset import Dataset
+from model.evaluation.protocols import Ranked, Subject, rank_catalogue, rank_slates
 from model.events.timelines import Timeline, Unit, timelines, units
-from model.learning.evaluation import Ranked, Subject, rank_catalogue, rank_slates
 from model.learning.prepared import part_rows, rankable
 from model.studies.known_items import named
 from model.studies.proxies import proxies

@@ -27,11 +27,11 @@ from model.baselines.sasrec import SASRec
 from model.config import Config
 from model.context.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH
 from model.datasets.dataset import Dataset
+from model.evaluation.metrics import ece
+from model.evaluation.protocols import Ranked, Subject
 from model.events.timelines import timelines
 from model.features import matching
 from model.learning.calibration import Calibration
-from model.learning.evaluation import Ranked, Subject
-from model.learning.metrics import ece
 from model.learning.prepared import Prepared, part_rows, prepare
 from model.learning.training import NetworkSubject, Trained, steps_for, subject_of, train
 from model.network.catalogue import CatalogueRanker

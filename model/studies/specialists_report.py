@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.context.context import MORE_LIKE_THIS, SEARCH
-from model.learning.metrics import bootstrap_interval
+from model.evaluation.metrics import bootstrap_interval
 from model.studies.cells import Result
 from model.studies.comparison import holm, paired, paired_mean, seed_mean
 from model.studies.protocols import NAMES_BY_SOMEBODY, Protocol

@@ -14,8 +14,8 @@ from model.baselines.bm25 import ALL, BM25
 from model.baselines.lambdamart import LambdaMART, Slates
 from model.catalogue.fields import text_values
 from model.context.context import Context
+from model.evaluation.protocols import Subject
 from model.events.timelines import Unit
-from model.learning.evaluation import Subject
 from model.network.catalogue import CatalogueRanker
 from model.text.normalise import words
 

@@ -9,9 +9,9 @@ import numpy as np
 import polars as pl
 
 from model.datasets.dataset import Dataset
+from model.evaluation.protocols import evaluate
 from model.events.timelines import timelines, units
 from model.learning.calibration import Calibration
-from model.learning.evaluation import evaluate
 from model.learning.prepared import rankable
 from model.learning.trained_rows import SAME_ROW, TrainedRows
 from model.learning.training import NetworkSubject

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.context.context import MORE_LIKE_THIS, Context
+from model.evaluation import metrics
 from model.events.timelines import Timeline, Unit
-from model.learning import metrics
 from model.learning.calibration import Calibration
 
 Ints = NDArray[np.int64]
