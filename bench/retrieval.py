@@ -27,7 +27,7 @@ from model.artefact.lookups import APPROXIMATE, EXACT, whole_matrix
 from model.artefact.model import Artefact
 from model.context.context import SEARCH, Context
 from model.context.imputation import Filled
-from model.retrieval.dense import DenseIndex, Floats
+from model.retrieval.exact import DenseIndex, Floats
 from model.retrieval.tuning import recall, rows_of
 
 ROOT = Path(__file__).parents[1]

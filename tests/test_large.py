@@ -25,7 +25,7 @@ from model.artefact.model import Artefact, ArtefactError
 from model.context.context import HOMEPAGE, SEARCH, Context
 from model.retrieval import tuning
 from model.retrieval.approximate import ApproximateIndex, build, faiss
-from model.retrieval.dense import DenseIndex
+from model.retrieval.exact import DenseIndex
 from model.retrieval.tuning import Measured, recall, tune
 
 N, WIDTH = 400, 8

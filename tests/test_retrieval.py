@@ -14,7 +14,7 @@ from model.catalogue.ragged import Ragged
 from model.config import NetworkConfig
 from model.features.matching import MatchFeatures
 from model.retrieval import lexical
-from model.retrieval.dense import DenseIndex, best_rows
+from model.retrieval.exact import DenseIndex, best_rows
 from model.retrieval.lexical import GRAM_WEIGHT, NAME_WEIGHT, PREFIX_SHARE, LexicalIndex, Postings
 from model.text.vocabulary import FIELD_BITS
 

@@ -38,7 +38,7 @@ from model.events.seen import SeenEntities
 from model.learning.calibration import Calibration
 from model.network.ranker import Ranker, Sizes
 from model.retrieval.approximate import ApproximateIndex
-from model.retrieval.dense import DenseIndex
+from model.retrieval.exact import DenseIndex
 from model.text.latent import TextVectors
 from model.text.vocabulary import Vocabulary
 

@@ -22,7 +22,7 @@ from model.artefact.model import Artefact, ArtefactError
 from model.context.context import MORE_LIKE_THIS, SEARCH, Context
 from model.network.scorer import retrieval_matrix
 from model.retrieval.approximate import ApproximateIndex, build, faiss
-from model.retrieval.dense import DenseIndex, Floats
+from model.retrieval.exact import DenseIndex, Floats
 from model.retrieval.tuning import Measured, tune
 
 _log = logging.getLogger("unirank.model")

@@ -23,7 +23,7 @@ from model.catalogue.fields import Entity
 from model.catalogue.record_table import RecordTable
 from model.network.scorer import retrieval_matrix
 from model.retrieval.approximate import ApproximateIndex, faiss
-from model.retrieval.dense import DenseIndex, Floats
+from model.retrieval.exact import DenseIndex, Floats
 from model.retrieval.lexical import Postings
 from model.text.vocabulary import Vocabulary
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from model.catalogue.encoding import chunks
-from model.retrieval.dense import Floats, Ints, best_rows
+from model.retrieval.exact import Floats, Ints, best_rows
 
 WIDER = 2  # rows that the lists give for each that is wanted
 _POINTS = 64  # of each list, that k-means sees

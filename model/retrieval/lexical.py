@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from model.catalogue.ragged import Ragged
 from model.features.matching import EncodedQuery
-from model.retrieval.dense import best_rows
+from model.retrieval.exact import best_rows
 from model.text.vocabulary import FIELD_BITS, Vocabulary
 
 Ints = NDArray[np.int64]

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from model.retrieval.approximate import ApproximateIndex
-from model.retrieval.dense import DenseIndex, Floats, Ints
+from model.retrieval.exact import DenseIndex, Floats, Ints
 
 DEPTH = 100  # rows of a search, whose recall is measured
 RECALL = 0.98  # an index must reach it
