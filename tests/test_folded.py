@@ -11,9 +11,9 @@ import torch
 from model.artefact.model import Artefact
 from model.config import NetworkConfig
 from model.context.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH, Context
-from model.network import folded
-from model.network.context_side import OneContext
-from model.network.folded import Folded
+from model.network.fast import folded
+from model.network.fast.context_side import OneContext
+from model.network.fast.folded import Folded
 from model.network.ranker import ContextBatch, Ranker, Sizes
 
 C, H, D, F, M = 9, 4, 8, 7, 7

@@ -14,7 +14,7 @@ from model.catalogue.records import Records
 from model.context.context import HistoryEvent
 from model.context.imputation import Filled
 from model.features.matching import EncodedQuery, MatchFeatures, Profile, empty_profile
-from model.network.context_side import OneContext
+from model.network.fast.context_side import OneContext
 from model.network.ranker import ContextBatch
 
 Floats = NDArray[np.float32]

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from model.network.context_side import ContextSide, OneContext, array
+from model.network.fast.context_side import ContextSide, OneContext, array
 from model.network.ranker import Ranker
 
 Floats = NDArray[np.float32]

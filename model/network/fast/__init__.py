@@ -1,0 +1,1 @@
+"""The same pass of the network, folded, for serving."""
