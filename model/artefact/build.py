@@ -24,7 +24,7 @@ from model.learning import checkpoint
 from model.learning.calibration import Calibration
 from model.learning.prepared import Prepared, part_rows, prepare
 from model.learning.trained_rows import TrainedRows, fingerprint
-from model.learning.training import Trained, steps_for, subject_of, train
+from model.learning.trainer import Trained, steps_for, subject_of, train
 
 ALL_PARTS = ("train", "validation", "test")
 FIRST, SECOND = "first.json", "second"  # what is kept of a run over every part: the first training, the second

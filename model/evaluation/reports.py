@@ -14,7 +14,7 @@ from model.events.timelines import timelines, units
 from model.learning.calibration import Calibration
 from model.learning.prepared import rankable
 from model.learning.trained_rows import SAME_ROW, TrainedRows
-from model.learning.training import NetworkSubject
+from model.learning.trainer import NetworkSubject
 from model.network.catalogue import CatalogueRanker
 
 Report = Callable[[int, int, str], None]

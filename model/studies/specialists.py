@@ -33,7 +33,7 @@ from model.events.timelines import timelines
 from model.features import matching
 from model.learning.calibration import Calibration
 from model.learning.prepared import Prepared, part_rows, prepare
-from model.learning.training import NetworkSubject, Trained, steps_for, subject_of, train
+from model.learning.trainer import NetworkSubject, Trained, steps_for, subject_of, train
 from model.network.catalogue import CatalogueRanker
 from model.studies.asked_without import ways
 from model.studies.cells import Cell, Result
