@@ -15,7 +15,7 @@ from enum import IntEnum
 from typing import TypeVar
 
 from app.errors import OverloadedError
-from app.telemetry import Clock, Telemetry
+from app.observability.metrics import Clock, Telemetry
 from model.context.context import HOMEPAGE, SEARCH
 
 T = TypeVar("T")

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.errors import ERROR_CODE, REQUEST_ID, InternalError, problem_response
 from app.live import new_id
-from app.telemetry import Clock, Telemetry
+from app.observability.metrics import Clock, Telemetry
 
 _log = logging.getLogger("unirank")
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")

@@ -21,9 +21,9 @@ from app.entity_store.tier import Tier
 from app.errors import NotReadyError
 from app.event_log.log import EventLog
 from app.models.arms import Arm, arm_of
+from app.observability.metrics import Clock, Telemetry, Unseen
 from app.ranking import Ordered, RankingModel, RankingRequest, RankingService
 from app.settings import Settings
-from app.telemetry import Clock, Telemetry, Unseen
 from app.turns import Turns
 from model.context.context import MORE_LIKE_THIS, Context
 

@@ -24,6 +24,8 @@ from app.follow import Follower, Load
 from app.live import LOADING, WARMING, Live
 from app.models.loading import load_model
 from app.models.shelf import Shelf
+from app.observability.metrics import Telemetry
+from app.observability.worker_metrics import own_registry
 from app.openapi import Documented
 from app.quick_no import QuickNo
 from app.ranking import RankingModel
@@ -42,8 +44,6 @@ from app.routes import (
     search,
 )
 from app.settings import Settings
-from app.telemetry import Telemetry
-from app.worker_metrics import own_registry
 
 _ROUTES = (rank, search, more_like_this, homepage, entities, events, limits, health, metrics, models, page, document)
 

@@ -16,8 +16,8 @@ from app.compute_thread import ComputeThread
 from app.entity_store.store import CACHE_UNAVAILABLE, EntityStore, Rows
 from app.entity_store.tier import Held
 from app.errors import Fault, InvalidRequestError, NotFoundError, invalid
+from app.observability.metrics import Clock, Stopwatch, Telemetry
 from app.scoring import Logits, Scoring
-from app.telemetry import Clock, Stopwatch, Telemetry
 from app.turns import Turns
 from model.context.context import Context, HistoryEvent
 from model.context.imputation import Filled, MissingFieldError

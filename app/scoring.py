@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from app.admission import Gate, Priority
 from app.entity_store.tier import Held
-from app.telemetry import Clock
+from app.observability.metrics import Clock
 from app.turns import Turns
 
 DEADLINE = "deadline"

@@ -77,21 +77,21 @@ class _Workers(Multiprocess):
 
     def keep_subprocess_alive(self) -> None:
         """Replace dead workers, and drop what they were doing from the sums."""
-        from app.worker_metrics import forget_dead
+        from app.observability.worker_metrics import forget_dead
 
         super().keep_subprocess_alive()
         forget_dead(self._folder, [process.pid for process in self.processes if process.pid is not None])
 
     def handle_term(self) -> None:
         """Say that the service ends, before the workers are told to."""
-        from app.worker_metrics import mark_stopping
+        from app.observability.worker_metrics import mark_stopping
 
         mark_stopping(self._folder)
         super().handle_term()
 
 
 def _run_workers(config: uvicorn.Config, sockets: list[socket.socket], settings: Settings) -> None:
-    from app.worker_metrics import shared_folder
+    from app.observability.worker_metrics import shared_folder
 
     with shared_folder(settings.state_dir.expanduser()) as folder:
         _Workers(config, sockets, folder).run()

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from app.admission import Priority
 from app.live import Serving
+from app.observability.metrics import Clock, Telemetry
 from app.ranking import Ordered, RankingModel
 from app.scoring import DEADLINE
-from app.telemetry import Clock, Telemetry
 
 _log = logging.getLogger("unirank")
 TOP = 10

@@ -18,8 +18,8 @@ from app import rerank
 from app.admission import Gate, Priority
 from app.compute_thread import ComputeThread
 from app.errors import OverloadedError
+from app.observability.metrics import Telemetry
 from app.scoring import CHUNK
-from app.telemetry import Telemetry
 from app.turns import Turns
 
 pytestmark = pytest.mark.anyio

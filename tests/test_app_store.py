@@ -20,7 +20,7 @@ from app.entity_store.redis_client import connect
 from app.entity_store.store import EntityStore
 from app.entity_store.tier import TierError
 from app.main import create_app
-from app.telemetry import Telemetry
+from app.observability.metrics import Telemetry
 
 pytestmark = pytest.mark.anyio
 

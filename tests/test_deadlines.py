@@ -15,7 +15,7 @@ from app.entity_store.computed import PART
 from app.entity_store.memory import MemoryTier
 from app.entity_store.store import EntityStore
 from app.entity_store.tier import TierError
-from app.telemetry import Telemetry
+from app.observability.metrics import Telemetry
 from model.artefact.model import Artefact
 
 pytestmark = pytest.mark.anyio

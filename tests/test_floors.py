@@ -116,11 +116,9 @@ FLOORS = {
     "app/scoring.py": 13,  # on its way
     "app/server.py": 15,  # on its way
     "app/shadow.py": 14,  # on its way
-    "app/telemetry.py": 10,  # on its way
     "app/threads.py": 11,  # on its way
     "app/turns.py": 11,  # on its way
     "app/wire.py": 15,  # on its way
-    "app/worker_metrics.py": 10,  # on its way
 }
 ONLY_IN_APP = {
     "fastapi",

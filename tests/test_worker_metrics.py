@@ -106,8 +106,8 @@ WORKER = """
 import os, sys
 from pathlib import Path
 from prometheus_client import CollectorRegistry
-from app.telemetry import Stopwatch, Telemetry, Unseen
-from app.worker_metrics import exposition, forget_dead
+from app.observability.metrics import Stopwatch, Telemetry, Unseen
+from app.observability.worker_metrics import exposition, forget_dead
 seen, unseen = Telemetry(CollectorRegistry()), Unseen()
 for telemetry in (seen, unseen, seen, unseen):
     with telemetry.ranking("search", Stopwatch(lambda: 1.0)):

@@ -17,7 +17,7 @@ from app.access.bucket import Bucket
 from app.access.keys import Key, KeysFileError, hashed, read_keys
 from app.access.scopes import Access, Scope
 from app.errors import ForbiddenError, NotFoundError, RateError, UnauthorizedError
-from app.telemetry import Clock
+from app.observability.metrics import Clock
 
 _log = logging.getLogger("unirank")
 _LOOK_EVERY_S = 1.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.telemetry import Clock
+from app.observability.metrics import Clock
 
 
 class Breaker:

@@ -15,7 +15,7 @@ from functools import partial
 from app.entity_store.redis_client import by_node, connect, disconnect, learn, moves, read_many
 from app.entity_store.redis_node import BusyError, LeftAloneError, RedisNode
 from app.entity_store.tier import TierError
-from app.telemetry import Clock
+from app.observability.metrics import Clock
 
 READ_AT_ONCE = 1_024  # records of one reply: about 1 MB. Only requests of more take more than one round trip
 _PUT_AT_ONCE = 256  # records of one pipeline: about 256 KB, so that a round trip stays short

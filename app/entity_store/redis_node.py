@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from app.entity_store.breaker import Breaker
 from app.entity_store.redis_client import CONNECTIONS
-from app.telemetry import Clock
+from app.observability.metrics import Clock
 
 T = TypeVar("T")
 _FAIR = 0.5  # share of the timeout that a server must have had before its silence counts

@@ -21,7 +21,7 @@ from app.compute_thread import ComputeThread
 from app.entity_store.computed import ComputedRecords, Tower
 from app.entity_store.memory import MemoryTier
 from app.entity_store.tier import Held, Tier, TierError
-from app.telemetry import Telemetry
+from app.observability.metrics import Telemetry
 
 Rows = npt.NDArray[np.int64]
 CACHE_UNAVAILABLE = "cache_unavailable"

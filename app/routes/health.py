@@ -7,11 +7,11 @@ from fastapi import APIRouter, Request, Response
 from app.access.route import GuardedRoute, open_to_all
 from app.answering import model_name
 from app.errors import NotReadyError
+from app.observability.metrics import sharing
+from app.observability.worker_metrics import stopping
 from app.openapi import answers
 from app.routes.entrance import live_of, respond
 from app.schemas import Alive, Ready
-from app.telemetry import sharing
-from app.worker_metrics import stopping
 
 router = APIRouter(tags=["operation"], route_class=GuardedRoute)
 

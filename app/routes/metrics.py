@@ -9,8 +9,8 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from app.access.route import GuardedRoute, needs
 from app.access.scopes import Scope
+from app.observability.worker_metrics import exposition
 from app.routes.entrance import live_of
-from app.worker_metrics import exposition
 
 router = APIRouter(tags=["operation"], route_class=GuardedRoute)
 

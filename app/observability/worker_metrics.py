@@ -22,7 +22,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
 
-from app.telemetry import sharing
+from app.observability.metrics import sharing
 
 DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 _STOPPING = "stopping"
