@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from app.admission import Priority, priority_of
 from app.errors import Fault, InvalidRequestError
+from app.execution.admission import Priority, priority_of
 from app.ranking import DEFAULT_LIMIT, RankingRequest
 from app.rows import Row
 from app.schemas import (

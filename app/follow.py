@@ -12,8 +12,9 @@ import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from app import garbage
 from app.errors import ModelConflictError, ModelNotFoundError, ModelRefusedError
+from app.execution import gc_tuning
+from app.execution.torch_threads import one_thread
 from app.live import LOADING, WARMING, Live, Serving, Split
 from app.models.loading import has_model, make_demo
 from app.models.refusals import Refusals, reason_of
@@ -22,7 +23,6 @@ from app.models.shelf import LIVE, MANIFEST, Shelf, Version
 from app.models.stamps import Stamp, stamp_of
 from app.ranking import Ordered, RankingModel
 from app.shadow import Shadow
-from app.threads import one_thread
 
 _log = logging.getLogger("unirank")
 LOOK_EVERY_S = 1.0
@@ -231,8 +231,8 @@ class Follower:
             await serving.store.close()
             raise
         if first:
-            garbage.collect()
-        garbage.look_away()
+            gc_tuning.collect()
+        gc_tuning.look_away()
         return serving
 
     def _saw(self, model: RankingModel, ordered: Ordered) -> None:

@@ -13,18 +13,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from random import getrandbits
 
-from app.admission import Gate
-from app.compute_thread import ComputeThread
 from app.entity_store.memory import MemoryTier
 from app.entity_store.store import EntityStore
 from app.entity_store.tier import Tier
 from app.errors import NotReadyError
 from app.event_log.log import EventLog
+from app.execution.admission import Gate
+from app.execution.scheduler import Turns
+from app.execution.worker_thread import ComputeThread
 from app.models.arms import Arm, arm_of
 from app.observability.metrics import Clock, Telemetry, Unseen
 from app.ranking import Ordered, RankingModel, RankingRequest, RankingService
 from app.settings import Settings
-from app.turns import Turns
 from model.context.context import MORE_LIKE_THIS, Context
 
 LOADING, WARMING = "loading model", "warming model"

@@ -12,10 +12,10 @@ import re
 from collections import Counter
 from functools import lru_cache
 
-from app.admission import Priority, overloaded
 from app.cors import cors_headers
 from app.door import request_id_of
 from app.errors import OverloadedError, Problem
+from app.execution.admission import Priority, overloaded
 from app.live import Live
 from app.raw_problem import raw_problem
 

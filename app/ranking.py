@@ -11,14 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from app import rerank
-from app.admission import Gate, Priority
-from app.compute_thread import ComputeThread
 from app.entity_store.store import CACHE_UNAVAILABLE, EntityStore, Rows
 from app.entity_store.tier import Held
 from app.errors import Fault, InvalidRequestError, NotFoundError, invalid
+from app.execution.admission import Gate, Priority
+from app.execution.scheduler import Turns
+from app.execution.worker_thread import ComputeThread
 from app.observability.metrics import Clock, Stopwatch, Telemetry
 from app.scoring import Logits, Scoring
-from app.turns import Turns
 from model.context.context import Context, HistoryEvent
 from model.context.imputation import Filled, MissingFieldError
 

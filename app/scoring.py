@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from app.admission import Gate, Priority
 from app.entity_store.tier import Held
+from app.execution.admission import Gate, Priority
+from app.execution.scheduler import Turns
 from app.observability.metrics import Clock
-from app.turns import Turns
 
 DEADLINE = "deadline"
 CHUNK = 512  # candidates between two looks at the clock

@@ -14,7 +14,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from app.admission import Priority
+from app.execution.admission import Priority
 from app.live import Serving
 from app.observability.metrics import Clock, Telemetry
 from app.ranking import Ordered, RankingModel

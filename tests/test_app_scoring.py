@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
 from app import rerank
-from app.admission import Gate, Priority
-from app.compute_thread import ComputeThread
 from app.errors import OverloadedError
+from app.execution.admission import Gate, Priority
+from app.execution.scheduler import Turns
+from app.execution.worker_thread import ComputeThread
 from app.observability.metrics import Telemetry
 from app.scoring import CHUNK
-from app.turns import Turns
 
 pytestmark = pytest.mark.anyio
 

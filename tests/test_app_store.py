@@ -12,13 +12,13 @@ from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 from redis_server import canned_redis, real_redis, redis_cluster, redis_sentinel, redis_with_password, redis_with_tls
 
-from app.compute_thread import ComputeThread
 from app.entity_store.breaker import Breaker
 from app.entity_store.memory import MemoryTier
 from app.entity_store.redis import RedisTier, pack, unpack
 from app.entity_store.redis_client import connect
 from app.entity_store.store import EntityStore
 from app.entity_store.tier import TierError
+from app.execution.worker_thread import ComputeThread
 from app.main import create_app
 from app.observability.metrics import Telemetry
 

@@ -14,8 +14,8 @@ from chaos.open_loop import answered
 from fastapi import FastAPI
 from uvicorn.server import ServerState
 
-from app.admission import Priority
 from app.connection import MOST_HEAD_BYTES, Connection
+from app.execution.admission import Priority
 
 pytestmark = pytest.mark.anyio
 

@@ -16,8 +16,8 @@ from uvicorn.server import ServerState
 
 from app.access.keys import new_key, write_keys
 from app.access.scopes import Scope
-from app.admission import Priority
 from app.connection import MOST_HEAD_BYTES, Connection
+from app.execution.admission import Priority
 from app.quick_no import QuickNo
 
 pytestmark = pytest.mark.anyio

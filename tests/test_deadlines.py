@@ -9,12 +9,12 @@ import pytest
 from app_fakes import Clock, FakeModel, app_of, client_of
 from prometheus_client import CollectorRegistry
 
-from app.admission import Gate, Load, Priority
-from app.compute_thread import ComputeThread
 from app.entity_store.computed import PART
 from app.entity_store.memory import MemoryTier
 from app.entity_store.store import EntityStore
 from app.entity_store.tier import TierError
+from app.execution.admission import Gate, Load, Priority
+from app.execution.worker_thread import ComputeThread
 from app.observability.metrics import Telemetry
 from model.artefact.model import Artefact
 

@@ -61,10 +61,8 @@ FLOORS = {
     "app/access/keys.py": 15,  # on its way
     "app/access/route.py": 15,  # on its way
     "app/access/scopes.py": 15,  # on its way
-    "app/admission.py": 11,  # on its way
     "app/answering.py": 16,  # on its way
     "app/asking.py": 16,  # on its way
-    "app/compute_thread.py": 11,  # on its way
     "app/connection.py": 15,  # on its way
     "app/connection_limit.py": 15,  # on its way
     "app/cors.py": 15,  # on its way
@@ -91,7 +89,6 @@ FLOORS = {
     "app/event_log/segments.py": 12,  # on its way
     "app/event_schemas.py": 16,  # on its way
     "app/follow.py": 14,  # on its way
-    "app/garbage.py": 11,  # on its way
     "app/live.py": 14,  # on its way
     "app/openapi.py": 16,  # on its way
     "app/quick_no.py": 15,  # on its way
@@ -116,8 +113,6 @@ FLOORS = {
     "app/scoring.py": 13,  # on its way
     "app/server.py": 15,  # on its way
     "app/shadow.py": 14,  # on its way
-    "app/threads.py": 11,  # on its way
-    "app/turns.py": 11,  # on its way
     "app/wire.py": 15,  # on its way
 }
 ONLY_IN_APP = {

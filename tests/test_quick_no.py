@@ -10,7 +10,7 @@ from app_fakes import app_of, client_of
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.admission import Priority
+from app.execution.admission import Priority
 from app.quick_no import QuickNo, plain_ranking
 
 pytestmark = pytest.mark.anyio

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app.commands import terminal
-from app.threads import one_thread
+from app.execution.torch_threads import one_thread
 
 if TYPE_CHECKING:
     from bench.measure import Figures

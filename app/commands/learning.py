@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.commands import terminal
-from app.threads import one_thread
+from app.execution.torch_threads import one_thread
 
 if TYPE_CHECKING:
     from model.config import Config

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from app.commands import terminal
-from app.threads import one_thread
+from app.execution.torch_threads import one_thread
 
 if TYPE_CHECKING:
     from model.studies.cells import Cell

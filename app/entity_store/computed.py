@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
 
-from app.admission import Load, Priority
-from app.compute_thread import ComputeThread
+from app.execution.admission import Load, Priority
+from app.execution.worker_thread import ComputeThread
 
 PART = 16  # records at once: about 6 ms of a tower, of which 2 are the price of a part and not of its records
 

@@ -16,11 +16,11 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from app.admission import Load, Priority
-from app.compute_thread import ComputeThread
 from app.entity_store.computed import ComputedRecords, Tower
 from app.entity_store.memory import MemoryTier
 from app.entity_store.tier import Held, Tier, TierError
+from app.execution.admission import Load, Priority
+from app.execution.worker_thread import ComputeThread
 from app.observability.metrics import Telemetry
 
 Rows = npt.NDArray[np.int64]

@@ -14,7 +14,7 @@ from queue import PriorityQueue
 from threading import Thread
 from typing import Any, TypeVar
 
-from app.admission import Priority, due
+from app.execution.admission import Priority, due
 
 T = TypeVar("T")
 

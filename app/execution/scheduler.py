@@ -13,7 +13,7 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import Any, TypeVar
 
-from app.admission import Priority, due
+from app.execution.admission import Priority, due
 
 T = TypeVar("T")
 TURN_S = 0.003  # a turn begins nothing after this; with what it began last it stays below 5 ms
