@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from random import getrandbits
 
-from app.entity_store.memory import MemoryTier
-from app.entity_store.store import EntityStore
-from app.entity_store.tier import Tier
+from app.entities.memory import MemoryTier
+from app.entities.store import EntityStore
+from app.entities.tier import Tier
 from app.errors import NotReadyError
 from app.event_log.log import EventLog
 from app.execution.admission import Gate
@@ -192,6 +192,6 @@ class Live:
         if model.entity_count <= settings.memory_entities:
             _log.info("all %d entities fit into process memory: Redis is not asked", model.entity_count)
             return None
-        from app.entity_store.redis import RedisTier  # 10 MB of memory that a process without Redis does not need
+        from app.entities.redis import RedisTier  # 10 MB of memory that a process without Redis does not need
 
         return RedisTier(settings.redis_url, model.version, settings.redis_timeout_ms, settings.redis_ttl_s, self.clock)

@@ -18,7 +18,7 @@ from app.connection_limit import ConnectionLimit
 from app.cors import EXPOSED, METHODS, Cors
 from app.door import Door
 from app.draining import notice
-from app.entity_store import redis_url
+from app.entities import redis_url
 from app.errors import install_problem_handlers
 from app.follow import Follower, Load
 from app.live import LOADING, WARMING, Live

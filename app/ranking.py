@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from app import rerank
-from app.entity_store.store import CACHE_UNAVAILABLE, EntityStore, Rows
-from app.entity_store.tier import Held
+from app.entities.store import CACHE_UNAVAILABLE, EntityStore, Rows
+from app.entities.tier import Held
 from app.errors import Fault, InvalidRequestError, NotFoundError, invalid
 from app.execution.admission import Gate, Priority
 from app.execution.scheduler import Turns

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from app.entity_store.tier import Held
+from app.entities.tier import Held
 from app.execution.admission import Gate, Priority
 from app.execution.scheduler import Turns
 from app.observability.metrics import Clock

@@ -15,7 +15,7 @@ import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from app.access.keys import read_keys
-from app.entity_store import redis_url
+from app.entities import redis_url
 from app.models.loading import find_model
 from app.settings import Settings
 

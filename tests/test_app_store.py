@@ -12,12 +12,12 @@ from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 from redis_server import canned_redis, real_redis, redis_cluster, redis_sentinel, redis_with_password, redis_with_tls
 
-from app.entity_store.breaker import Breaker
-from app.entity_store.memory import MemoryTier
-from app.entity_store.redis import RedisTier, pack, unpack
-from app.entity_store.redis_client import connect
-from app.entity_store.store import EntityStore
-from app.entity_store.tier import TierError
+from app.entities.breaker import Breaker
+from app.entities.memory import MemoryTier
+from app.entities.redis import RedisTier, pack, unpack
+from app.entities.redis_client import connect
+from app.entities.store import EntityStore
+from app.entities.tier import TierError
 from app.execution.worker_thread import ComputeThread
 from app.main import create_app
 from app.observability.metrics import Telemetry

@@ -9,10 +9,10 @@ import pytest
 from app_fakes import Clock, FakeModel, app_of, client_of
 from prometheus_client import CollectorRegistry
 
-from app.entity_store.computed import PART
-from app.entity_store.memory import MemoryTier
-from app.entity_store.store import EntityStore
-from app.entity_store.tier import TierError
+from app.entities.computed import PART
+from app.entities.memory import MemoryTier
+from app.entities.store import EntityStore
+from app.entities.tier import TierError
 from app.execution.admission import Gate, Load, Priority
 from app.execution.worker_thread import ComputeThread
 from app.observability.metrics import Telemetry

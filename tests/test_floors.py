@@ -22,7 +22,7 @@ FLOORS = {
     "model/data": 3,
     "app/routes": 16,
     "app/access": 15,
-    "app/entity_store": 12,
+    "app/entities": 12,
     "app/event_log": 12,
     "app/page": 16,
     "model/config.py": 0,
@@ -46,7 +46,6 @@ FLOORS = {
     "app/observability": 10,
     "app/client.py": 10,
     "app/execution": 11,
-    "app/entities": 12,
     "app/events": 12,
     "app/ranking": 13,
     "app/models": 14,
@@ -68,16 +67,6 @@ FLOORS = {
     "app/cors.py": 15,  # on its way
     "app/door.py": 15,  # on its way
     "app/draining.py": 15,  # on its way
-    "app/entity_store/breaker.py": 12,  # on its way
-    "app/entity_store/computed.py": 12,  # on its way
-    "app/entity_store/memory.py": 12,  # on its way
-    "app/entity_store/publish.py": 12,  # on its way
-    "app/entity_store/redis.py": 12,  # on its way
-    "app/entity_store/redis_client.py": 12,  # on its way
-    "app/entity_store/redis_node.py": 12,  # on its way
-    "app/entity_store/redis_url.py": 12,  # on its way
-    "app/entity_store/store.py": 12,  # on its way
-    "app/entity_store/tier.py": 12,  # on its way
     "app/event_checks.py": 16,  # on its way
     "app/event_log/dataset_export.py": 12,  # on its way
     "app/event_log/export.py": 12,  # on its way

@@ -13,8 +13,8 @@ from server_process import free_port
 from typer.testing import CliRunner
 
 from app.commands import models
-from app.entity_store.publish import publish
-from app.entity_store.redis import RedisTier, unpack
+from app.entities.publish import publish
+from app.entities.redis import RedisTier, unpack
 from model.artefact.files import read
 from model.artefact.model import Artefact
 

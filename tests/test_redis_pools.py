@@ -13,11 +13,11 @@ from redis.asyncio.sentinel import SentinelConnectionPool
 from redis_server import HALVES, canned_redis, real_redis, redis_cluster, redis_sentinel, two_nodes
 from server_process import free_port
 
-from app.entity_store import redis as tier_module
-from app.entity_store.redis import READ_AT_ONCE, RedisTier
-from app.entity_store.redis_client import CONNECTIONS
-from app.entity_store.redis_node import BusyError, RedisNode
-from app.entity_store.tier import TierError
+from app.entities import redis as tier_module
+from app.entities.redis import READ_AT_ONCE, RedisTier
+from app.entities.redis_client import CONNECTIONS
+from app.entities.redis_node import BusyError, RedisNode
+from app.entities.tier import TierError
 from app.main import create_app
 
 pytestmark = pytest.mark.anyio

@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 
 from app import server
 from app.commands import models
-from app.entity_store.redis_client import connect
-from app.entity_store.redis_url import RedisUrlError, Target, check, parse
+from app.entities.redis_client import connect
+from app.entities.redis_url import RedisUrlError, Target, check, parse
 
 BAD = {
     "nonsense": "scheme",

@@ -76,8 +76,8 @@ def publish(
     """Write all records of a model into Redis, before it is made live."""
     import asyncio
 
-    from app.entity_store.publish import publish
-    from app.entity_store.redis_url import SETTING, check
+    from app.entities.publish import publish
+    from app.entities.redis_url import SETTING, check
     from app.settings import Settings
     from model.artefact.files import read
 

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from app.entity_store.breaker import Breaker
-from app.entity_store.redis_client import CONNECTIONS
+from app.entities.breaker import Breaker
+from app.entities.redis_client import CONNECTIONS
 from app.observability.metrics import Clock
 
 T = TypeVar("T")

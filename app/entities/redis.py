@@ -12,9 +12,9 @@ import zlib
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import partial
 
-from app.entity_store.redis_client import by_node, connect, disconnect, learn, moves, read_many
-from app.entity_store.redis_node import BusyError, LeftAloneError, RedisNode
-from app.entity_store.tier import TierError
+from app.entities.redis_client import by_node, connect, disconnect, learn, moves, read_many
+from app.entities.redis_node import BusyError, LeftAloneError, RedisNode
+from app.entities.tier import TierError
 from app.observability.metrics import Clock
 
 READ_AT_ONCE = 1_024  # records of one reply: about 1 MB. Only requests of more take more than one round trip

@@ -17,7 +17,7 @@ from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.backoff import NoBackoff
 from redis.exceptions import SlotNotCoveredError
 
-from app.entity_store.redis_url import Target, parse
+from app.entities.redis_url import Target, parse
 
 CONNECTIONS = 16  # at most, of one process to one server
 _SPARE = 4  # connections that a look at the nodes of a cluster and a redirected command take beside them

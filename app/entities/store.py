@@ -16,9 +16,9 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from app.entity_store.computed import ComputedRecords, Tower
-from app.entity_store.memory import MemoryTier
-from app.entity_store.tier import Held, Tier, TierError
+from app.entities.computed import ComputedRecords, Tower
+from app.entities.memory import MemoryTier
+from app.entities.tier import Held, Tier, TierError
 from app.execution.admission import Load, Priority
 from app.execution.worker_thread import ComputeThread
 from app.observability.metrics import Telemetry

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.entity_store.redis import RedisTier
-from app.entity_store.tier import TierError
+from app.entities.redis import RedisTier
+from app.entities.tier import TierError
 from model.artefact.files import Contents
 from model.artefact.lookups import Lookups
 from model.catalogue.encoding import chunks
