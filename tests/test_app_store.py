@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 from redis_server import canned_redis, real_redis, redis_cluster, redis_sentinel, redis_with_password, redis_with_tls
 
-from app.entities.breaker import Breaker
+from app.entities.circuit_breaker import Breaker
 from app.entities.memory import MemoryTier
 from app.entities.redis import RedisTier, pack, unpack
 from app.entities.redis_client import connect

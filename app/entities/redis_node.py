@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from app.entities.breaker import Breaker
+from app.entities.circuit_breaker import Breaker
 from app.entities.redis_client import CONNECTIONS
 from app.observability.metrics import Clock
 
