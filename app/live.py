@@ -17,7 +17,7 @@ from app.entities.memory import MemoryTier
 from app.entities.store import EntityStore
 from app.entities.tier import Tier
 from app.errors import NotReadyError
-from app.event_log.log import EventLog
+from app.events.log import EventLog
 from app.execution.admission import Gate
 from app.execution.scheduler import Turns
 from app.execution.worker_thread import ComputeThread

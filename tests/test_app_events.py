@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from app_fakes import app_of, client_of
 
-from app.event_log.export import export
+from app.events.export import export
 
 ENGAGED = {"type": "engagement", "timestamp": 1_700_000_000_000, "task": "search", "user_id": "u1", "query": "toy",
            "entity_id": "f3", "label": 1.0}  # fmt: skip

@@ -103,7 +103,7 @@ async def test_many_bad_events_get_the_first_twenty_faults(tmp_path: Path) -> No
 
 @pytest.mark.anyio
 async def test_what_is_accepted_loads_as_a_dataset(tmp_path: Path) -> None:
-    from app.event_log.dataset_export import export_folder
+    from app.events.dataset_export import export_folder
 
     limits = [{**ENGAGED, "label": label, "user_id": f"u{label}"} for label in (0, 1e-300, 1e300, 5)]
     limits += [{**ENGAGED, "timestamp": at} for at in (FIRST_MS, latest_ms(time.time() * 1000))]
@@ -124,7 +124,7 @@ async def test_a_full_disk_is_told_and_passes(tmp_path: Path, monkeypatch: pytes
     async with client_of(app_of(state_dir=str(tmp_path))) as client:
         ready = (await client.get("/readyz")).status_code
         with monkeypatch.context() as broken:
-            broken.setattr("app.event_log.segments.os.write", full)
+            broken.setattr("app.events.segments.os.write", full)
             answer = await client.post("/v1/events", json=[ENGAGED])
             assert (answer.status_code, answer.json()["type"]) == (503, "urn:unirank:problem:events_unavailable")
             assert "unirank_events_failing 1.0" in (await client.get("/metrics")).text

@@ -13,11 +13,11 @@ from test_event_frames import old_frame
 from typer.testing import CliRunner
 
 from app.cli import app
-from app.event_log.export import export
-from app.event_log.frames import frame
-from app.event_log.log import EventLog
-from app.event_log.reading import Damage
-from app.event_log.segments import Segment, recover, segments
+from app.events.export import export
+from app.events.frames import frame
+from app.events.log import EventLog
+from app.events.reading import Damage
+from app.events.segments import Segment, recover, segments
 
 
 def event(number: int) -> bytes:

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
 from app.cli import app
-from app.event_log.joined import Join
-from app.event_log.log import EventLog
+from app.events.joined import Join
+from app.events.log import EventLog
 from model.datasets.dataset import Dataset
 from model.datasets.quality import validate
 from model.events.table import EVENT_SCHEMA

@@ -15,7 +15,7 @@ from damage import Damage, damaged, damages
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from app.event_log.frames import HEADER_BYTES, LONGEST, MARKER, Frame, Gap, frame, scan
+from app.events.frames import HEADER_BYTES, LONGEST, MARKER, Frame, Gap, frame, scan
 
 RUN = 0x1234567890ABCDEF
 PAYLOADS = st.lists(st.binary(min_size=1, max_size=60), min_size=1, max_size=12)

@@ -20,14 +20,14 @@ from typer.testing import CliRunner
 
 from app.cli import app
 from app.errors import EventsUnavailableError
-from app.event_log.export import export
-from app.event_log.log import EventLog
-from app.event_log.segments import Segment, frame, frames, recover, segments
+from app.events.export import export
+from app.events.log import EventLog
+from app.events.segments import Segment, frame, frames, recover, segments
 
 WRITER = """
 import asyncio, sys
 from pathlib import Path
-from app.event_log.log import EventLog
+from app.events.log import EventLog
 
 async def one(log, name, numbers):
     for number in numbers:
@@ -84,7 +84,7 @@ def test_many_callers_share_a_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         time.sleep(0.02)
         real(file)
 
-    monkeypatch.setattr("app.event_log.segments.os.fdatasync", slow)
+    monkeypatch.setattr("app.events.segments.os.fdatasync", slow)
 
     async def everybody() -> None:
         log = EventLog(tmp_path)
@@ -201,7 +201,7 @@ def test_a_full_disk_is_an_error_and_loses_nothing(tmp_path: Path, monkeypatch: 
         log = EventLog(tmp_path)
         await log.append([b"before"])
         with monkeypatch.context() as broken:
-            broken.setattr("app.event_log.segments.os.write", _full)
+            broken.setattr("app.events.segments.os.write", _full)
             with pytest.raises(EventsUnavailableError, match="No space left"):
                 await log.append([b"refused"])
         await log.append([b"after"])
@@ -224,7 +224,7 @@ def test_half_a_write_is_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         calls.append(len(data))
         return real(file, data[:7]) if len(calls) == 1 else _full(file, data)
 
-    monkeypatch.setattr("app.event_log.segments.os.write", fills_up)
+    monkeypatch.setattr("app.events.segments.os.write", fills_up)
     with pytest.raises(OSError, match="No space"):
         segment.append([b"a payload of some length"])
     assert segment.path.stat().st_size == 0

@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 from app.errors import EventsUnavailableError
-from app.event_log import log as log_module
-from app.event_log.export import export
-from app.event_log.log import EventLog
-from app.event_log.segments import Segment, recover, segments
+from app.events import log as log_module
+from app.events.export import export
+from app.events.log import EventLog
+from app.events.segments import Segment, recover, segments
 
-OS = "app.event_log.segments.os."
+OS = "app.events.segments.os."
 WAIT_S = 20  # an append that hangs fails the test instead of the run
 REFUSED = [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS]
 
@@ -81,7 +81,7 @@ def test_refusals_leave_no_files_and_read_no_log(
 def test_any_exception_of_the_writer_is_told_to_who_waits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, place: str
 ) -> None:
-    where = log_module.__name__ if place in ("Segment", "recover") else "app.event_log.segments"
+    where = log_module.__name__ if place in ("Segment", "recover") else "app.events.segments"
 
     async def story() -> None:
         log = EventLog(tmp_path / "events")

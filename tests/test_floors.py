@@ -23,7 +23,7 @@ FLOORS = {
     "app/routes": 16,
     "app/access": 15,
     "app/entities": 12,
-    "app/event_log": 12,
+    "app/events": 12,
     "app/page": 16,
     "model/config.py": 0,
     "model/config_limits.py": 0,
@@ -46,7 +46,6 @@ FLOORS = {
     "app/observability": 10,
     "app/client.py": 10,
     "app/execution": 11,
-    "app/events": 12,
     "app/ranking": 13,
     "app/models": 14,
     "app/http": 15,
@@ -68,14 +67,6 @@ FLOORS = {
     "app/door.py": 15,  # on its way
     "app/draining.py": 15,  # on its way
     "app/event_checks.py": 16,  # on its way
-    "app/event_log/dataset_export.py": 12,  # on its way
-    "app/event_log/export.py": 12,  # on its way
-    "app/event_log/frames.py": 12,  # on its way
-    "app/event_log/joined.py": 12,  # on its way
-    "app/event_log/log.py": 12,  # on its way
-    "app/event_log/quarantine.py": 12,  # on its way
-    "app/event_log/reading.py": 12,  # on its way
-    "app/event_log/segments.py": 12,  # on its way
     "app/event_schemas.py": 16,  # on its way
     "app/follow.py": 14,  # on its way
     "app/live.py": 14,  # on its way

@@ -22,7 +22,7 @@ from server_process import free_port, served, status, wait_for
 
 from app.access.keys import new_key, write_keys
 from app.access.scopes import Scope
-from app.event_log.export import export
+from app.events.export import export
 
 Replica = tuple[subprocess.Popen[bytes], str, Path]  # its process, its URL, its state folder
 

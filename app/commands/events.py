@@ -12,8 +12,8 @@ import typer
 from app.commands import terminal
 
 if TYPE_CHECKING:
-    from app.event_log.dataset_export import Exported
-    from app.event_log.reading import Damage
+    from app.events.dataset_export import Exported
+    from app.events.reading import Damage
 
 app = typer.Typer(help="What the service was told that people saw and did.", no_args_is_help=True)
 
@@ -62,14 +62,14 @@ def export(
 
 
 def _print(folder: Path, raw: bool) -> Exported:
-    from app.event_log.dataset_export import export_lines, export_rows
+    from app.events.dataset_export import export_lines, export_rows
 
     return (export_lines if raw else export_rows)(folder, sys.stdout.buffer)
 
 
 def _append(folder: Path, out: Path) -> Exported:
-    from app.event_log.dataset_export import Exported
-    from app.event_log.export import export as append
+    from app.events.dataset_export import Exported
+    from app.events.export import export as append
 
     damages: list[Damage] = []
     with terminal.spinner("exporting") as say:
@@ -79,7 +79,7 @@ def _append(folder: Path, out: Path) -> Exported:
 
 
 def _write(folder: Path, out: Path, entities: Path | None, is_file: bool) -> Exported:
-    from app.event_log.dataset_export import export_file, export_folder
+    from app.events.dataset_export import export_file, export_folder
 
     with terminal.spinner("exporting") as say:
         done = export_file(folder, out, say) if is_file else export_folder(folder, out, entities, say)

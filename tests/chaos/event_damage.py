@@ -12,11 +12,11 @@ from pathlib import Path
 
 from server_process import ROOT
 
-from app.event_log.export import export
-from app.event_log.frames import Frame, scan
-from app.event_log.log import EventLog
-from app.event_log.reading import Damage
-from app.event_log.segments import segments
+from app.events.export import export
+from app.events.frames import Frame, scan
+from app.events.log import EventLog
+from app.events.reading import Damage
+from app.events.segments import segments
 from chaos.load import Phase
 from chaos.rows import Row
 

@@ -13,7 +13,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from app.errors import EventsUnavailableError
-from app.event_log.log import EventLog
+from app.events.log import EventLog
 
 REFUSALS = 100
 

@@ -19,8 +19,8 @@ import httpx
 import numpy as np
 from server_process import ROOT, served
 
-from app.event_log.export import export
-from app.event_log.log import EventLog
+from app.events.export import export
+from app.events.log import EventLog
 from app.models.shelf import LIVE, Shelf
 from chaos.hostile import hostile
 from chaos.load import Ask, Phase, load

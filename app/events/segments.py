@@ -15,8 +15,8 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from app.event_log.frames import Frame, Gap, frame, scan
-from app.event_log.quarantine import quarantine
+from app.events.frames import Frame, Gap, frame, scan
+from app.events.quarantine import quarantine
 
 SUFFIX = ".log"
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)

@@ -12,9 +12,9 @@ from typing import Annotated
 
 import msgspec
 
-from app.event_log.frames import MARKER, Frame, Gap, first_frame, frame_at, scan
-from app.event_log.quarantine import quarantine
-from app.event_log.segments import is_written, newest, segments
+from app.events.frames import MARKER, Frame, Gap, first_frame, frame_at, scan
+from app.events.quarantine import quarantine
+from app.events.segments import is_written, newest, segments
 
 Whole = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 

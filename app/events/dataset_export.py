@@ -17,9 +17,9 @@ from typing import IO, Any
 
 import msgspec
 
-from app.event_log.export import CURSOR
-from app.event_log.joined import Join
-from app.event_log.reading import Damage, Position, read
+from app.events.export import CURSOR
+from app.events.joined import Join
+from app.events.reading import Damage, Position, read
 
 SOURCE = "unirank events export"
 _KEYS = {"ranking_id", "entity_id", "position", "label"}

@@ -16,8 +16,8 @@ from concurrent.futures import Future
 from pathlib import Path
 
 from app.errors import EventsUnavailableError
-from app.event_log.frames import LONGEST
-from app.event_log.segments import Segment, recover
+from app.events.frames import LONGEST
+from app.events.segments import Segment, recover
 
 _log = logging.getLogger("unirank")
 SEGMENT_BYTES = 64 * 2**20

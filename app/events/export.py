@@ -15,7 +15,7 @@ from typing import IO
 
 import msgspec
 
-from app.event_log.reading import Damage, Event, Position, Whole, read
+from app.events.reading import Damage, Event, Position, Whole, read
 
 CURSOR = ".cursor"
 Report = Callable[[Damage], None]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from app.event_log.frames import Gap
+from app.events.frames import Gap
 
 FOLDER = "quarantine"
 
