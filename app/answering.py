@@ -5,8 +5,8 @@ from __future__ import annotations
 from msgspec import UNSET
 
 from app.models.arms import Arm
-from app.ranking import Ordered, Ranking, RankingModel
-from app.rows import RankedRow
+from app.ranking.homepage import RankedRow
+from app.ranking.service import Ordered, Ranking, RankingModel
 from app.schemas import (
     ContextAnswer,
     Coverage,

@@ -11,8 +11,8 @@ from typing import cast
 
 from app.errors import Fault, InvalidRequestError
 from app.execution.admission import Priority, priority_of
-from app.ranking import DEFAULT_LIMIT, RankingRequest
-from app.rows import Row
+from app.ranking.homepage import Row
+from app.ranking.service import DEFAULT_LIMIT, RankingRequest
 from app.schemas import (
     Candidate,
     ContextBody,

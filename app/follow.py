@@ -21,7 +21,7 @@ from app.models.refusals import Refusals, reason_of
 from app.models.reports import Report, Reporter
 from app.models.shelf import LIVE, MANIFEST, Shelf, Version
 from app.models.stamps import Stamp, stamp_of
-from app.ranking import Ordered, RankingModel
+from app.ranking.service import Ordered, RankingModel
 from app.shadow import Shadow
 
 _log = logging.getLogger("unirank")

@@ -23,7 +23,7 @@ from app.execution.scheduler import Turns
 from app.execution.worker_thread import ComputeThread
 from app.models.arms import Arm, arm_of
 from app.observability.metrics import Clock, Telemetry, Unseen
-from app.ranking import Ordered, RankingModel, RankingRequest, RankingService
+from app.ranking.service import Ordered, RankingModel, RankingRequest, RankingService
 from app.settings import Settings
 from model.context.context import MORE_LIKE_THIS, Context
 

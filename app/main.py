@@ -28,7 +28,7 @@ from app.observability.metrics import Telemetry
 from app.observability.worker_metrics import own_registry
 from app.openapi import Documented
 from app.quick_no import QuickNo
-from app.ranking import RankingModel
+from app.ranking.service import RankingModel
 from app.routes import (
     document,
     entities,

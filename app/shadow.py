@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from app.execution.admission import Priority
 from app.live import Serving
 from app.observability.metrics import Clock, Telemetry
-from app.ranking import Ordered, RankingModel
-from app.scoring import DEADLINE
+from app.ranking.scoring import DEADLINE
+from app.ranking.service import Ordered, RankingModel
 
 _log = logging.getLogger("unirank")
 TOP = 10

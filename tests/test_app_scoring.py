@@ -14,13 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
-from app import rerank
 from app.errors import OverloadedError
 from app.execution.admission import Gate, Priority
 from app.execution.scheduler import Turns
 from app.execution.worker_thread import ComputeThread
 from app.observability.metrics import Telemetry
-from app.scoring import CHUNK
+from app.ranking.rules import rerank
+from app.ranking.scoring import CHUNK
 
 pytestmark = pytest.mark.anyio
 

@@ -20,7 +20,7 @@ from app.models import arms
 from app.models.arms import arm_of
 from app.models.loading import load_model
 from app.models.shelf import LIVE, SPLIT, Shelf
-from app.ranking import RankingModel
+from app.ranking.service import RankingModel
 
 USERS = [f"user {number}" for number in range(40)]
 

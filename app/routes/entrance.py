@@ -19,7 +19,7 @@ from app.asking import Terms
 from app.errors import REQUEST_ID, BodyTimeoutError, BodyTooLargeError, CallerGoneError
 from app.live import Live
 from app.models.arms import Arm
-from app.ranking import RankingRequest, RankingService
+from app.ranking.service import RankingRequest, RankingService
 from app.schemas import HomepageBody, ModelName, MoreLikeThisBody, RankAnswer, RankBody, SearchBody
 from app.settings import Settings
 from app.wire import decode

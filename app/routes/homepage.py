@@ -9,8 +9,8 @@ from app.access.scopes import Scope
 from app.answering import homepage_answer
 from app.asking import row_requests
 from app.openapi import ranking_answers, takes
+from app.ranking.homepage import rank_rows
 from app.routes.entrance import Call, rank_body
-from app.rows import rank_rows
 from app.schemas import HomepageAnswer, HomepageBody
 
 router = APIRouter(tags=["ranking"], route_class=GuardedRoute)

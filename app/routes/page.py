@@ -17,7 +17,7 @@ from fastapi import APIRouter, Request, Response
 from app.access.route import GuardedRoute, needs, open_to_all
 from app.access.scopes import Scope
 from app.errors import NotReadyError
-from app.ranking import RankingModel
+from app.ranking.service import RankingModel
 from app.routes.entrance import live_of
 
 router = APIRouter(include_in_schema=False, route_class=GuardedRoute)

@@ -12,10 +12,10 @@ from typing import Any
 
 import msgspec
 
-from app import rerank
 from app.answering import rank_answer
 from app.asking import Terms, ranking_request
-from app.ranking import Ordered, Ranking
+from app.ranking.rules import rerank
+from app.ranking.service import Ordered, Ranking
 from app.schemas import ModelName, RankBody
 from app.settings import Settings
 from app.wire import decode

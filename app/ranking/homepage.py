@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from app.ranking import Ordered, Ranking, RankingRequest, RankingService
+from app.ranking.service import Ordered, Ranking, RankingRequest, RankingService
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,6 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from app import rerank
 from app.entities.store import CACHE_UNAVAILABLE, EntityStore, Rows
 from app.entities.tier import Held
 from app.errors import Fault, InvalidRequestError, NotFoundError, invalid
@@ -18,7 +17,8 @@ from app.execution.admission import Gate, Priority
 from app.execution.scheduler import Turns
 from app.execution.worker_thread import ComputeThread
 from app.observability.metrics import Clock, Stopwatch, Telemetry
-from app.scoring import Logits, Scoring
+from app.ranking.rules import rerank
+from app.ranking.scoring import Logits, Scoring
 from model.context.context import Context, HistoryEvent
 from model.context.imputation import Filled, MissingFieldError
 

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from app.scoring import Logits
+from app.ranking.scoring import Logits
 from model.context.context import HOMEPAGE, Context
 
 SeenAction = Literal["keep", "drop", "demote"]

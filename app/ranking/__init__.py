@@ -1,0 +1,1 @@
+"""One ranking, from the context to a page."""

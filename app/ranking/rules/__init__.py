@@ -1,0 +1,1 @@
+"""What a ranking leaves out or puts behind."""
