@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import UNSET
 
-from app.models.arms import Arm
+from app.models.ab_test import Arm
 from app.ranking.homepage import RankedRow
 from app.ranking.service import Ordered, Ranking, RankingModel
 from app.schemas import (

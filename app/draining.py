@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from app.live import Live
+from app.models.serving_state import Live
 
 
 @contextmanager

@@ -20,10 +20,10 @@ from app.door import Door
 from app.draining import notice
 from app.entities import redis_url
 from app.errors import install_problem_handlers
-from app.follow import Follower, Load
-from app.live import LOADING, WARMING, Live
+from app.models.follower import Follower, Load
 from app.models.loading import load_model
-from app.models.shelf import Shelf
+from app.models.registry import Shelf
+from app.models.serving_state import LOADING, WARMING, Live
 from app.observability.metrics import Telemetry
 from app.observability.worker_metrics import own_registry
 from app.openapi import Documented

@@ -16,7 +16,7 @@ from app.cors import cors_headers
 from app.door import request_id_of
 from app.errors import OverloadedError, Problem
 from app.execution.admission import Priority, overloaded
-from app.live import Live
+from app.models.serving_state import Live
 from app.raw_problem import raw_problem
 
 _RANKING = re.compile(

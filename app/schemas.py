@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
-from app.models.arms import Arm
+from app.models.ab_test import Arm
 
 _SAFE_INTEGER = 2**53 - 1  # beyond it, JSON numbers lose digits in most readers, and are rounded in ours
 TEXT = {"pattern": "^[^\\u0000]*$"}  # said, not checked here: the decoder refuses NUL in any text

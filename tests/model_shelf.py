@@ -13,9 +13,9 @@ import httpx
 import torch
 from app_fakes import client_of, settings
 
-from app.follow import Load
 from app.main import create_app
-from app.models.shelf import LIVE
+from app.models.follower import Load
+from app.models.registry import LIVE
 from model.artefact.files import Contents, read, write
 
 PATIENCE = 1000  # looks of 10 ms

@@ -19,7 +19,7 @@ from app.errors import ModelConflictError, ModelsUnwritableError
 from app.models import pointers
 from app.models.pointers import locked, read_lines, replace
 from app.models.refusals import Refusals
-from app.models.shelf import LIVE, MANIFEST, PREVIOUS, SPLIT, Shelf
+from app.models.registry import LIVE, MANIFEST, PREVIOUS, SPLIT, Shelf
 from app.models.stamps import stamp_of
 
 
@@ -57,7 +57,7 @@ def crash_after(writes: int) -> Callable[..., None]:
 @pytest.mark.parametrize("writes", [0, 1, 2, 3])
 def test_a_crash_between_two_files_loses_no_model(shelf: Shelf, monkeypatch: pytest.MonkeyPatch, writes: int) -> None:
     shelf.activate("two")
-    monkeypatch.setattr("app.models.shelf.replace", crash_after(writes))
+    monkeypatch.setattr("app.models.registry.replace", crash_after(writes))
     try:
         shelf.activate("three")
     except Crashed:

@@ -15,10 +15,10 @@ from app_fakes import FakeModel
 from model_shelf import PATIENCE, service, until, version_of
 from typer.testing import CliRunner
 
-from app import follow
 from app.cli import app as commands
+from app.models import follower as follow
 from app.models import pointers, reports
-from app.models.shelf import LIVE, MANIFEST, PREVIOUS, SHADOW, SPLIT
+from app.models.registry import LIVE, MANIFEST, PREVIOUS, SHADOW, SPLIT
 
 pytestmark = pytest.mark.anyio
 FILES = ("weights", "records", "golden")

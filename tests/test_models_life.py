@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 from app.cli import app as commands
 from app.errors import ModelConflictError, ModelNotFoundError
 from app.models.loading import load_model
-from app.models.shelf import LIVE, MANIFEST, PREVIOUS, SHADOW, Shelf
-from app.shadow import kendall_tau, overlap
+from app.models.registry import LIVE, MANIFEST, PREVIOUS, SHADOW, Shelf
+from app.models.shadow import kendall_tau, overlap
 from model.artefact.check import check
 from model.artefact.files import read, write
 from model.artefact.model import Artefact, ArtefactError

@@ -16,10 +16,10 @@ from typer.testing import CliRunner
 
 from app.cli import app as commands
 from app.errors import ModelConflictError
-from app.models import arms
-from app.models.arms import arm_of
+from app.models import ab_test as arms
+from app.models.ab_test import arm_of
 from app.models.loading import load_model
-from app.models.shelf import LIVE, SPLIT, Shelf
+from app.models.registry import LIVE, SPLIT, Shelf
 from app.ranking.service import RankingModel
 
 USERS = [f"user {number}" for number in range(40)]

@@ -11,8 +11,8 @@ import typer
 from app.commands import terminal
 
 if TYPE_CHECKING:
+    from app.models.registry import Shelf, Version
     from app.models.reports import Answer, Report, Workers
-    from app.models.shelf import Shelf, Version
 
 app = typer.Typer(help="Models: which one serves, and how to move between them.", no_args_is_help=True)
 
@@ -28,7 +28,7 @@ def show(folder: Folder) -> None:
     """All models of a folder, and what should be one and cannot be read."""
     from rich.table import Table
 
-    from app.models.shelf import Shelf, Version
+    from app.models.registry import Shelf, Version
 
     shelf = Shelf(folder)
     contents = shelf.contents()
@@ -100,7 +100,7 @@ def publish(
 @app.command()
 def activate(folder: Folder, version: Wanted, timeout_ms: int = 2_000, wait_s: WaitS = WAIT_S) -> None:
     """Check a model, make it live, and wait until the running services have taken it."""
-    from app.models.shelf import Shelf
+    from app.models.registry import Shelf
 
     shelf = Shelf(folder)
     found = shelf.find(version)
@@ -113,7 +113,7 @@ def activate(folder: Folder, version: Wanted, timeout_ms: int = 2_000, wait_s: W
 @app.command()
 def rollback(folder: Folder, timeout_ms: int = 2_000, wait_s: WaitS = WAIT_S) -> None:
     """Go back to the model that was live before."""
-    from app.models.shelf import Shelf
+    from app.models.registry import Shelf
 
     shelf = Shelf(folder)
     found = shelf.previous()
@@ -132,7 +132,7 @@ def split(
     wait_s: WaitS = WAIT_S,
 ) -> None:
     """Check a model and let it answer a share of the users, always the same ones; the others get the live one."""
-    from app.models.shelf import Shelf
+    from app.models.registry import Shelf
 
     shelf = Shelf(folder)
     found = shelf.find(version)
@@ -147,7 +147,7 @@ def split(
 @app.command()
 def unsplit(folder: Folder, wait_s: WaitS = WAIT_S) -> None:
     """Everybody gets the live model again."""
-    from app.models.shelf import Shelf
+    from app.models.registry import Shelf
 
     shelf = Shelf(folder)
     workers = _workers(shelf)
@@ -165,7 +165,7 @@ def shadow(
     wait_s: WaitS = WAIT_S,
 ) -> None:
     """Let a model rank beside the live one, unseen; the metrics of the service compare them."""
-    from app.models.shelf import Shelf
+    from app.models.registry import Shelf
 
     shelf = Shelf(folder)
     workers = _workers(shelf)

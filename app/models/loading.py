@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from app.errors import ModelNotFoundError
 from app.execution.torch_threads import one_thread
 from app.models.pointers import replace
-from app.models.shelf import LIVE, Shelf
+from app.models.registry import LIVE, Shelf
 
 if TYPE_CHECKING:
     from model.artefact.model import Artefact

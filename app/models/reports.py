@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from uuid import uuid4
 
-from app.models.shelf import MANIFEST
+from app.models.registry import MANIFEST
 
 _log = logging.getLogger("unirank")
 _FOLDER = ".workers"

@@ -12,7 +12,7 @@ from app.access.scopes import Scope
 from app.errors import EventsUnavailableError
 from app.event_checks import Breather, check
 from app.event_schemas import Accepted, Event, Impression
-from app.live import Live
+from app.models.serving_state import Live
 from app.openapi import answers, takes_events
 from app.routes.entrance import live_of, read_body, respond
 from app.wire import decode

@@ -12,8 +12,8 @@ from pydantic import BaseModel
 from app.access.route import GuardedRoute, needs
 from app.access.scopes import Scope
 from app.errors import ModelConflictError, ModelNotFoundError, NotFoundError
-from app.follow import Follower
-from app.models.shelf import Unreadable, Version
+from app.models.follower import Follower
+from app.models.registry import Unreadable, Version
 from app.openapi import problems, takes
 from app.routes.entrance import live_of, read_body
 from app.schemas import SplitBody

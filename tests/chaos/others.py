@@ -21,7 +21,7 @@ from server_process import ROOT, served
 
 from app.events.export import export
 from app.events.log import EventLog
-from app.models.shelf import LIVE, Shelf
+from app.models.registry import LIVE, Shelf
 from chaos.hostile import hostile
 from chaos.load import Ask, Phase, load
 from chaos.open_loop import arrive

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 
-from app.models.shelf import LIVE, MANIFEST
+from app.models.registry import LIVE, MANIFEST
 from chaos.load import load
 from chaos.others import shelf_of_two
 from chaos.redis_faults import service

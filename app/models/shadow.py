@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.execution.admission import Priority
-from app.live import Serving
+from app.models.serving_state import Serving
 from app.observability.metrics import Clock, Telemetry
 from app.ranking.scoring import DEADLINE
 from app.ranking.service import Ordered, RankingModel

@@ -15,14 +15,14 @@ from pathlib import Path
 from app.errors import ModelConflictError, ModelNotFoundError, ModelRefusedError
 from app.execution import gc_tuning
 from app.execution.torch_threads import one_thread
-from app.live import LOADING, WARMING, Live, Serving, Split
 from app.models.loading import has_model, make_demo
 from app.models.refusals import Refusals, reason_of
+from app.models.registry import LIVE, MANIFEST, Shelf, Version
 from app.models.reports import Report, Reporter
-from app.models.shelf import LIVE, MANIFEST, Shelf, Version
+from app.models.serving_state import LOADING, WARMING, Live, Serving, Split
+from app.models.shadow import Shadow
 from app.models.stamps import Stamp, stamp_of
 from app.ranking.service import Ordered, RankingModel
-from app.shadow import Shadow
 
 _log = logging.getLogger("unirank")
 LOOK_EVERY_S = 1.0

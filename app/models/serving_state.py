@@ -21,7 +21,7 @@ from app.events.log import EventLog
 from app.execution.admission import Gate
 from app.execution.scheduler import Turns
 from app.execution.worker_thread import ComputeThread
-from app.models.arms import Arm, arm_of
+from app.models.ab_test import Arm, arm_of
 from app.observability.metrics import Clock, Telemetry, Unseen
 from app.ranking.service import Ordered, RankingModel, RankingRequest, RankingService
 from app.settings import Settings
