@@ -12,14 +12,14 @@ from pathlib import Path
 from fastapi import FastAPI
 from starlette.types import Receive, Scope, Send
 
-from app.access.guard import Guard, KeyRing
-from app.access.route import check_declared
 from app.connection_limit import ConnectionLimit
 from app.cors import EXPOSED, METHODS, Cors
 from app.door import Door
 from app.draining import notice
 from app.entities import redis_url
 from app.errors import install_problem_handlers
+from app.http.auth.policy import Guard, KeyRing
+from app.http.auth.route import check_declared
 from app.models.follower import Follower, Load
 from app.models.loading import load_model
 from app.models.registry import Shelf

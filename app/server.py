@@ -14,8 +14,8 @@ from types import FrameType
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
-from app.access.keys import read_keys
 from app.entities import redis_url
+from app.http.auth.keys import read_keys
 from app.models.loading import find_model
 from app.settings import Settings
 

@@ -10,11 +10,11 @@ import pytest
 from app_fakes import app_of, client_of
 from typer.testing import CliRunner
 
-from app.access.bucket import Bucket
-from app.access.guard import KeyRing
-from app.access.keys import KeysFileError, hashed, new_key, read_keys, write_keys
-from app.access.scopes import Scope
 from app.cli import app as commands
+from app.http.auth.keys import KeysFileError, hashed, new_key, read_keys, write_keys
+from app.http.auth.policy import KeyRing
+from app.http.auth.scopes import Scope
+from app.http.auth.token_bucket import Bucket
 
 RANK, WRITE, ADMIN = Scope.RANK, Scope.WRITE, Scope.ADMIN
 SEARCH = {"query": "toy"}

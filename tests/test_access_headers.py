@@ -8,9 +8,9 @@ import httpx
 import pytest
 from app_fakes import Clock, app_of
 
-from app.access.guard import KeyRing
-from app.access.keys import Key, KeysFileError, new_key, write_keys
-from app.access.scopes import Scope
+from app.http.auth.keys import Key, KeysFileError, new_key, write_keys
+from app.http.auth.policy import KeyRing
+from app.http.auth.scopes import Scope
 
 RANK, ADMIN = Scope.RANK, Scope.ADMIN
 
@@ -98,7 +98,7 @@ def test_a_file_that_becomes_readable_again_is_read_though_its_stamp_is_the_same
     ring = KeyRing(path, clock)
     write_keys(path, [second_key])
     with monkeypatch.context() as patch:  # as without the right to read it
-        patch.setattr("app.access.guard.read_keys", refuse)
+        patch.setattr("app.http.auth.policy.read_keys", refuse)
         for _ in range(3):
             clock.now += 1.1
             assert ring.find(first) == first_key

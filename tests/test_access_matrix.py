@@ -17,9 +17,9 @@ from fastapi.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
-from app.access.keys import new_key, write_keys
-from app.access.route import GuardedRoute, UndeclaredAccessError, check_declared, declared_access, needs, open_to_all
-from app.access.scopes import Scope as Needed
+from app.http.auth.keys import new_key, write_keys
+from app.http.auth.route import GuardedRoute, UndeclaredAccessError, check_declared, declared_access, needs, open_to_all
+from app.http.auth.scopes import Scope as Needed
 
 pytestmark = pytest.mark.anyio
 OPEN, RANK, WRITE, ADMIN = None, Needed.RANK, Needed.WRITE, Needed.ADMIN

@@ -15,8 +15,8 @@ from chaos.open_loop import answered
 from fastapi import FastAPI
 from test_connection import LIVE, SEARCH, port_of, say
 
-from app.access.keys import new_key, write_keys
-from app.access.scopes import Scope
+from app.http.auth.keys import new_key, write_keys
+from app.http.auth.scopes import Scope
 
 pytestmark = pytest.mark.anyio
 

@@ -14,10 +14,10 @@ from app_fakes import FakeModel, app_of, client_of
 from fastapi import FastAPI
 from uvicorn.server import ServerState
 
-from app.access.keys import new_key, write_keys
-from app.access.scopes import Scope
 from app.connection import MOST_HEAD_BYTES, Connection
 from app.execution.admission import Priority
+from app.http.auth.keys import new_key, write_keys
+from app.http.auth.scopes import Scope
 from app.quick_no import QuickNo
 
 pytestmark = pytest.mark.anyio

@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 FLOORS = {
     "model/data": 3,
     "app/routes": 16,
-    "app/access": 15,
+    "app/http/auth": 15,
     "app/entities": 12,
     "app/events": 12,
     "app/page": 16,
@@ -54,11 +54,6 @@ FLOORS = {
     "app/cli.py": 18,
     "app/commands": 18,
     "bench": 18,
-    "app/access/bucket.py": 15,  # on its way
-    "app/access/guard.py": 15,  # on its way
-    "app/access/keys.py": 15,  # on its way
-    "app/access/route.py": 15,  # on its way
-    "app/access/scopes.py": 15,  # on its way
     "app/answering.py": 16,  # on its way
     "app/asking.py": 16,  # on its way
     "app/connection.py": 15,  # on its way

@@ -14,8 +14,8 @@ import pytest
 from model_shelf import shelf_of_three
 from server_process import served
 
-from app.access.keys import new_key, write_keys
-from app.access.scopes import Scope
+from app.http.auth.keys import new_key, write_keys
+from app.http.auth.scopes import Scope
 
 SEED = "6"
 PATIENCE_S = 240

@@ -20,9 +20,9 @@ import pytest
 from redis_server import real_redis
 from server_process import free_port, served, status, wait_for
 
-from app.access.keys import new_key, write_keys
-from app.access.scopes import Scope
 from app.events.export import export
+from app.http.auth.keys import new_key, write_keys
+from app.http.auth.scopes import Scope
 
 Replica = tuple[subprocess.Popen[bytes], str, Path]  # its process, its URL, its state folder
 

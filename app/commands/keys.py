@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.access.scopes import Scope
 from app.commands import terminal
+from app.http.auth.scopes import Scope
 
 if TYPE_CHECKING:
-    from app.access.keys import Key
+    from app.http.auth.keys import Key
 
 app = typer.Typer(help="API keys: who may call the service, and how often.", no_args_is_help=True)
 
@@ -30,7 +30,7 @@ def add(
     burst: Annotated[int | None, typer.Option(help="Requests at once. [default: one second of the rate]")] = None,
 ) -> None:
     """Make a key and print its secret, this once. A running service takes it within a second."""
-    from app.access.keys import new_key, read_keys, write_keys
+    from app.http.auth.keys import new_key, read_keys, write_keys
 
     keys = read_keys(file) if file.exists() else []
     if any(key.name == name for key in keys):
@@ -46,7 +46,7 @@ def show(file: File) -> None:
     """Names, scopes and rates; secrets are not known."""
     from rich.table import Table
 
-    from app.access.keys import read_keys
+    from app.http.auth.keys import read_keys
 
     table = Table("name", "may", "requests a second", "at once")
     for key in read_keys(file):
@@ -58,7 +58,7 @@ def show(file: File) -> None:
 @app.command()
 def remove(file: File, name: Name) -> None:
     """Take a key away. A running service refuses it within a second."""
-    from app.access.keys import read_keys, write_keys
+    from app.http.auth.keys import read_keys, write_keys
 
     keys = read_keys(file)
     kept = [key for key in keys if key.name != name]

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import JSONResponse
 
-from app.access.route import GuardedRoute, open_to_all
+from app.http.auth.route import GuardedRoute, open_to_all
 
 router = APIRouter(include_in_schema=False, route_class=GuardedRoute)
 _DOCUMENT = "/openapi.json"

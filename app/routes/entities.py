@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
-from app.access.route import GuardedRoute, needs
-from app.access.scopes import Scope
 from app.errors import NotFoundError
+from app.http.auth.route import GuardedRoute, needs
+from app.http.auth.scopes import Scope
 from app.openapi import answers
 from app.routes.entrance import live_of, respond
 from app.schemas import EntityAnswer

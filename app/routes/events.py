@@ -7,11 +7,11 @@ import time
 import msgspec
 from fastapi import APIRouter, Request, Response
 
-from app.access.route import GuardedRoute, needs
-from app.access.scopes import Scope
 from app.errors import EventsUnavailableError
 from app.event_checks import Breather, check
 from app.event_schemas import Accepted, Event, Impression
+from app.http.auth.route import GuardedRoute, needs
+from app.http.auth.scopes import Scope
 from app.models.serving_state import Live
 from app.openapi import answers, takes_events
 from app.routes.entrance import live_of, read_body, respond

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
-from app.access.route import GuardedRoute, open_to_all
 from app.answering import model_name
 from app.errors import NotReadyError
+from app.http.auth.route import GuardedRoute, open_to_all
 from app.observability.metrics import sharing
 from app.observability.worker_metrics import stopping
 from app.openapi import answers

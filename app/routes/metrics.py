@@ -7,8 +7,8 @@ import asyncio
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from app.access.route import GuardedRoute, needs
-from app.access.scopes import Scope
+from app.http.auth.route import GuardedRoute, needs
+from app.http.auth.scopes import Scope
 from app.observability.worker_metrics import exposition
 from app.routes.entrance import live_of
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
-from app.access.route import GuardedRoute, needs
-from app.access.scopes import Scope
 from app.errors import ModelConflictError, ModelNotFoundError, NotFoundError
+from app.http.auth.route import GuardedRoute, needs
+from app.http.auth.scopes import Scope
 from app.models.follower import Follower
 from app.models.registry import Unreadable, Version
 from app.openapi import problems, takes

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 from fastapi import APIRouter, Request, Response
 
-from app.access.route import GuardedRoute, needs
-from app.access.scopes import Scope
 from app.answering import rank_answer
 from app.asking import more_like_this_request
+from app.http.auth.route import GuardedRoute, needs
+from app.http.auth.scopes import Scope
 from app.openapi import ranking_answers, takes
 from app.routes.entrance import Call, rank_body
 from app.schemas import MoreLikeThisBody, RankAnswer

@@ -14,9 +14,9 @@ from weakref import WeakKeyDictionary
 
 from fastapi import APIRouter, Request, Response
 
-from app.access.route import GuardedRoute, needs, open_to_all
-from app.access.scopes import Scope
 from app.errors import NotReadyError
+from app.http.auth.route import GuardedRoute, needs, open_to_all
+from app.http.auth.scopes import Scope
 from app.ranking.service import RankingModel
 from app.routes.entrance import live_of
 

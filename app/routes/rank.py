@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
-from app.access.route import GuardedRoute, needs
-from app.access.scopes import Scope
 from app.answering import rank_answer
 from app.asking import ranking_request
+from app.http.auth.route import GuardedRoute, needs
+from app.http.auth.scopes import Scope
 from app.openapi import ranking_answers, takes
 from app.routes.entrance import Call, rank_body
 from app.schemas import RankAnswer, RankBody

@@ -7,11 +7,11 @@ from contextlib import contextmanager
 
 from fastapi import APIRouter, Request, Response
 
-from app.access.route import GuardedRoute, needs
-from app.access.scopes import Scope
 from app.answering import rank_answer
 from app.asking import search_request
 from app.errors import Fault, InvalidRequestError, invalid
+from app.http.auth.route import GuardedRoute, needs
+from app.http.auth.scopes import Scope
 from app.openapi import parameters, ranking_answers, takes
 from app.routes.entrance import Call, admit, rank_body
 from app.schemas import TEXT, RankAnswer, SearchBody

@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 import httpx
 from server_process import served
 
-from app.access.keys import new_key, write_keys
-from app.access.scopes import Scope
+from app.http.auth.keys import new_key, write_keys
+from app.http.auth.scopes import Scope
 from chaos.load import Ask, Phase, load
 from chaos.rows import Row
 

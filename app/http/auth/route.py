@@ -16,8 +16,8 @@ from starlette.routing import BaseRoute
 from starlette.types import Receive, Send
 from starlette.types import Scope as Asgi
 
-from app.access.guard import Guard
-from app.access.scopes import Access, Scope
+from app.http.auth.policy import Guard
+from app.http.auth.scopes import Access, Scope
 
 _DECLARED = "declared_access"  # attribute of an endpoint; `include_router` passes endpoints on as they are
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])

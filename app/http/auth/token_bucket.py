@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.access.keys import Key
+from app.http.auth.keys import Key
 
 
 class Bucket:

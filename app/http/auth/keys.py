@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from app.access.scopes import Scope
+from app.http.auth.scopes import Scope
 
 PREFIX = "unirank_"
 

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from starlette.types import Scope as Asgi
 
-from app.access.bucket import Bucket
-from app.access.keys import Key, KeysFileError, hashed, read_keys
-from app.access.scopes import Access, Scope
 from app.errors import ForbiddenError, NotFoundError, RateError, UnauthorizedError
+from app.http.auth.keys import Key, KeysFileError, hashed, read_keys
+from app.http.auth.scopes import Access, Scope
+from app.http.auth.token_bucket import Bucket
 from app.observability.metrics import Clock
 
 _log = logging.getLogger("unirank")
