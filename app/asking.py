@@ -11,6 +11,7 @@ from typing import cast
 
 from app.errors import Fault, InvalidRequestError
 from app.execution.admission import Priority, priority_of
+from app.http.decoding import pointer
 from app.ranking.homepage import Row
 from app.ranking.service import DEFAULT_LIMIT, RankingRequest
 from app.schemas import (
@@ -27,7 +28,6 @@ from app.schemas import (
     SearchBody,
 )
 from app.settings import Settings
-from app.wire import pointer
 from model.context.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH, Context, HistoryEvent
 
 _MOST_FAULTS = 20  # a body of 5,000 bad ids gets these many faults, not 5,000

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 
 from app.errors import Fault, InvalidRequestError
 from app.event_schemas import FIRST_MS, Engagement, Event, Impression, latest_ms
+from app.http.decoding import pointer
 from app.settings import Settings
-from app.wire import pointer
 
 _MOST_FAULTS = 20
 _HOLD_S = 0.002  # how long others wait at most; the loop has work of its own beside this

@@ -12,14 +12,15 @@ from pathlib import Path
 from fastapi import FastAPI
 from starlette.types import Receive, Scope, Send
 
-from app.connection_limit import ConnectionLimit
-from app.cors import EXPOSED, METHODS, Cors
-from app.door import Door
-from app.draining import notice
 from app.entities import redis_url
 from app.errors import install_problem_handlers
 from app.http.auth.policy import Guard, KeyRing
 from app.http.auth.route import check_declared
+from app.http.connection_limit import ConnectionLimit
+from app.http.cors import EXPOSED, METHODS, Cors
+from app.http.draining import notice
+from app.http.load_shedding import QuickNo
+from app.http.middleware import Door
 from app.models.follower import Follower, Load
 from app.models.loading import load_model
 from app.models.registry import Shelf
@@ -27,7 +28,6 @@ from app.models.serving_state import LOADING, WARMING, Live
 from app.observability.metrics import Telemetry
 from app.observability.worker_metrics import own_registry
 from app.openapi import Documented
-from app.quick_no import QuickNo
 from app.ranking.service import RankingModel
 from app.routes import (
     document,

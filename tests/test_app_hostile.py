@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.errors import UnirankError
+from app.http.decoding import decode, pointer, too_deep
 from app.schemas import HomepageBody, MoreLikeThisBody, RankBody, SearchBody
-from app.wire import decode, pointer, too_deep
 
 pytestmark = pytest.mark.anyio
 

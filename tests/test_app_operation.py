@@ -20,10 +20,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from app import schemas
 from app.errors import ModelNotFoundError, UnirankError
+from app.http.decoding import decode
 from app.main import create_app
 from app.models.loading import find_model
 from app.settings import Settings, settings_table
-from app.wire import decode
 
 pytestmark = pytest.mark.anyio
 
@@ -294,7 +294,7 @@ SERVE = """
 import sys, time
 sys.path[:0] = [{root!r}, {tests!r}]
 from app_fakes import FakeModel
-import app.main, app.server
+import app.main, app.http.server
 from app.settings import Settings
 
 def load(folder, device, limit_s):
@@ -304,7 +304,7 @@ def load(folder, device, limit_s):
     return model
 
 app.main.load_model = load
-app.server.serve(Settings(port={port}, model_path={model!r}))
+app.http.server.serve(Settings(port={port}, model_path={model!r}))
 """
 
 

@@ -20,7 +20,7 @@ from processor import slowness
 from starlette.types import Message
 
 from app import schemas
-from app.wire import MOST_VALUES
+from app.http.decoding import MOST_VALUES
 
 pytestmark = pytest.mark.anyio
 

@@ -14,8 +14,8 @@ from chaos.open_loop import answered
 from fastapi import FastAPI
 from uvicorn.server import ServerState
 
-from app.connection import MOST_HEAD_BYTES, Connection
 from app.execution.admission import Priority
+from app.http.protocol import MOST_HEAD_BYTES, Connection
 
 pytestmark = pytest.mark.anyio
 
@@ -109,14 +109,14 @@ async def test_a_head_that_is_too_large_is_refused(pieces: list[bytes]) -> None:
 async def test_a_head_that_does_not_come_is_not_waited_for(
     monkeypatch: pytest.MonkeyPatch, pieces: list[bytes], pause_s: float
 ) -> None:
-    monkeypatch.setattr("app.connection.HEAD_WITHIN_S", 0.2)
+    monkeypatch.setattr("app.http.protocol.HEAD_WITHIN_S", 0.2)
     async with port_of() as port:
         said = await say(port, pieces, pause_s)
         assert problem_in(said[said.index(b"HTTP/1.1 408") :])["type"] == "urn:unirank:problem:head_timeout"
 
 
 async def test_who_says_nothing_is_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.connection.HEAD_WITHIN_S", 0.1)
+    monkeypatch.setattr("app.http.protocol.HEAD_WITHIN_S", 0.1)
     async with port_of() as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         assert await asyncio.wait_for(reader.read(), 5) == b""
@@ -149,7 +149,7 @@ async def test_what_is_no_http_is_a_problem(nonsense: bytes) -> None:
 async def test_who_asks_and_is_refused_again_and_again_is_not_hung_up_on(
     welcome_first: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.connection.HEAD_WITHIN_S", 0.5)
+    monkeypatch.setattr("app.http.protocol.HEAD_WITHIN_S", 0.5)
     app = app_of(max_queue_candidates=1)
     async with port_of(app, keep_alive_s=1) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)

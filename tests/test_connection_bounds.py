@@ -32,7 +32,7 @@ def anyio_backend() -> str:
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test waits for seconds."""
-    monkeypatch.setattr("app.connection.LINGER_S", 0.2)
+    monkeypatch.setattr("app.http.protocol.LINGER_S", 0.2)
 
 
 def guarded(folder: Path, **changes: object) -> tuple[FastAPI, str]:
@@ -151,7 +151,7 @@ async def test_too_much_at_once_is_refused(pieces, status):
 
 @pytest.mark.parametrize("upgrade", [b"websocket", b"h2c"])
 async def test_an_upgrade_is_no_way_around(monkeypatch, upgrade):
-    monkeypatch.setattr("app.connection.HEAD_WITHIN_S", 0.2)
+    monkeypatch.setattr("app.http.protocol.HEAD_WITHIN_S", 0.2)
     head = b"Connection: Upgrade\r\nUpgrade: " + upgrade + b"\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: "
     async with port_of(keep_alive_s=1) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -162,7 +162,7 @@ async def test_an_upgrade_is_no_way_around(monkeypatch, upgrade):
 
 
 async def test_an_answer_that_nobody_takes_is_not_kept(monkeypatch):
-    monkeypatch.setattr("app.connection.TAKEN_WITHIN_S", 0.2)
+    monkeypatch.setattr("app.http.protocol.TAKEN_WITHIN_S", 0.2)
     app = app_of(FakeModel(3_000))
     async with port_of(app) as port:
         plug = socket.socket()

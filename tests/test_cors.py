@@ -14,11 +14,11 @@ from app_fakes import FakeModel, app_of, client_of
 from fastapi import FastAPI
 from uvicorn.server import ServerState
 
-from app.connection import MOST_HEAD_BYTES, Connection
 from app.execution.admission import Priority
 from app.http.auth.keys import new_key, write_keys
 from app.http.auth.scopes import Scope
-from app.quick_no import QuickNo
+from app.http.load_shedding import QuickNo
+from app.http.protocol import MOST_HEAD_BYTES, Connection
 
 pytestmark = pytest.mark.anyio
 SHOP, EVIL = "https://shop.example", "https://evil.example"
@@ -166,7 +166,7 @@ async def say(port: int, *pieces: bytes) -> httpx.Response:
 async def test_what_is_refused_unread_can_be_read_by_the_origin(
     monkeypatch: pytest.MonkeyPatch, origin: str, status: int, pieces: list[bytes]
 ) -> None:
-    monkeypatch.setattr("app.connection.HEAD_WITHIN_S", 0.1)
+    monkeypatch.setattr("app.http.protocol.HEAD_WITHIN_S", 0.1)
     async with port_of(app_of(cors_origins=SHOP)) as port:
         answer = await say(port, *(piece.replace(b"%s", origin.encode()) for piece in pieces))
     assert answer.status_code == status

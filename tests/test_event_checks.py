@@ -22,9 +22,9 @@ from app import event_checks
 from app.errors import UnirankError
 from app.event_checks import Breather, implausible
 from app.event_schemas import DAY_MS, FIRST_MS, Event, latest_ms
+from app.http.decoding import decode
 from app.routes import events as route
 from app.routes.events import as_array
-from app.wire import decode
 from model.datasets.dataset import Dataset
 
 NOW_MS = 1_763_900_000_000

@@ -13,9 +13,9 @@ import uvicorn
 from app_fakes import FakeModel, app_of, client_of
 from fastapi import FastAPI
 
-from app.connection import Connection
 from app.http.auth.keys import new_key, write_keys
 from app.http.auth.scopes import Scope
+from app.http.protocol import Connection
 
 pytestmark = pytest.mark.anyio
 GETS = (

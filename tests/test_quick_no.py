@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.execution.admission import Priority
-from app.quick_no import QuickNo, plain_ranking
+from app.http.load_shedding import QuickNo, plain_ranking
 
 pytestmark = pytest.mark.anyio
 BODY = b'{"context": {"task": "search"}}'

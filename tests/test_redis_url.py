@@ -11,10 +11,10 @@ from app_fakes import FakeModel, app_of, settings
 from server_process import free_port
 from typer.testing import CliRunner
 
-from app import server
 from app.commands import models
 from app.entities.redis_client import connect
 from app.entities.redis_url import RedisUrlError, Target, check, parse
+from app.http import server
 
 BAD = {
     "nonsense": "scheme",

@@ -24,7 +24,7 @@ unirank answers at {url}
 
 def serve(model: Path, host: str | None, port: int | None, workers: int | None, demo_if_empty: bool) -> None:
     """Serve a model folder; options win over environment variables."""
-    from app.server import serve as run
+    from app.http.server import serve as run
     from app.settings import Settings
 
     chosen = {"host": host, "port": port, "workers": workers, "model_path": model}

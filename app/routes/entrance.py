@@ -17,12 +17,12 @@ from starlette.types import Message
 from app.answering import model_name
 from app.asking import Terms
 from app.errors import REQUEST_ID, BodyTimeoutError, BodyTooLargeError, CallerGoneError
+from app.http.decoding import decode
 from app.models.ab_test import Arm
 from app.models.serving_state import Live
 from app.ranking.service import RankingRequest, RankingService
 from app.schemas import HomepageBody, ModelName, MoreLikeThisBody, RankAnswer, RankBody, SearchBody
 from app.settings import Settings
-from app.wire import decode
 
 _log = logging.getLogger("unirank")
 Body = TypeVar("Body", RankBody, SearchBody, MoreLikeThisBody, HomepageBody)

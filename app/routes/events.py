@@ -12,10 +12,10 @@ from app.event_checks import Breather, check
 from app.event_schemas import Accepted, Event, Impression
 from app.http.auth.route import GuardedRoute, needs
 from app.http.auth.scopes import Scope
+from app.http.decoding import decode
 from app.models.serving_state import Live
 from app.openapi import answers, takes_events
 from app.routes.entrance import live_of, read_body, respond
-from app.wire import decode
 
 router = APIRouter(tags=["events"], route_class=GuardedRoute)
 

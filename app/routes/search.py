@@ -12,10 +12,10 @@ from app.asking import search_request
 from app.errors import Fault, InvalidRequestError, invalid
 from app.http.auth.route import GuardedRoute, needs
 from app.http.auth.scopes import Scope
+from app.http.decoding import convert, decode_query
 from app.openapi import parameters, ranking_answers, takes
 from app.routes.entrance import Call, admit, rank_body
 from app.schemas import TEXT, RankAnswer, SearchBody
-from app.wire import convert, decode_query
 
 router = APIRouter(tags=["ranking"], route_class=GuardedRoute)
 

@@ -14,11 +14,11 @@ import msgspec
 
 from app.answering import rank_answer
 from app.asking import Terms, ranking_request
+from app.http.decoding import decode
 from app.ranking.rules import rerank
 from app.ranking.service import Ordered, Ranking
 from app.schemas import ModelName, RankBody
 from app.settings import Settings
-from app.wire import decode
 from bench.asks import make_asks
 from model.artefact.model import Artefact
 from model.context.imputation import Filled

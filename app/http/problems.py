@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import msgspec
 
-from app.door import SAFE_HEADERS
 from app.errors import PROBLEM_JSON, Problem
+from app.http.middleware import SAFE_HEADERS
 
 _SAFE = b"".join(name + b": " + value + b"\r\n" for name, value in SAFE_HEADERS)
 

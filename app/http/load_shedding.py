@@ -12,12 +12,12 @@ import re
 from collections import Counter
 from functools import lru_cache
 
-from app.cors import cors_headers
-from app.door import request_id_of
 from app.errors import OverloadedError, Problem
 from app.execution.admission import Priority, overloaded
+from app.http.cors import cors_headers
+from app.http.middleware import request_id_of
+from app.http.problems import raw_problem
 from app.models.serving_state import Live
-from app.raw_problem import raw_problem
 
 _RANKING = re.compile(
     rb"POST (/v1/(?:rank|search|homepage|batch|more-like-this/[!->@-~]+))(?:\?[^ ]*)? HTTP/1\.1(?=\r\n)"

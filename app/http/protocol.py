@@ -21,11 +21,11 @@ from uvicorn import Config
 from uvicorn._types import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, ASGISendEvent, Scope
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from app.connection_limit import ConnectionLimit
-from app.cors import origin_in
 from app.errors import ERROR_CODE, OverloadedError, Problem
-from app.quick_no import QuickNo
-from app.raw_problem import raw_problem
+from app.http.connection_limit import ConnectionLimit
+from app.http.cors import origin_in
+from app.http.load_shedding import QuickNo
+from app.http.problems import raw_problem
 
 MOST_HEAD_BYTES = 64 * 1024  # request line and headers; others take 8 to 64 KB
 MOST_HEADERS = 256
