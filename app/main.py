@@ -12,6 +12,10 @@ from pathlib import Path
 from fastapi import FastAPI
 from starlette.types import Receive, Scope, Send
 
+from app.api.openapi import Documented
+from app.api.ops import document, health, limits, metrics, models
+from app.api.playground import page
+from app.api.v1 import entities, events, homepage, more_like_this, rank, search
 from app.entities import redis_url
 from app.errors import install_problem_handlers
 from app.http.auth.policy import Guard, KeyRing
@@ -27,22 +31,7 @@ from app.models.registry import Shelf
 from app.models.serving_state import LOADING, WARMING, Live
 from app.observability.metrics import Telemetry
 from app.observability.worker_metrics import own_registry
-from app.openapi import Documented
 from app.ranking.service import RankingModel
-from app.routes import (
-    document,
-    entities,
-    events,
-    health,
-    homepage,
-    limits,
-    metrics,
-    models,
-    more_like_this,
-    page,
-    rank,
-    search,
-)
 from app.settings import Settings
 
 _ROUTES = (rank, search, more_like_this, homepage, entities, events, limits, health, metrics, models, page, document)

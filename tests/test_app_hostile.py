@@ -11,9 +11,9 @@ from app_fakes import FakeModel, app_of, client_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app.api.v1.schemas import HomepageBody, MoreLikeThisBody, RankBody, SearchBody
 from app.errors import UnirankError
 from app.http.decoding import decode, pointer, too_deep
-from app.schemas import HomepageBody, MoreLikeThisBody, RankBody, SearchBody
 
 pytestmark = pytest.mark.anyio
 

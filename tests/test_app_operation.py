@@ -18,7 +18,7 @@ import pytest
 from app_fakes import FakeModel, app_of, client_of, settings
 from prometheus_client.parser import text_string_to_metric_families
 
-from app import schemas
+from app.api.v1 import schemas
 from app.errors import ModelNotFoundError, UnirankError
 from app.http.decoding import decode
 from app.main import create_app
@@ -205,7 +205,7 @@ def _example(schema: dict, made: dict) -> object:
 
 @pytest.mark.parametrize("kind", [schemas.RankBody, schemas.SearchBody, schemas.HomepageBody])
 def test_what_openapi_allows_the_decoder_takes_and_a_further_key_it_refuses(kind):
-    from app.openapi import components
+    from app.api.openapi import components
 
     made = components(settings())
     example = _example(made[kind.__name__], made)

@@ -19,7 +19,7 @@ from fastapi import FastAPI
 from processor import slowness
 from starlette.types import Message
 
-from app import schemas
+from app.api.v1 import schemas
 from app.http.decoding import MOST_VALUES
 
 pytestmark = pytest.mark.anyio

@@ -18,13 +18,13 @@ from app_fakes import app_of, client_of, settings
 from processor import slowness
 from test_app_events import ENGAGED, SHOWN, post, stored
 
-from app import event_checks
+from app.api.v1 import event_checks
+from app.api.v1 import events as route
+from app.api.v1.event_checks import Breather, implausible
+from app.api.v1.event_schemas import DAY_MS, FIRST_MS, Event, latest_ms
+from app.api.v1.events import as_array
 from app.errors import UnirankError
-from app.event_checks import Breather, implausible
-from app.event_schemas import DAY_MS, FIRST_MS, Event, latest_ms
 from app.http.decoding import decode
-from app.routes import events as route
-from app.routes.events import as_array
 from model.datasets.dataset import Dataset
 
 NOW_MS = 1_763_900_000_000

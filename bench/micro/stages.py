@@ -12,12 +12,12 @@ from typing import Any
 
 import msgspec
 
-from app.answering import rank_answer
-from app.asking import Terms, ranking_request
+from app.api.v1.requests import Terms, ranking_request
+from app.api.v1.responses import rank_answer
+from app.api.v1.schemas import ModelName, RankBody
 from app.http.decoding import decode
 from app.ranking.rules import rerank
 from app.ranking.service import Ordered, Ranking
-from app.schemas import ModelName, RankBody
 from app.settings import Settings
 from bench.asks import make_asks
 from model.artefact.model import Artefact

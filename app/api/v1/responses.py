@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from msgspec import UNSET
 
-from app.models.ab_test import Arm
-from app.ranking.homepage import RankedRow
-from app.ranking.service import Ordered, Ranking, RankingModel
-from app.schemas import (
+from app.api.v1.schemas import (
     ContextAnswer,
     Coverage,
     HomepageAnswer,
@@ -18,6 +15,9 @@ from app.schemas import (
     RowAnswer,
     Timings,
 )
+from app.models.ab_test import Arm
+from app.ranking.homepage import RankedRow
+from app.ranking.service import Ordered, Ranking, RankingModel
 
 _CONTEXT_FIELDS = ("task", "user_id", "query", "country", "source_entity_id")
 

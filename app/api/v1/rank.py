@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
-from app.answering import rank_answer
-from app.asking import ranking_request
+from app.api.endpoint import Call, rank_body
+from app.api.openapi import ranking_answers, takes
+from app.api.v1.requests import ranking_request
+from app.api.v1.responses import rank_answer
+from app.api.v1.schemas import RankAnswer, RankBody
 from app.http.auth.route import GuardedRoute, needs
 from app.http.auth.scopes import Scope
-from app.openapi import ranking_answers, takes
-from app.routes.entrance import Call, rank_body
-from app.schemas import RankAnswer, RankBody
 
 router = APIRouter(tags=["ranking"], route_class=GuardedRoute)
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
+from app.api.endpoint import live_of, respond
+from app.api.openapi import answers
+from app.api.v1.schemas import Limits
 from app.http.auth.route import GuardedRoute, needs
 from app.http.auth.scopes import Scope
-from app.openapi import answers
-from app.routes.entrance import live_of, respond
-from app.schemas import Limits
 
 router = APIRouter(tags=["operation"], route_class=GuardedRoute)
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from app.schemas import Id, Query
+from app.api.v1.schemas import Id, Query
 
 FIRST_MS = 631_152_000_000  # 1990-01-01: what is older is a wrong unit or a clock that was never set
 DAY_MS = 86_400_000

@@ -7,10 +7,10 @@ import asyncio
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from app.api.endpoint import live_of
 from app.http.auth.route import GuardedRoute, needs
 from app.http.auth.scopes import Scope
 from app.observability.worker_metrics import exposition
-from app.routes.entrance import live_of
 
 router = APIRouter(tags=["operation"], route_class=GuardedRoute)
 

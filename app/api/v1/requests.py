@@ -9,12 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from app.errors import Fault, InvalidRequestError
-from app.execution.admission import Priority, priority_of
-from app.http.decoding import pointer
-from app.ranking.homepage import Row
-from app.ranking.service import DEFAULT_LIMIT, RankingRequest
-from app.schemas import (
+from app.api.v1.schemas import (
     Candidate,
     ContextBody,
     FlatBody,
@@ -27,6 +22,11 @@ from app.schemas import (
     RowBody,
     SearchBody,
 )
+from app.errors import Fault, InvalidRequestError
+from app.execution.admission import Priority, priority_of
+from app.http.decoding import pointer
+from app.ranking.homepage import Row
+from app.ranking.service import DEFAULT_LIMIT, RankingRequest
 from app.settings import Settings
 from model.context.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH, Context, HistoryEvent
 

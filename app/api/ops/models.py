@@ -9,15 +9,15 @@ from pathlib import Path
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
+from app.api.endpoint import live_of, read_body
+from app.api.openapi import problems, takes
+from app.api.v1.schemas import SplitBody
 from app.errors import ModelConflictError, ModelNotFoundError, NotFoundError
 from app.http.auth.route import GuardedRoute, needs
 from app.http.auth.scopes import Scope
 from app.http.decoding import decode
 from app.models.follower import Follower
 from app.models.registry import Unreadable, Version
-from app.openapi import problems, takes
-from app.routes.entrance import live_of, read_body
-from app.schemas import SplitBody
 
 router = APIRouter(prefix="/v1/models", tags=["models"], route_class=GuardedRoute)
 

@@ -12,7 +12,7 @@ from fastapi.routing import iter_route_contexts
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
-from app import event_schemas, schemas
+from app.api.v1 import event_schemas, schemas
 from app.errors import PROBLEM_JSON, Problem
 from app.http.auth.route import GuardedRoute, check_declared
 from app.http.auth.scopes import Scope

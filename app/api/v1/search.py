@@ -7,15 +7,15 @@ from contextlib import contextmanager
 
 from fastapi import APIRouter, Request, Response
 
-from app.answering import rank_answer
-from app.asking import search_request
+from app.api.endpoint import Call, admit, rank_body
+from app.api.openapi import parameters, ranking_answers, takes
+from app.api.v1.requests import search_request
+from app.api.v1.responses import rank_answer
+from app.api.v1.schemas import TEXT, RankAnswer, SearchBody
 from app.errors import Fault, InvalidRequestError, invalid
 from app.http.auth.route import GuardedRoute, needs
 from app.http.auth.scopes import Scope
 from app.http.decoding import convert, decode_query
-from app.openapi import parameters, ranking_answers, takes
-from app.routes.entrance import Call, admit, rank_body
-from app.schemas import TEXT, RankAnswer, SearchBody
 
 router = APIRouter(tags=["ranking"], route_class=GuardedRoute)
 

@@ -14,14 +14,14 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Message
 
-from app.answering import model_name
-from app.asking import Terms
+from app.api.v1.requests import Terms
+from app.api.v1.responses import model_name
+from app.api.v1.schemas import HomepageBody, ModelName, MoreLikeThisBody, RankAnswer, RankBody, SearchBody
 from app.errors import REQUEST_ID, BodyTimeoutError, BodyTooLargeError, CallerGoneError
 from app.http.decoding import decode
 from app.models.ab_test import Arm
 from app.models.serving_state import Live
 from app.ranking.service import RankingRequest, RankingService
-from app.schemas import HomepageBody, ModelName, MoreLikeThisBody, RankAnswer, RankBody, SearchBody
 from app.settings import Settings
 
 _log = logging.getLogger("unirank")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
-from app.answering import model_name
+from app.api.endpoint import live_of, respond
+from app.api.openapi import answers
+from app.api.v1.responses import model_name
+from app.api.v1.schemas import Alive, Ready
 from app.errors import NotReadyError
 from app.http.auth.route import GuardedRoute, open_to_all
 from app.observability.metrics import sharing
 from app.observability.worker_metrics import stopping
-from app.openapi import answers
-from app.routes.entrance import live_of, respond
-from app.schemas import Alive, Ready
 
 router = APIRouter(tags=["operation"], route_class=GuardedRoute)
 

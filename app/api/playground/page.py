@@ -14,11 +14,11 @@ from weakref import WeakKeyDictionary
 
 from fastapi import APIRouter, Request, Response
 
+from app.api.endpoint import live_of
 from app.errors import NotReadyError
 from app.http.auth.route import GuardedRoute, needs, open_to_all
 from app.http.auth.scopes import Scope
 from app.ranking.service import RankingModel
-from app.routes.entrance import live_of
 
 router = APIRouter(include_in_schema=False, route_class=GuardedRoute)
 

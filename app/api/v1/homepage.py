@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
-from app.answering import homepage_answer
-from app.asking import row_requests
+from app.api.endpoint import Call, rank_body
+from app.api.openapi import ranking_answers, takes
+from app.api.v1.requests import row_requests
+from app.api.v1.responses import homepage_answer
+from app.api.v1.schemas import HomepageAnswer, HomepageBody
 from app.http.auth.route import GuardedRoute, needs
 from app.http.auth.scopes import Scope
-from app.openapi import ranking_answers, takes
 from app.ranking.homepage import rank_rows
-from app.routes.entrance import Call, rank_body
-from app.schemas import HomepageAnswer, HomepageBody
 
 router = APIRouter(tags=["ranking"], route_class=GuardedRoute)
 

@@ -7,8 +7,8 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 
+from app.api.v1.event_schemas import FIRST_MS, Engagement, Event, Impression, latest_ms
 from app.errors import Fault, InvalidRequestError
-from app.event_schemas import FIRST_MS, Engagement, Event, Impression, latest_ms
 from app.http.decoding import pointer
 from app.settings import Settings
 

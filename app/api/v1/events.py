@@ -7,15 +7,15 @@ import time
 import msgspec
 from fastapi import APIRouter, Request, Response
 
+from app.api.endpoint import live_of, read_body, respond
+from app.api.openapi import answers, takes_events
+from app.api.v1.event_checks import Breather, check
+from app.api.v1.event_schemas import Accepted, Event, Impression
 from app.errors import EventsUnavailableError
-from app.event_checks import Breather, check
-from app.event_schemas import Accepted, Event, Impression
 from app.http.auth.route import GuardedRoute, needs
 from app.http.auth.scopes import Scope
 from app.http.decoding import decode
 from app.models.serving_state import Live
-from app.openapi import answers, takes_events
-from app.routes.entrance import live_of, read_body, respond
 
 router = APIRouter(tags=["events"], route_class=GuardedRoute)
 

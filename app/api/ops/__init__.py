@@ -1,0 +1,1 @@
+"""What operators ask: health, limits, metrics, models, the documents."""

@@ -1,1 +1,0 @@
-"""One small file a surface: parse, call, return."""
