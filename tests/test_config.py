@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from model.config import Config, ConfigError, NetworkConfig, TrainingConfig
-from model.config_limits import LIMITS
+from model.config import LIMITS, Config, ConfigError, NetworkConfig, TrainingConfig
 
 SECTIONS = {"network": NetworkConfig(), "training": TrainingConfig()}
 NUMBERS = [(section, name) for section, table in LIMITS.items() for name in table]

@@ -1,5 +1,5 @@
 """The one compute thread: what takes longer than the event loop may be busy. Proposing candidates out of a whole
-catalogue is such work, and making records anew; scoring is not (`turns.py`).
+catalogue is such work, and making records anew; scoring is not (`scheduler.py`).
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ was told to come back later may come.
 
 Without them one caller fills the memory with headers that never end, or holds connections by sending or reading
 nothing; and an overloaded service spends its time on saying no. Bodies are bounded in size and time where they are read
-(`routes/entrance.py`), connections in number by `connection_limit.py`.
+(`app/api/endpoint.py`), connections in number by `connection_limit.py`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What is live: the model that serves and what was built around it, or the reason why there is none. Ranks nothing.
 
-Which model it should be is decided in `follow.py`.
+Which model it should be is decided in `follower.py`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What Prometheus sees: counters and histograms in a registry that is passed in. Decides nothing.
 
-Where a service has several workers, each writes its values to files that all of them read (`app/observability/worker_metrics.py`):
-a gauge says how those of several workers become one.
+Where a service has several workers, each writes its values to files that all of them read
+(`app/observability/worker_metrics.py`): a gauge says how those of several workers become one.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from app.ranking.service import RankingModel
 
 router = APIRouter(include_in_schema=False, route_class=GuardedRoute)
 
-_PAGE = Path(__file__).parent.parent / "page" / "index.html"
+_PAGE = Path(__file__).parent / "static" / "index.html"
 _USERS_SLOT = "__USERS__"
 _USERS = 24
 _POLICY = (
