@@ -31,7 +31,7 @@ from app.models.registry import Shelf
 from app.models.serving_state import LOADING, WARMING, Live
 from app.observability.metrics import Telemetry
 from app.observability.worker_metrics import own_registry
-from app.ranking.service import RankingModel
+from app.ranking.model import RankingModel
 from app.settings import Settings
 
 _ROUTES = (rank, search, more_like_this, homepage, entities, events, limits, health, metrics, models, page, document)

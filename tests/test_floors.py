@@ -270,7 +270,7 @@ BREAKS = [
     ),
     (
         circles,
-        {"app/errors.py": '"""E."""\nfrom app.ranking.service.order import Order'},
+        {"app/errors.py": '"""E."""\nfrom app.ranking.order import Order'},
         "import circle: app.",
     ),
     (

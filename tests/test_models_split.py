@@ -20,7 +20,7 @@ from app.models import ab_test as arms
 from app.models.ab_test import arm_of
 from app.models.loading import load_model
 from app.models.registry import LIVE, SPLIT, Shelf
-from app.ranking.service import RankingModel
+from app.ranking.model import RankingModel
 
 USERS = [f"user {number}" for number in range(40)]
 

@@ -21,7 +21,8 @@ from app.errors import REQUEST_ID, BodyTimeoutError, BodyTooLargeError, CallerGo
 from app.http.decoding import decode
 from app.models.ab_test import Arm
 from app.models.serving_state import Live
-from app.ranking.service import RankingRequest, RankingService
+from app.ranking.service import RankingService
+from app.ranking.types import RankingRequest
 from app.settings import Settings
 
 _log = logging.getLogger("unirank")

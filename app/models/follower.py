@@ -22,7 +22,8 @@ from app.models.reports import Report, Reporter
 from app.models.serving_state import LOADING, WARMING, Live, Serving, Split
 from app.models.shadow import Shadow
 from app.models.stamps import Stamp, stamp_of
-from app.ranking.service import Ordered, RankingModel
+from app.ranking.model import RankingModel
+from app.ranking.types import Ordered
 
 _log = logging.getLogger("unirank")
 LOOK_EVERY_S = 1.0

@@ -23,7 +23,9 @@ from app.execution.scheduler import Turns
 from app.execution.worker_thread import ComputeThread
 from app.models.ab_test import Arm, arm_of
 from app.observability.metrics import Clock, Telemetry, Unseen
-from app.ranking.service import Ordered, RankingModel, RankingRequest, RankingService
+from app.ranking.model import RankingModel
+from app.ranking.service import RankingService
+from app.ranking.types import Ordered, RankingRequest
 from app.settings import Settings
 from model.context.context import MORE_LIKE_THIS, Context
 

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from app.execution.admission import Priority
 from app.models.serving_state import Serving
 from app.observability.metrics import Clock, Telemetry
+from app.ranking.model import RankingModel
 from app.ranking.scoring import DEADLINE
-from app.ranking.service import Ordered, RankingModel
+from app.ranking.types import Ordered
 
 _log = logging.getLogger("unirank")
 TOP = 10

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from app.ranking.service import Ordered, Ranking, RankingRequest, RankingService
+from app.ranking.service import RankingService
+from app.ranking.types import Ordered, Ranking, RankingRequest
 
 
 @dataclass(frozen=True, slots=True)

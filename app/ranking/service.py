@@ -3,153 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal, Protocol
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
-from app.entities.store import CACHE_UNAVAILABLE, EntityStore, Rows
-from app.entities.tier import Held
+from app.entities.store import CACHE_UNAVAILABLE, EntityStore
 from app.errors import Fault, InvalidRequestError, NotFoundError, invalid
-from app.execution.admission import Gate, Priority
+from app.execution.admission import Gate
 from app.execution.scheduler import Turns
 from app.execution.worker_thread import ComputeThread
 from app.observability.metrics import Clock, Stopwatch, Telemetry
+from app.ranking.model import RankingModel
 from app.ranking.rules import rerank
 from app.ranking.scoring import Logits, Scoring
-from model.context.context import Context, HistoryEvent
+from app.ranking.types import DEFAULT_LIMIT, Ordered, Ranking, RankingRequest
+from model.context.context import Context
 from model.context.imputation import Filled, MissingFieldError
-
-Unknown = Literal["score", "last", "drop", "error"]
-DEFAULT_LIMIT = 10  # items of a ranking whose candidates were retrieved
-
-
-class RankingModel(Protocol):
-    """What the service needs of a model; `model.artefact.model.Artefact` has it. `propose`, `compute_records` and what
-    `asked` gives compute; all else is quick."""
-
-    @property
-    def version(self) -> str:
-        """Id of the artefact."""
-        ...
-
-    @property
-    def checksum(self) -> str:
-        """Checksum of the artefact."""
-        ...
-
-    @property
-    def tasks(self) -> tuple[str, ...]:
-        """The tasks that the model was trained with."""
-        ...
-
-    @property
-    def entity_count(self) -> int:
-        """Entities of the catalogue."""
-        ...
-
-    def fill(self, context: Context) -> Filled:
-        """Fill the gaps of a context. Raises `MissingFieldError`."""
-        ...
-
-    def entity(self, entity_id: str) -> dict[str, object] | None:
-        """`entity_id`, `display_name` and the attributes beside them; None = not in the catalogue."""
-        ...
-
-    def history(self, user_id: str) -> tuple[HistoryEvent, ...]:
-        """What the user did, oldest first; empty where unknown."""
-        ...
-
-    def seen(self, user_id: str) -> Rows:
-        """Rows of all that the user has met, the newest first; empty where unknown. [S]"""
-        ...
-
-    def sample_users(self, count: int) -> list[str]:
-        """Some users that have a history."""
-        ...
-
-    def side_entities(self, context: Context) -> list[str]:
-        """Whose records scoring needs beside the candidates: the source, the newest of the history."""
-        ...
-
-    def find(self, entity_ids: Sequence[str]) -> Rows:
-        """Rows of the catalogue, -1 = not in it. [C]"""
-        ...
-
-    def take(self, rows: Rows) -> Held:
-        """The records of these rows."""
-        ...
-
-    def unpack(self, packed: Sequence[bytes]) -> Held:
-        """Records from their bytes."""
-        ...
-
-    def compute_records(self, entity_ids: Sequence[str]) -> list[bytes | None]:
-        """Packed records by the entity tower; None = not in the catalogue."""
-        ...
-
-    def propose(self, filled: Filled, limit: int, exclude: Collection[str], seen: Rows) -> list[str]:
-        """Candidates out of the whole catalogue; neither ids to `exclude` nor rows that were `seen`."""
-        ...
-
-    def asked(self, filled: Filled, side_ids: Sequence[str], side: Any) -> Callable[[Any], Logits]:
-        """A context made ready: records of candidates in, float32 [C] logits out. `side`: records of `side_ids`."""
-        ...
-
-    def probability(self, task: str, logits: Logits) -> npt.NDArray[np.floating]:
-        """Calibrated probability of positive engagement, [C]."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class RankingRequest:
-    """One ranking that is asked for. `None` = not said; `at`, `candidates_at` = where these are in the body."""
-
-    context: Context
-    deadline: float
-    candidates: Sequence[str] | None = None
-    history_given: bool = False
-    limit: int | None = None
-    offset: int = 0
-    exclude: frozenset[str] = frozenset()
-    seen: rerank.SeenAction | None = None
-    unknown: Unknown = "last"
-    fields: tuple[str, ...] = ()
-    at: str = ""
-    candidates_at: str = "/candidates"
-    source_in_path: bool = False
-    priority: Priority = Priority.NORMAL
-
-
-@dataclass(frozen=True, slots=True)
-class Ordered:
-    """All candidates of a ranking from best to worst, with their logits [C] (NaN = none). No page cut yet."""
-
-    request: RankingRequest
-    filled: Filled
-    entity_ids: list[str]
-    logits: Logits
-    unknown: list[str]
-    degraded: list[str]
-    requested: int
-    scored: int
-
-
-@dataclass(frozen=True, slots=True)
-class Ranking:
-    """One page of an order: ids from `first_rank` on, with a score (None = could not be scored) and an entity
-    each (None = unknown or not asked for). Lists side by side: a page may be long. `seconds` by stage.
-    """
-
-    ranking_id: str
-    ordered: Ordered
-    first_rank: int
-    entity_ids: list[str]
-    scores: list[float | None]
-    entities: list[dict[str, object] | None]
-    seconds: dict[str, float] = field(default_factory=dict)
 
 
 class RankingService:

@@ -17,7 +17,7 @@ from app.api.v1.responses import rank_answer
 from app.api.v1.schemas import ModelName, RankBody
 from app.http.decoding import decode
 from app.ranking.rules import rerank
-from app.ranking.service import Ordered, Ranking
+from app.ranking.types import Ordered, Ranking
 from app.settings import Settings
 from bench.asks import make_asks
 from model.artefact.model import Artefact

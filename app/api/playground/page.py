@@ -18,7 +18,7 @@ from app.api.endpoint import live_of
 from app.errors import NotReadyError
 from app.http.auth.route import GuardedRoute, needs, open_to_all
 from app.http.auth.scopes import Scope
-from app.ranking.service import RankingModel
+from app.ranking.model import RankingModel
 
 router = APIRouter(include_in_schema=False, route_class=GuardedRoute)
 

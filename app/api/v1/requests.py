@@ -26,7 +26,7 @@ from app.errors import Fault, InvalidRequestError
 from app.execution.admission import Priority, priority_of
 from app.http.decoding import pointer
 from app.ranking.homepage import Row
-from app.ranking.service import DEFAULT_LIMIT, RankingRequest
+from app.ranking.types import DEFAULT_LIMIT, RankingRequest
 from app.settings import Settings
 from model.context.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH, Context, HistoryEvent
 

@@ -17,7 +17,8 @@ from app.api.v1.schemas import (
 )
 from app.models.ab_test import Arm
 from app.ranking.homepage import RankedRow
-from app.ranking.service import Ordered, Ranking, RankingModel
+from app.ranking.model import RankingModel
+from app.ranking.types import Ordered, Ranking
 
 _CONTEXT_FIELDS = ("task", "user_id", "query", "country", "source_entity_id")
 
