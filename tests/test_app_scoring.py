@@ -19,7 +19,7 @@ from app.execution.admission import Gate, Priority
 from app.execution.scheduler import Turns
 from app.execution.worker_thread import ComputeThread
 from app.observability.metrics import Telemetry
-from app.ranking.rules import rerank
+from app.ranking import ordering
 from app.ranking.scoring import CHUNK
 
 pytestmark = pytest.mark.anyio
@@ -309,7 +309,7 @@ LOGITS = st.lists(st.floats(-3, 3, width=32) | st.just(float("nan")), max_size=1
 @given(LOGITS, st.sets(st.integers(0, 11)))
 def test_order_is_by_group_then_logit_then_input(values, demoted):
     ids = [str(place) for place in range(len(values))]
-    places = rerank.order(ids, np.array(values, np.float32), {str(place) for place in demoted})
+    places = ordering.order(ids, np.array(values, np.float32), {str(place) for place in demoted})
 
     def key(place: int) -> tuple[int, float, int]:
         unscored = bool(np.isnan(values[place]))

@@ -14,8 +14,9 @@ from app.execution.admission import Gate
 from app.execution.scheduler import Turns
 from app.execution.worker_thread import ComputeThread
 from app.observability.metrics import Clock, Stopwatch, Telemetry
+from app.ranking import ordering
 from app.ranking.model import RankingModel
-from app.ranking.rules import rerank
+from app.ranking.rules.seen import NO_ROWS, SEEN_LIMIT, Seen, history_entities, seen_by_default
 from app.ranking.scoring import Logits, Scoring
 from app.ranking.types import DEFAULT_LIMIT, Ordered, Ranking, RankingRequest
 from model.context.context import Context
@@ -110,7 +111,7 @@ class RankingService:
         self._check_known(request, gathered.unknown)
         watch.lap("records")
         unknown = gathered.unknown
-        known = rerank.without(candidates, frozenset(unknown)) if unknown else candidates
+        known = ordering.without(candidates, frozenset(unknown)) if unknown else candidates
         scores = await self._scoring.score(
             lambda: self.model.asked(filled, gathered.side_ids, gathered.side),
             gathered.candidates, request.deadline, request.priority, usual=not gathered.late,
@@ -127,7 +128,7 @@ class RankingService:
             ),
             unknown=unknown,
             degraded=[CACHE_UNAVAILABLE] * gathered.degraded
-            + [rerank.SEEN_LIMIT] * seen.cut
+            + [SEEN_LIMIT] * seen.cut
             + scores.degraded(late or bool(gathered.late)),
             requested=len(candidates),
             scored=int(np.isfinite(scores.logits).sum()),
@@ -156,26 +157,26 @@ class RankingService:
         self._telemetry.filled(filled)
         return filled
 
-    def _seen(self, request: RankingRequest, context: Context) -> rerank.Seen:
+    def _seen(self, request: RankingRequest, context: Context) -> Seen:
         """What the person of a filled context has met, where it is to be treated otherwise than the rest.
 
         A history that the caller gives stands for all that we know of the person.
         """
-        action = request.seen or rerank.seen_by_default(request.context, request.candidates is None)
+        action = request.seen or seen_by_default(request.context, request.candidates is None)
         if action == "keep":
-            return rerank.Seen(action)
+            return Seen(action)
         known = context.user_id is not None and not request.history_given
-        stored = self.model.seen(context.user_id or "") if known else rerank.NO_ROWS
+        stored = self.model.seen(context.user_id or "") if known else NO_ROWS
         cut = len(stored) > self._max_seen
-        return rerank.Seen(action, rerank.history_entities(context), stored[: self._max_seen], cut)
+        return Seen(action, history_entities(context), stored[: self._max_seen], cut)
 
     async def _candidates(
-        self, request: RankingRequest, filled: Filled, seen: rerank.Seen
+        self, request: RankingRequest, filled: Filled, seen: Seen
     ) -> tuple[list[str], frozenset[str], bool]:
         """The ids to score, those of them that go behind the others, and whether there was no time to propose any."""
         late = False
         if request.candidates is not None:
-            candidates = rerank.without(rerank.distinct(request.candidates), request.exclude)
+            candidates = ordering.without(ordering.distinct(request.candidates), request.exclude)
         else:
             try:
                 async with asyncio.timeout(request.deadline - self._clock()):
@@ -185,20 +186,20 @@ class RankingService:
         if seen.action == "keep":
             return candidates, frozenset(), late
         met = seen.among(candidates, self.model.find)
-        return (candidates, met, late) if seen.action == "demote" else (rerank.without(candidates, met), met, late)
+        return (candidates, met, late) if seen.action == "demote" else (ordering.without(candidates, met), met, late)
 
-    async def _proposed(self, request: RankingRequest, filled: Filled, seen: rerank.Seen) -> list[str]:
+    async def _proposed(self, request: RankingRequest, filled: Filled, seen: Seen) -> list[str]:
         """Proposals leave out what is dropped, so that a page is filled all the same."""
         source = request.context.source_entity_id
         left_out = request.exclude if source is None else request.exclude | {source}
-        dropped = seen if seen.action == "drop" else rerank.Seen("keep")
+        dropped = seen if seen.action == "drop" else Seen("keep")
         barred, rows = left_out | dropped.entity_ids, dropped.rows
         limit, proposals = self._retrieved(request), self._gate.proposals
         with proposals.one(request.priority):
             proposed = await self._compute.run(
                 lambda: proposals.timed(lambda: self.model.propose(filled, limit, barred, rows)), request.priority
             )
-        return rerank.without(rerank.distinct(proposed), barred)
+        return ordering.without(ordering.distinct(proposed), barred)
 
     def _check_known(self, request: RankingRequest, unknown: Sequence[str]) -> None:
         if unknown and request.unknown in ("error", "score") and request.candidates is not None:
@@ -231,7 +232,7 @@ def _ordered_ids(
     known: Sequence[str], logits: Logits, behind: frozenset[str], last: Sequence[str]
 ) -> tuple[list[str], Logits]:
     """The known ids by logit, then those without a record; and the logits in that order."""
-    places = rerank.order(known, logits, behind)
+    places = ordering.order(known, logits, behind)
     without_logit = np.full(len(last), np.nan, np.float32)
     return [*map(known.__getitem__, places), *last], np.concatenate([logits[places], without_logit])
 

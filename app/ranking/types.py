@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from app.execution.admission import Priority
-from app.ranking.rules import rerank
+from app.ranking.rules.seen import SeenAction
 from app.ranking.scoring import Logits
 from model.context.context import Context
 from model.context.imputation import Filled
@@ -27,7 +27,7 @@ class RankingRequest:
     limit: int | None = None
     offset: int = 0
     exclude: frozenset[str] = frozenset()
-    seen: rerank.SeenAction | None = None
+    seen: SeenAction | None = None
     unknown: Unknown = "last"
     fields: tuple[str, ...] = ()
     at: str = ""

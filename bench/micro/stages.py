@@ -16,7 +16,7 @@ from app.api.v1.requests import Terms, ranking_request
 from app.api.v1.responses import rank_answer
 from app.api.v1.schemas import ModelName, RankBody
 from app.http.decoding import decode
-from app.ranking.rules import rerank
+from app.ranking import ordering
 from app.ranking.types import Ordered, Ranking
 from app.settings import Settings
 from bench.asks import make_asks
@@ -40,7 +40,7 @@ def stages(artefact: Artefact, candidates: int = CANDIDATES, seed: int = 0) -> d
     context = replace(asked.context, history=artefact.history(asked.context.user_id or ""))
     ids, filled = list(asked.candidates or ()), artefact.fill(context)
     logits = artefact.catalogue.logits(artefact.catalogue.encode(filled), artefact.catalogue.rows_of(ids))
-    places = rerank.order(ids, logits, frozenset())
+    places = ordering.order(ids, logits, frozenset())
     ordered = Ordered(asked, filled, [ids[place] for place in places], logits[places], [], [], len(ids), len(ids))
     return {
         "decode": partial(decode, body, RankBody, DEPTH),
@@ -48,7 +48,7 @@ def stages(artefact: Artefact, candidates: int = CANDIDATES, seed: int = 0) -> d
         "fill": partial(artefact.fill, context),
         "propose": partial(artefact.propose, filled, candidates),
         **_network(artefact, filled, ids),
-        "order": partial(rerank.order, ids, logits, frozenset()),
+        "order": partial(ordering.order, ids, logits, frozenset()),
         "encode": _encode(artefact, ordered),
     }
 

@@ -1,8 +1,8 @@
-"""The host: what is left out, what goes behind. Pure functions over ids and logits; scores nothing."""
+"""The rule of what a person has met: keep it, leave it out or put it behind. Pure functions; score nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import compress
 from typing import Literal
@@ -10,7 +10,6 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from app.ranking.scoring import Logits
 from model.context.context import HOMEPAGE, Context
 
 SeenAction = Literal["keep", "drop", "demote"]
@@ -36,15 +35,6 @@ class Seen:
         return met.union(compress(candidates, np.isin(find(candidates), self.rows))) if len(self.rows) else met
 
 
-def distinct(entity_ids: Iterable[str]) -> list[str]:
-    """Each id once, at its first place.
-
-    >>> distinct(["b", "a", "b"])
-    ['b', 'a']
-    """
-    return list(dict.fromkeys(entity_ids))
-
-
 def history_entities(context: Context) -> frozenset[str]:
     """Every entity of the user's history, whatever its label."""
     return frozenset(event.entity_id for event in context.history)
@@ -53,21 +43,3 @@ def history_entities(context: Context) -> frozenset[str]:
 def seen_by_default(context: Context, retrieved: bool) -> SeenAction:
     """What happens to seen entities where the request does not say."""
     return "drop" if retrieved and context.task == HOMEPAGE else "keep"
-
-
-def without(entity_ids: Iterable[str], left_out: Collection[str]) -> list[str]:
-    """The ids that are not left out, in their order."""
-    return [entity_id for entity_id in entity_ids if entity_id not in left_out]
-
-
-def order(entity_ids: Sequence[str], logits: Logits, behind: Collection[str]) -> list[int]:
-    """Places of [C] ids from best to worst logit: ties by input order, then those `behind`, NaN last.
-
-    >>> order(["a", "b", "c", "d"], np.array([1, np.nan, 2, 2], np.float32), {"c"})
-    [3, 0, 2, 1]
-    """
-    places: list[int] = np.argsort(-logits, kind="stable").tolist()
-    if not behind:
-        return places
-    unscored = np.isnan(logits)
-    return sorted(places, key=lambda place: 2 * bool(unscored[place]) + (entity_ids[place] in behind))
