@@ -101,3 +101,22 @@ def test_links_lead_somewhere() -> None:
     for path in DOCUMENTS:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", path.read_text(encoding="utf-8")):
             assert (path.parent / target).exists(), f"{path.name}: {target}"
+
+
+def test_the_picture_of_the_architecture_is_that_of_the_imports() -> None:
+    """`python docs/architecture.py` prints it."""
+    drawn = subprocess.run(
+        [sys.executable, "docs/architecture.py"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    assert f"```mermaid\n{drawn}```" in (ROOT / "docs/architecture.md").read_text("utf-8")
+
+
+def test_files_that_the_architecture_names_are_there() -> None:
+    """A name without a folder is in the folder of the name before it."""
+    text = (ROOT / "docs/architecture.md").read_text("utf-8")
+    folder, missing = Path(), []
+    for name in re.findall(r"`([\w/]+\.py|(?:app|model|docs|tests)/[\w/]+)`", text.split("```")[2]):
+        path = Path(name) if name.split("/")[0] in ("app", "model", "docs", "tests") else folder / name
+        folder = path.parent if path.suffix else path
+        missing += [] if (ROOT / path).exists() else [str(path)]
+    assert missing == []

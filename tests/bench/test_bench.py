@@ -26,7 +26,7 @@ from bench.servers import NotStartedError, Running, Server, running
 from model.artefact.model import Artefact
 from model.context.context import TASKS
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 NOWHERE = Path("nowhere") / "python"
 CORES = sorted(os.sched_getaffinity(0))
 

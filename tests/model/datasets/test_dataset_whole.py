@@ -16,7 +16,7 @@ from model.datasets.files import write_events
 from model.datasets.quality import validate
 from model.events.table import conform
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[3]
 ENTITIES: list[dict[str, object]] = [{"entity_id": f"e{i}", "display_name": f"Lamp {i}"} for i in range(3)]
 
 # Every writer of datasets, under a limit on the size of a file; each prints what it raised.

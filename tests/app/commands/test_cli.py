@@ -15,7 +15,7 @@ import pytest
 
 from app.cli import main
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[3]
 COMMANDS = [
     [], ["data"], ["data", "movies"], ["data", "import"], ["data", "simulate"], ["data", "validate"],
     ["data", "describe"], ["train"], ["evaluate"], ["serve"], ["demo"],

@@ -158,7 +158,7 @@ print(sum(blob != artefact.record(entity_id) for blob, entity_id in zip(computed
 
 
 def test_another_process_with_more_threads_computes_the_same_bytes(model_path: Path) -> None:
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[3]
     threads = {"OMP_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "2", "PYTHONHASHSEED": "7", "PYTHONPATH": str(root)}
     same_kernels = {name: value for name, value in os.environ.items() if name.startswith("OPENBLAS_")}
     command = [sys.executable, "-c", COUNT, str(model_path), "2"]

@@ -84,7 +84,7 @@ def test_a_killed_writer_leaves_the_old_one_and_the_next_removes_its_rest(tmp_pa
         "    (new / 'b.txt').write_text('half'); print('there', flush=True); sys.stdin.read()\n"
     )
     command = [sys.executable, "-c", code, str(target)]
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[3]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=root) as writer:
         assert writer.stdout is not None
         writer.stdout.readline()
@@ -110,7 +110,7 @@ def test_a_full_disk_is_one_sentence_that_names_the_folder(tmp_path: Path) -> No
         "except OSError as error:\n"
         "    print(error)\n"
     )
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[3]
     said = subprocess.run(
         [sys.executable, "-c", code, str(target)], capture_output=True, text=True, cwd=root, check=True
     )

@@ -24,7 +24,7 @@ from model.learning.batch_process import BatchProcessError
 from model.learning.prepared import Prepared, prepare
 from model.learning.trainer import Trained, train
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[3]
 STEPS = 6
 LONG = """
 [network]

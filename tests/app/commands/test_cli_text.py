@@ -15,7 +15,7 @@ import typer
 from app.cli import app, main
 from app.commands import learning, study, terminal
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[3]
 NAMES = ["[bold]x[/]", "[/]", "a[0]", "[x]", ":smile:", "{task}", "[link=http://a]b[/link]", "\\[b]"]
 TINY = """
 [network]
