@@ -225,19 +225,22 @@ async def drain_row(model: Path, work: Path) -> Row:
     process, url = await asyncio.to_thread(context.__enter__)
     asks = await asks_of(url)
 
-    async def one(ask: Ask) -> None:
-        async with httpx.AsyncClient(base_url=url, timeout=30) as client:
-            phase.sent += 1
-            try:
-                answer = await client.request(ask.method, ask.path, content=ask.body)
-                phase.wrong.update([str(answer.status_code)] if answer.status_code != 200 else [])
-            except httpx.HTTPError as error:
-                phase.wrong[type(error).__name__] += 1
+    async def one(client: httpx.AsyncClient, ask: Ask) -> None:
+        phase.sent += 1
+        try:
+            answer = await client.request(ask.method, ask.path, content=ask.body)
+            phase.wrong.update([str(answer.status_code)] if answer.status_code != 200 else [])
+        except httpx.HTTPError as error:
+            phase.wrong[type(error).__name__] += 1
 
-    under_way = [asyncio.create_task(one(ask)) for ask in asks * 8]
-    await asyncio.sleep(0.1)  # all are connected and sent
-    process.send_signal(signal.SIGTERM)
-    await asyncio.gather(*under_way)
+    async with contextlib.AsyncExitStack() as stack:
+        made = [httpx.AsyncClient(base_url=url, timeout=30) for _ in asks * 8]
+        clients = [await stack.enter_async_context(client) for client in made]
+        await asyncio.gather(*(client.get("/livez") for client in clients))  # each has a connection of its own
+        under_way = [asyncio.create_task(one(*pair)) for pair in zip(clients, asks * 8, strict=True)]
+        await asyncio.sleep(0.1)  # all are sent
+        process.send_signal(signal.SIGTERM)
+        await asyncio.gather(*under_way)
     code = await asyncio.to_thread(process.wait, 30)
     with contextlib.suppress(ProcessLookupError):
         await asyncio.to_thread(context.__exit__, None, None, None)
