@@ -17,6 +17,7 @@ from pathlib import Path
 
 from app.events.frames import Frame, Gap, frame, scan
 from app.events.quarantine import quarantine
+from model.datasets.whole_folder import sync_entry
 
 SUFFIX = ".log"
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
@@ -89,7 +90,7 @@ class Segment:
         self._file = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX)  # waits for a recovery that looks at the new name
-            _sync_folder(folder)
+            sync_entry(folder)  # it holds the name of the new file
         except OSError:
             self.close()
             raise
@@ -150,12 +151,3 @@ def _lock(file: int, kind: int) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-def _sync_folder(folder: Path) -> None:
-    """The name of a new file is in the folder, which has to reach the disk, too."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -12,6 +12,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from app.errors import ModelsUnwritableError
+from model.datasets.whole_folder import sync_entry
 
 _log = logging.getLogger("unirank")
 _PATIENCE_S = 10.0  # a writer holds the lock for milliseconds
@@ -89,11 +90,7 @@ def _lock(handle: int, folder: Path) -> None:
 def _sync(folder: Path) -> None:
     """Make a rename last. What is renamed is seen by all already: where this fails, only a crash could undo it."""
     try:
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        sync_entry(folder)
     except OSError as error:
         _log.warning("%s cannot be synced: %s", folder, error.strerror)
 

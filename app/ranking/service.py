@@ -183,7 +183,7 @@ class RankingService:
                     candidates = await self._proposed(request, filled, seen)
             except TimeoutError:
                 candidates, late = [], True
-        if seen.action == "keep":
+        if seen.action == "keep" or (seen.action == "drop" and request.candidates is None):  # not even proposed
             return candidates, frozenset(), late
         met = seen.among(candidates, self.model.find)
         return (candidates, met, late) if seen.action == "demote" else (ordering.without(candidates, met), met, late)
