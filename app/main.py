@@ -87,8 +87,7 @@ def _add_guard(app: FastAPI, live: Live) -> None:
     check_declared(app.routes)
     settings, not_found = live.settings, app.router.default
     ring = KeyRing(settings.api_keys_file, live.clock) if settings.api_keys_file else None
-    patience_s = settings.timeout_ms / 1000
-    guard = Guard(ring, settings.admin_port, lambda: live.gate.check_full(patience_s))
+    guard = Guard(ring, settings.admin_port)
     app.state.guard = guard
 
     async def unmatched(scope: Scope, receive: Receive, send: Send) -> None:

@@ -47,7 +47,7 @@ def measure(folder: Path, seconds: float, seed: int = 0) -> dict[str, Any]:
     found = {
         "dense": timed(lambda query: artefact.dense.search(query, LIMIT), queries, seconds),
         "lexical": timed(_lexical(artefact), typed(artefact, seed), seconds),
-        "propose": timed(lambda filled: artefact.propose(filled, LIMIT), contexts, seconds),
+        "propose": timed(lambda filled: artefact.propose(artefact.encode(filled), LIMIT), contexts, seconds),
     }
     memory = process.memory_mb(os.getpid())["dirty_mb"]  # before what follows, which no service does
     exact = DenseIndex(whole_matrix(artefact.contents.records))

@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 import httpx
 import numpy as np
@@ -17,6 +18,7 @@ from fastapi import FastAPI
 
 from app.main import create_app
 from app.settings import PREFIX, Settings
+from model.catalogue.records import NamedRecords
 from model.context.context import TASKS, Context, HistoryEvent
 from model.context.imputation import DEFAULT_RULES, Filled, fill
 
@@ -43,6 +45,14 @@ class Pile(list[list[str]]):
 
     def part(self, start: int, end: int) -> Pile:
         return Pile(self[start:end])
+
+
+@dataclass
+class EncodedContext:
+    """What the fake model reads of a context: words of the query, and how many records of its entities there are."""
+
+    words: set[str]
+    beside: int
 
 
 class FakeModel:
@@ -86,7 +96,7 @@ class FakeModel:
     def sample_users(self, count: int) -> list[str]:
         return list(HISTORIES)[:count]
 
-    def side_entities(self, context: Context) -> list[str]:
+    def context_entities(self, context: Context) -> list[str]:
         source = [context.source_entity_id] if context.source_entity_id else []
         return [*source, *(event.entity_id for event in context.history[-50:])]
 
@@ -110,20 +120,24 @@ class FakeModel:
         self.computed.extend(entity_ids)
         return [self.record(entity_id) for entity_id in entity_ids]
 
-    def propose(self, filled: Filled, limit: int, exclude: Collection[str], seen: npt.NDArray[np.int64]) -> list[str]:
+    def encode(self, filled: Filled, gathered: NamedRecords[Pile] | None = None) -> EncodedContext:
+        beside = len(self.context_entities(filled.context)) if gathered is None else len(gathered.records)
+        return EncodedContext(set((filled.context.query or "").split()), beside)
+
+    def propose(
+        self, context: EncodedContext, limit: int, exclude: Collection[str], seen: npt.NDArray[np.int64]
+    ) -> list[str]:
         time.sleep(self.propose_s)
         barred = {*exclude, *(f"f{row}" for row in seen.tolist())}
         return [entity_id for entity_id in self.entities if entity_id not in barred][:limit]
 
-    def asked(self, filled: Filled, side_ids: Sequence[str], side: Pile) -> Callable[[Pile], npt.NDArray[np.float32]]:
-        words = set((filled.context.query or "").split())
-
+    def prepare(self, context: EncodedContext) -> Callable[[Pile], npt.NDArray[np.float32]]:
         def score(candidates: Pile) -> npt.NDArray[np.float32]:
             if self.crash is not None:
                 raise self.crash
             time.sleep(self.chunk_s)
             self.scored += len(candidates)
-            return np.array([self._logit(*record, words, len(side)) for record in candidates], np.float32)
+            return np.array([self._logit(*record, context.words, context.beside) for record in candidates], np.float32)
 
         return score
 

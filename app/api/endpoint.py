@@ -1,100 +1,101 @@
-"""What every ranking route shares: read the body, decode, take room, work, answer. Knows no surface."""
+"""How every ranking surface answers: is there room, read the body, decode, take room, rank, answer. Knows no surface.
+
+A surface is four plain functions, and none of them calls back into this file. This is the one place of the application
+that asks for room; what is refused before, from bare bytes, is in `app/http/load_shedding.py`. Who decides whether
+there is any is `app/execution/admission.py`.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message
 
-from app.api.v1.requests import Terms
-from app.api.v1.responses import model_name
-from app.api.v1.schemas import HomepageBody, ModelName, MoreLikeThisBody, RankAnswer, RankBody, SearchBody
-from app.errors import REQUEST_ID, BodyTimeoutError, BodyTooLargeError, CallerGoneError
-from app.http.decoding import decode
+from app.api.common import live_of, respond
+from app.api.v1.request_checks import Terms
+from app.api.v1.responses import AnsweredBy, model_name
+from app.api.v1.schemas import HomepageBody, MoreLikeThisBody, RankAnswer, RankBody, SearchBody
+from app.errors import REQUEST_ID, CallerGoneError
+from app.http.body import read_body
 from app.models.ab_test import Arm
 from app.models.serving_state import Live
 from app.ranking.service import RankingService
 from app.ranking.types import RankingRequest
-from app.settings import Settings
 
 _log = logging.getLogger("unirank")
 Body = TypeVar("Body", RankBody, SearchBody, MoreLikeThisBody, HomepageBody)
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
+Finished = TypeVar("Finished")
+
+
+class Rankings(Protocol):
+    """What a body asks for: one ranking, or several that are answered together."""
+
+    @property
+    def rankings(self) -> Sequence[RankingRequest]:
+        """Each of them."""
+        ...
+
+
+Asked = TypeVar("Asked", bound=Rankings)
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
-    """One admitted request: who ranks, for which arm of a split, on which terms, and when it began."""
+class Surface(Generic[Body, Asked, Result]):
+    """One surface. `decode`: bytes and the greatest depth → body; `map`: body → request, held against the terms;
+    `rank`: request and when it began → result; `answer`: result, who answers, seconds → body of the answer.
+    """
 
-    live: Live
-    service: RankingService
-    arm: Arm | None
-    request_id: str
-    started: float
-
-    @property
-    def terms(self) -> Terms:
-        """What its body is held against."""
-        return Terms(self.live.settings, self.service.model.version, self.started)
-
-    @property
-    def model(self) -> ModelName:
-        """Who answers."""
-        return model_name(self.service.model, self.arm)
-
-    @contextmanager
-    def admitted(self, *requests: RankingRequest) -> Iterator[None]:
-        """Hold room for these rankings, all of them or none. Raises `OverloadedError`."""
-        candidates = sum(self.service.cost(request) for request in requests)
-        first = requests[0]
-        with self.live.gate.admitted(candidates, first.priority, first.deadline):
-            yield
-
-    def took_s(self) -> float:
-        """Seconds since it was admitted."""
-        return self.live.clock() - self.started
+    decode: Callable[[bytes, int], Body]
+    map: Callable[[Body, Terms], Asked]
+    rank: Callable[[RankingService, Asked, float], Awaitable[Result]]
+    answer: Callable[[Result, AnsweredBy, float], msgspec.Struct]
 
 
-def live_of(request: Request) -> Live:
-    """The live state that `create_app` put there."""
-    live: Live = request.app.state.live
-    return live
-
-
-async def admit(
-    request: Request, read: Callable[[bytes], Body], work: Callable[[Call, Body], Coroutine[Any, Any, msgspec.Struct]]
-) -> Response:
-    """Answer with what `work` makes of the body that `read` finds. Raises `UnavailableError`s before any work."""
+async def answer(request: Request, surface: Surface[Body, Asked, Result]) -> Response:
+    """The answer of a surface to one request. Raises `UnavailableError`s before any work."""
     live = live_of(request)
-    raw = await read_body(request, live.settings)
+    settings = live.settings
+    live.gate.check_full(settings.timeout_ms / 1000)  # before the body is read: a refusal should cost little
+    raw = await read_body(request, settings.max_body_bytes, settings.body_timeout_ms)
     live.ready()
     started = live.clock()
-    body = read(raw)
+    body = surface.decode(raw, settings.max_depth)
     user_id = body.context.user_id if isinstance(body, RankBody) else body.user_id
     with live.held(user_id, body.model) as (service, arm), live.telemetry.rankings_under_way.track_inprogress():
-        call = Call(live, service, arm, request.scope[REQUEST_ID], started)
-        answer = await _unless_gone(request, work(call, body))
-    _note_arm(call)
-    return respond(answer)
+        asked = surface.map(body, Terms(settings, service.model.version, started))
+        result = await _unless_gone(request, _admitted(service, surface, asked, started))
+        who = AnsweredBy(model_name(service.model, arm), request.scope[REQUEST_ID])
+        answered = surface.answer(result, who, live.clock() - started)
+    if arm is not None:
+        _count_arm(live, arm, who)
+    return _response(answered)
 
 
-def _note_arm(call: Call) -> None:
+async def _admitted(
+    service: RankingService, surface: Surface[Body, Asked, Result], asked: Asked, started: float
+) -> Result:
+    """Rank, once there is room for all of its rankings together. Raises `OverloadedError`."""
+    first = asked.rankings[0]
+    candidates = sum(map(service.cost, asked.rankings))
+    with service.admission.admitted(candidates, first.priority, first.deadline):
+        return await surface.rank(service, asked, started)
+
+
+def _count_arm(live: Live, arm: Arm, who: AnsweredBy) -> None:
     """Count who answered which arm, and say it to those who log that much; users are not named."""
-    if call.arm is not None:
-        version = call.service.model.version
-        call.live.telemetry.arms.labels(call.arm, version).inc()
-        _log.debug("request %s: arm %s, model %s", call.request_id, call.arm, version)
+    live.telemetry.arms.labels(arm, who.model.version).inc()
+    _log.debug("request %s: arm %s, model %s", who.request_id, arm, who.model.version)
 
 
-async def _unless_gone(request: Request, work: Coroutine[Any, Any, Answer]) -> Answer:
+async def _unless_gone(request: Request, work: Coroutine[Any, Any, Finished]) -> Finished:
     """The result of `work`. Raises `CallerGoneError`, and the work is dropped, when the caller hangs up first."""
     mine, at_work = asyncio.current_task(), True
     leaving = asyncio.ensure_future(request.receive())  # the body was read: all that can come is the end
@@ -115,42 +116,10 @@ async def _unless_gone(request: Request, work: Coroutine[Any, Any, Answer]) -> A
         leaving.cancel()
 
 
-async def rank_body(
-    request: Request,
-    kind: type[Body],
-    work: Callable[[Call, Body], Coroutine[Any, Any, msgspec.Struct]],
-    empty: bytes = b"",
-) -> Response:
-    """Answer with what `work` makes of the decoded body; `empty` stands for a body that is left out."""
-    max_depth = live_of(request).settings.max_depth
-    return await admit(request, lambda body: decode(body or empty, kind, max_depth), work)
-
-
-async def read_body(request: Request, settings: Settings) -> bytes:
-    """The body. Raises `BodyTooLargeError`, `BodyTimeoutError`, `CallerGoneError`."""
-    try:
-        async with asyncio.timeout(settings.body_timeout_ms / 1000):
-            return await _read(request, settings.max_body_bytes)
-    except TimeoutError as error:
-        raise BodyTimeoutError(f"the body took longer than {settings.body_timeout_ms} ms") from error
-    except ClientDisconnect as error:
-        raise CallerGoneError("it hung up while it sent its body") from error
-
-
-async def _read(request: Request, limit: int) -> bytes:
-    chunks, size = [], 0
-    async for chunk in request.stream():
-        chunks.append(chunk)
-        size += len(chunk)
-        if size > limit:
-            raise BodyTooLargeError(f"more than {limit} bytes")
-    return b"".join(chunks)
-
-
-def respond(answer: msgspec.Struct | dict[str, object], status: int = 200) -> Response:
-    """An answer as JSON, the time of its stages in a header."""
-    response = Response(msgspec.json.encode(answer), status, media_type="application/json")
-    if isinstance(answer, RankAnswer):
-        stages = msgspec.structs.asdict(answer.timings)
+def _response(answered: msgspec.Struct) -> Response:
+    """As JSON, the time of its stages in a header."""
+    response = respond(answered)
+    if isinstance(answered, RankAnswer):
+        stages = msgspec.structs.asdict(answered.timings)
         response.headers["server-timing"] = ", ".join(f"{name};dur={ms:.2f}" for name, ms in stages.items())
     return response

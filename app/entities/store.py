@@ -22,6 +22,7 @@ from app.entities.tier import Held, Tier, TierError
 from app.execution.admission import Load, Priority
 from app.execution.worker_thread import ComputeThread
 from app.observability.metrics import Telemetry
+from model.catalogue.records import NamedRecords
 
 Rows = npt.NDArray[np.int64]
 CACHE_UNAVAILABLE = "cache_unavailable"
@@ -53,12 +54,13 @@ class RecordSource(Tower, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """The records that one ranking needs: of its candidates, in their order, and of what stands at their side."""
+    """The records that one ranking needs: of its candidates, in their order, and of the entities that its context
+    names.
+    """
 
     candidates: Held
     unknown: list[str]  # candidates that are not in the catalogue
-    side: Held
-    side_ids: list[str]
+    context: NamedRecords[Held]
     degraded: bool = False
     late: frozenset[str] = frozenset()  # candidates that are in the catalogue, but there was no time for their records
     hopeless: bool = False  # others have so many records computed that none of these would have been, in time
@@ -94,29 +96,30 @@ class EntityStore:
     async def gather(
         self,
         candidates: Sequence[str],
-        side: Sequence[str] = (),
+        context: Sequence[str] = (),
         until: float = math.inf,
         priority: Priority = Priority.NORMAL,
     ) -> Gathered:
-        """The records of distinct candidates, and of distinct entities at their side, as far as there is time `until`
-        then; each is looked up once. Those at the side come first: without them no candidate is scored as it should be.
+        """The records of distinct candidates, and of distinct entities of the `context`, as far as there is time
+        `until` then; each is looked up once. Those of the context come first: without them no candidate is scored as
+        it should be.
         """
         if self._whole:
-            return self._from_table(candidates, side)
+            return self._from_table(candidates, context)
         packed = Packed()
-        await self._through_tiers(list(dict.fromkeys([*side, *candidates])), packed, until, priority)
-        return packed.gathered(self._source, candidates, side)
+        await self._through_tiers(list(dict.fromkeys([*context, *candidates])), packed, until, priority)
+        return packed.gathered(self._source, candidates, context)
 
-    def _from_table(self, candidates: Sequence[str], side: Sequence[str]) -> Gathered:
-        rows, side_rows = self._source.find(candidates), self._source.find(side)
+    def _from_table(self, candidates: Sequence[str], context: Sequence[str]) -> Gathered:
+        rows, context_rows = self._source.find(candidates), self._source.find(context)
         missing = np.flatnonzero(rows < 0).tolist()
-        self._count("memory", len(rows) - len(missing) + len(side))
+        self._count("memory", len(rows) - len(missing) + len(context))
         self._count("none", len(missing))
         known = rows[rows >= 0] if missing else rows
-        side_ids = [entity_id for entity_id, row in zip(side, side_rows.tolist(), strict=True) if row >= 0]
+        known_ids = [entity_id for entity_id, row in zip(context, context_rows.tolist(), strict=True) if row >= 0]
         return Gathered(
             self._source.take(known), [candidates[place] for place in missing],
-            self._source.take(side_rows[side_rows >= 0]), side_ids,
+            NamedRecords(known_ids, self._source.take(context_rows[context_rows >= 0])),
         )  # fmt: skip
 
     async def _through_tiers(self, wanted: list[str], packed: Packed, until: float, priority: Priority) -> None:
@@ -206,16 +209,16 @@ class Packed:
         """The ids that have no record yet."""
         return [entity_id for entity_id in wanted if entity_id not in self.records]
 
-    def gathered(self, source: RecordSource, candidates: Sequence[str], side: Sequence[str]) -> Gathered:
+    def gathered(self, source: RecordSource, candidates: Sequence[str], context: Sequence[str]) -> Gathered:
         """Unpacked, in the order asked for."""
         records = self.records
-        side_ids = [entity_id for entity_id in side if entity_id in records]
+        known_ids = [entity_id for entity_id in context if entity_id in records]
         missing = self.without(candidates)
         late = _known(source, missing) if self.late else frozenset()
         return Gathered(
             source.unpack([records[entity_id] for entity_id in candidates if entity_id in records]),
             [entity_id for entity_id in missing if entity_id not in late] if late else missing,
-            source.unpack([records[entity_id] for entity_id in side_ids]), side_ids,
+            NamedRecords(known_ids, source.unpack([records[entity_id] for entity_id in known_ids])),
             self.degraded, late, self.hopeless,
         )  # fmt: skip
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
@@ -36,6 +36,11 @@ _SEGMENT = re.compile(r"\.([A-Za-z_]\w*)|\[(\d+)\]")
 _UNKNOWN_FIELD = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
 _MISSING_FIELD = re.compile(r"Object missing required field `(.*)`")
 _AT = " - at `"
+
+
+def decoder(kind: type[T], left_out: bytes = b"") -> Callable[[bytes, int], T]:
+    """`decode` for bodies of one kind; `left_out` stands for a body that is not there."""
+    return lambda body, max_depth: decode(body or left_out, kind, max_depth)
 
 
 def decode(body: bytes, kind: type[T], max_depth: int) -> T:

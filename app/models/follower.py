@@ -23,7 +23,7 @@ from app.models.serving_state import LOADING, WARMING, Live, Serving, Split
 from app.models.shadow import Shadow
 from app.models.stamps import Stamp, stamp_of
 from app.ranking.model import RankingModel
-from app.ranking.types import Ordered
+from app.ranking.types import OrderedCandidates
 
 _log = logging.getLogger("unirank")
 LOOK_EVERY_S = 1.0
@@ -236,7 +236,7 @@ class Follower:
         gc_tuning.look_away()
         return serving
 
-    def _saw(self, model: RankingModel, ordered: Ordered) -> None:
+    def _saw(self, model: RankingModel, ordered: OrderedCandidates) -> None:
         """The shadow is compared with the live model alone, not with a challenger."""
         if self.live.serving is not None and model is self.live.serving.service.model:
             self.shadow.saw(model, ordered)

@@ -25,7 +25,7 @@ from app.models.ab_test import Arm, arm_of
 from app.observability.metrics import Clock, Telemetry, Unseen
 from app.ranking.model import RankingModel
 from app.ranking.service import RankingService
-from app.ranking.types import Ordered, RankingRequest
+from app.ranking.types import OrderedCandidates, RankingRequest
 from app.settings import Settings
 from model.context.context import MORE_LIKE_THIS, Context
 
@@ -140,7 +140,9 @@ class Live:
         """Go live with a model that is loaded already."""
         self.go_live(self.built(model))
 
-    def built(self, model: RankingModel, saw: Callable[[RankingModel, Ordered], None] = lambda *_: None) -> Serving:
+    def built(
+        self, model: RankingModel, saw: Callable[[RankingModel, OrderedCandidates], None] = lambda *_: None
+    ) -> Serving:
         """A model with what it needs to serve; it does not serve yet. `saw` is told of every order."""
         return self._built(model, self.telemetry, self.gate, saw)
 
@@ -151,7 +153,11 @@ class Live:
         return self._built(model, telemetry, gate, lambda *_: None)
 
     def _built(
-        self, model: RankingModel, telemetry: Telemetry, gate: Gate, saw: Callable[[RankingModel, Ordered], None]
+        self,
+        model: RankingModel,
+        telemetry: Telemetry,
+        gate: Gate,
+        saw: Callable[[RankingModel, OrderedCandidates], None],
     ) -> Serving:
         limit = self.settings.memory_entities
         redis = self._redis(model)

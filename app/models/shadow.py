@@ -19,7 +19,7 @@ from app.models.serving_state import Serving
 from app.observability.metrics import Clock, Telemetry
 from app.ranking.model import RankingModel
 from app.ranking.scoring import DEADLINE
-from app.ranking.types import Ordered
+from app.ranking.types import OrderedCandidates
 
 _log = logging.getLogger("unirank")
 TOP = 10
@@ -37,7 +37,7 @@ class Shadow:
         self._patience_s = patience_s
         self._task: asyncio.Task[None] | None = None
 
-    def saw(self, model: RankingModel, answered: Ordered) -> None:
+    def saw(self, model: RankingModel, answered: OrderedCandidates) -> None:
         """Told of every ranking; starts a comparison at times."""
         idle = self._task is None or self._task.done()
         whole = bool(answered.entity_ids) and DEADLINE not in answered.degraded
@@ -49,7 +49,7 @@ class Shadow:
         if self._task is not None:
             await asyncio.gather(self._task, return_exceptions=True)
 
-    async def _compare(self, serving: Serving, model: RankingModel, answered: Ordered) -> None:
+    async def _compare(self, serving: Serving, model: RankingModel, answered: OrderedCandidates) -> None:
         serving.under_way += 1
         try:
             same = replace(
@@ -66,7 +66,9 @@ class Shadow:
         finally:
             serving.under_way -= 1
 
-    def _note(self, shadow: RankingModel, model: RankingModel, answered: Ordered, other: Ordered) -> None:
+    def _note(
+        self, shadow: RankingModel, model: RankingModel, answered: OrderedCandidates, other: OrderedCandidates
+    ) -> None:
         task = answered.request.context.task
         telemetry = self._telemetry
         telemetry.shadow_overlap.labels(task).observe(overlap(answered.entity_ids, other.entity_ids, TOP))

@@ -10,14 +10,15 @@ import numpy.typing as npt
 
 from app.entities.store import Rows
 from app.entities.tier import Held
-from app.ranking.scoring import Logits
+from app.ranking.types import Logits
+from model.catalogue.records import NamedRecords
 from model.context.context import Context, HistoryEvent
 from model.context.imputation import Filled
 
 
 class RankingModel(Protocol):
     """What the service needs of a model; `model.artefact.model.Artefact` has it. `propose`, `compute_records` and what
-    `asked` gives compute; all else is quick."""
+    `prepare` gives compute; all else is quick."""
 
     @property
     def version(self) -> str:
@@ -59,8 +60,8 @@ class RankingModel(Protocol):
         """Some users that have a history."""
         ...
 
-    def side_entities(self, context: Context) -> list[str]:
-        """Whose records scoring needs beside the candidates: the source, the newest of the history."""
+    def context_entities(self, context: Context) -> list[str]:
+        """Whose records encoding a filled context needs: the source, the newest of the history."""
         ...
 
     def find(self, entity_ids: Sequence[str]) -> Rows:
@@ -79,12 +80,16 @@ class RankingModel(Protocol):
         """Packed records by the entity tower; None = not in the catalogue."""
         ...
 
-    def propose(self, filled: Filled, limit: int, exclude: Collection[str], seen: Rows) -> list[str]:
-        """Candidates out of the whole catalogue; neither ids to `exclude` nor rows that were `seen`."""
+    def encode(self, filled: Filled, gathered: NamedRecords[Any] | None = None) -> Any:
+        """A context as the network reads it, from gathered records of its entities, else from the model's own."""
         ...
 
-    def asked(self, filled: Filled, side_ids: Sequence[str], side: Any) -> Callable[[Any], Logits]:
-        """A context made ready: records of candidates in, float32 [C] logits out. `side`: records of `side_ids`."""
+    def propose(self, context: Any, limit: int, exclude: Collection[str], seen: Rows) -> list[str]:
+        """Candidates for an encoded context out of the whole catalogue; neither ids to `exclude` nor rows `seen`."""
+        ...
+
+    def prepare(self, context: Any) -> Callable[[Any], Logits]:
+        """An encoded context made ready: records of candidates in, float32 [C] logits out."""
         ...
 
     def probability(self, task: str, logits: Logits) -> npt.NDArray[np.floating]:

@@ -1,4 +1,4 @@
-"""From candidates and logits to an order. Pure functions over ids; score nothing."""
+"""Orders of ids by their logits. Pure functions; score nothing."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 
-from app.ranking.scoring import Logits
+from app.ranking.types import Logits
 
 
 def distinct(entity_ids: Iterable[str]) -> list[str]:
@@ -20,17 +20,25 @@ def distinct(entity_ids: Iterable[str]) -> list[str]:
 
 def without(entity_ids: Iterable[str], left_out: Collection[str]) -> list[str]:
     """The ids that are not left out, in their order."""
-    return [entity_id for entity_id in entity_ids if entity_id not in left_out]
+    return [entity_id for entity_id in entity_ids if entity_id not in left_out] if left_out else list(entity_ids)
 
 
-def order(entity_ids: Sequence[str], logits: Logits, behind: Collection[str]) -> list[int]:
-    """Places of [C] ids from best to worst logit: ties by input order, then those `behind`, NaN last.
+def by_score(logits: Logits) -> list[int]:
+    """Places of [C] logits from best to worst: ties by input order, NaN last.
 
-    >>> order(["a", "b", "c", "d"], np.array([1, np.nan, 2, 2], np.float32), {"c"})
-    [3, 0, 2, 1]
+    >>> by_score(np.array([1, np.nan, 2, 2], np.float32))
+    [2, 3, 0, 1]
     """
     places: list[int] = np.argsort(-logits, kind="stable").tolist()
-    if not behind:
-        return places
+    return places
+
+
+def behind(entity_ids: Sequence[str], logits: Logits, demoted: Collection[str]) -> list[int]:
+    """Places of [C] ids that are ordered already: first those with a logit that are not demoted, then those that are,
+    then those without one; inside each group as before.
+
+    >>> behind(["c", "d", "a", "b"], np.array([2, 2, 1, np.nan], np.float32), {"c"})
+    [1, 2, 0, 3]
+    """
     unscored = np.isnan(logits)
-    return sorted(places, key=lambda place: 2 * bool(unscored[place]) + (entity_ids[place] in behind))
+    return sorted(range(len(entity_ids)), key=lambda place: 2 * bool(unscored[place]) + (entity_ids[place] in demoted))

@@ -1,25 +1,51 @@
-"""Candidates scored in chunks up to a deadline. Knows nothing of ids, order or HTTP. C = candidates."""
+"""Stage 4: candidates scored in chunks up to a deadline. Knows nothing of order or HTTP. C = candidates."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from app.entities.tier import Held
 from app.execution.admission import Gate, Priority
 from app.execution.scheduler import Turns
 from app.observability.metrics import Clock
+from app.ranking.model import RankingModel
+from app.ranking.types import CandidateRecords, Logits, ScoredCandidates
 
 DEADLINE = "deadline"
+SCORE_NOT_FINITE = "score_not_finite"
 CHUNK = 512  # candidates between two looks at the clock
 
-Logits = npt.NDArray[np.float32]
 Score = Callable[[Any], Logits]  # records of candidates → their logits
+
+
+class ScoreStage:
+    """CandidateRecords → ScoredCandidates."""
+
+    def __init__(self, model: RankingModel, turns: Turns, gate: Gate, clock: Clock) -> None:
+        self._model = model
+        self._scoring = Scoring(turns, gate, clock)
+
+    async def __call__(self, records: CandidateRecords) -> ScoredCandidates:
+        """As many as there is time for before the deadline of the request."""
+        request, gathered = records.candidates.imputed.request, records.gathered
+        scores = await self._scoring.score(
+            partial(self._prepare, records), gathered.candidates, request.deadline, request.priority,
+            usual=not gathered.late,
+        )  # fmt: skip
+        degraded = scores.degraded(records.candidates.late or bool(gathered.late))
+        return ScoredCandidates(records, _beside_late(records.entity_ids, scores.logits, gathered.late), degraded)
+
+    def _prepare(self, records: CandidateRecords) -> Score:
+        """The context, encoded once: by retrieval, or here from the records that were gathered with the candidates."""
+        candidates = records.candidates
+        if candidates.encoded is not None:
+            return self._model.prepare(candidates.encoded)
+        return self._model.prepare(self._model.encode(candidates.imputed.filled, records.gathered.context))
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +58,7 @@ class Scores:
 
     def degraded(self, late: bool = False) -> list[str]:
         """The `degraded` codes of the API; `late`: some candidates did not get as far as this."""
-        return [DEADLINE] * (self.late or late) + ["score_not_finite"] * self.broken
+        return [DEADLINE] * (self.late or late) + [SCORE_NOT_FINITE] * self.broken
 
 
 class Scoring:
@@ -90,3 +116,12 @@ class _Work:
         logits = self._score(chunk)
         self.seconds = self._clock() - started
         return logits
+
+
+def _beside_late(known: Sequence[str], logits: Logits, late: frozenset[str]) -> Logits:
+    """The logits of the known ids, given those of all but the late ones; NaN where there was no time."""
+    if not late:
+        return logits
+    every: Logits = np.full(len(known), np.nan, np.float32)
+    every[[entity_id not in late for entity_id in known]] = logits
+    return every

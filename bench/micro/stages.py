@@ -12,15 +12,17 @@ from typing import Any
 
 import msgspec
 
-from app.api.v1.requests import Terms, ranking_request
-from app.api.v1.responses import rank_answer
+from app.api.v1.request_checks import Terms
+from app.api.v1.requests import ranking_request
+from app.api.v1.responses import AnsweredBy, rank_answer
 from app.api.v1.schemas import ModelName, RankBody
 from app.http.decoding import decode
 from app.ranking import ordering
-from app.ranking.types import Ordered, Ranking
+from app.ranking.types import OrderedCandidates, Ranking
 from app.settings import Settings
 from bench.asks import make_asks
 from model.artefact.model import Artefact
+from model.catalogue.records import NamedRecords
 from model.context.imputation import Filled
 
 STAGES = ("decode", "ask", "fill", "propose", "gather", "context", "features", "score", "order", "encode")
@@ -40,15 +42,16 @@ def stages(artefact: Artefact, candidates: int = CANDIDATES, seed: int = 0) -> d
     context = replace(asked.context, history=artefact.history(asked.context.user_id or ""))
     ids, filled = list(asked.candidates or ()), artefact.fill(context)
     logits = artefact.catalogue.logits(artefact.catalogue.encode(filled), artefact.catalogue.rows_of(ids))
-    places = ordering.order(ids, logits, frozenset())
-    ordered = Ordered(asked, filled, [ids[place] for place in places], logits[places], [], [], len(ids), len(ids))
+    places = ordering.by_score(logits)
+    in_order = [ids[place] for place in places]
+    ordered = OrderedCandidates(asked, filled, in_order, logits[places], [], [], len(ids), len(ids))
     return {
         "decode": partial(decode, body, RankBody, DEPTH),
         "ask": partial(ranking_request, decoded, terms),
         "fill": partial(artefact.fill, context),
-        "propose": partial(artefact.propose, filled, candidates),
+        "propose": lambda: artefact.propose(artefact.encode(filled), candidates),
         **_network(artefact, filled, ids),
-        "order": partial(ordering.order, ids, logits, frozenset()),
+        "order": partial(ordering.by_score, logits),
         "encode": _encode(artefact, ordered),
     }
 
@@ -60,26 +63,27 @@ def _body(artefact: Artefact, candidates: int, seed: int) -> bytes:
 
 def _network(artefact: Artefact, filled: Filled, ids: list[str]) -> dict[str, Stage]:
     """Records by id, the context made ready, match features, both for a chunk of candidates."""
-    side = artefact.side_entities(filled.context)
-    beside, candidates = (artefact.take(artefact.find(part)).read() for part in (side, ids))
-    encoded = artefact.catalogue.encode(filled)
+    named = artefact.context_entities(filled.context)
+    of_context, candidates = (artefact.take(artefact.find(part)).read() for part in (named, ids))
+    encoded = artefact.encode(filled)
+    gathered = NamedRecords(named, of_context)
     parts = (encoded.query, encoded.source, encoded.profile)
     return {
         "gather": lambda: artefact.take(artefact.find(ids)).read(),
-        "context": partial(artefact.asked, filled, side, beside),
+        "context": lambda: artefact.prepare(artefact.encode(filled, gathered)),
         "features": partial(artefact.scorer.matcher.varying, *parts, candidates),
-        "score": partial(artefact.asked(filled, side, beside), candidates),
+        "score": partial(artefact.prepare(encoded), candidates),
     }
 
 
-def _encode(artefact: Artefact, ordered: Ordered) -> Stage:
+def _encode(artefact: Artefact, ordered: OrderedCandidates) -> Stage:
     """Probabilities, answer, JSON."""
     entities: list[dict[str, object] | None] = [None] * len(ordered.entity_ids)
-    model = ModelName(artefact.version, artefact.checksum)
+    by = AnsweredBy(ModelName(artefact.version, artefact.checksum), "request")
 
     def encode() -> bytes:
         scores = artefact.probability(ordered.request.context.task, ordered.logits).tolist()
         ranking = Ranking("ranking", ordered, 1, ordered.entity_ids, scores, entities, dict.fromkeys(_TIMINGS, 0.0))
-        return msgspec.json.encode(rank_answer(ranking, model, "request", 0.0))
+        return msgspec.json.encode(rank_answer(ranking, by, 0.0))
 
     return encode

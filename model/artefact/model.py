@@ -5,8 +5,7 @@ Reading and writing the files is in `files.py`. Serving, evaluation and studies 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from itertools import zip_longest
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from model.artefact import files, lookups
 from model.artefact.files import ArtefactError, Contents
 from model.catalogue.encoding import EntityEncoder
 from model.catalogue.record_table import TableRows
-from model.catalogue.records import RecordLayout, Records, assemble
+from model.catalogue.records import NamedRecords, RecordLayout, Records, assemble
 from model.context.context import Context, HistoryEvent
 from model.context.imputation import Filled
 from model.features.matching import MatchFeatures
@@ -25,6 +24,7 @@ from model.network.catalogue import CatalogueRanker
 from model.network.inputs import ContextEncoder, EncodedContext
 from model.network.scorer import Asked, Scorer
 from model.retrieval.lexical import LexicalIndex
+from model.retrieval.retrievers import DenseRetriever, LexicalRetriever, RetrievalRequest, UnionRetriever
 
 __all__ = ["Artefact", "ArtefactError"]
 
@@ -33,7 +33,7 @@ Ints = NDArray[np.int64]
 
 
 class Artefact:
-    """One loaded model. What `asked` gives, `score` and the catalogue share scratch space: one thread calls them."""
+    """One loaded model. What `prepare` gives, `score` and the catalogue share scratch space: one thread calls them."""
 
     def __init__(self, contents: Contents, device: str = "cpu") -> None:
         self.contents = contents
@@ -53,6 +53,7 @@ class Artefact:
         )
         self.dense = found.dense
         self.lexical = LexicalIndex(found.postings, self.encoder.vocabulary)
+        self.retriever = UnionRetriever([LexicalRetriever(self.lexical), DenseRetriever(self.scorer, self.dense)])
 
     @classmethod
     def load(cls, path: Path, device: str = "cpu") -> Artefact:
@@ -105,20 +106,20 @@ class Artefact:
         """Impute what is missing. Raises `MissingFieldError`."""
         return self.catalogue.fill(context)
 
-    def side_entities(self, context: Context) -> list[str]:
-        """Ids whose records `score` needs beside the candidates: the source and the history. `context` is filled."""
-        known = [event.entity_id for event in self.catalogue.known(context.history)]
-        ids = known[-self.scorer.config.profile_length :]
-        if context.source_entity_id is not None:
-            ids.append(context.source_entity_id)
-        return list(dict.fromkeys(ids))
+    def context_entities(self, context: Context) -> list[str]:
+        """Ids whose records `encode` needs: the source and the history. `context` is filled."""
+        return self.catalogue.context_entities(context)
 
-    def asked(self, filled: Filled, side_ids: Sequence[str], side: Records | TableRows) -> Asked:
-        """A context made ready: candidates in, float32 [C] logits out.
+    def encode(self, filled: Filled, gathered: NamedRecords[Records | TableRows] | None = None) -> EncodedContext:
+        """The context side, from records of its `context_entities` that were gathered, else from the artefact's own.
 
-        `side` holds the records of `side_ids`; what of the source and the history is not among them is left out.
+        What of the source and the history has no record is left out.
         """
-        return self.scorer.asked(self._encode(filled, side_ids, side))
+        return self.catalogue.encode(filled, gathered)
+
+    def prepare(self, context: EncodedContext) -> Asked:
+        """A context made ready: candidates in, float32 [C] logits out."""
+        return self.scorer.prepare(context)
 
     def score(self, filled: Filled, entity_ids: Sequence[str]) -> Floats:
         """Logits [C] of entities of the catalogue. Raises KeyError on others."""
@@ -128,31 +129,20 @@ class Artefact:
         """P(positive engagement), calibrated. Same shape."""
         return self.contents.calibration.probability(task, logits)
 
-    def propose(self, filled: Filled, limit: int, exclude: Collection[str] = (), seen: Ints | None = None) -> list[str]:
-        """At most `limit` candidates from the whole catalogue: dense and lexical in turn, without repeats.
+    def propose(
+        self, context: EncodedContext, limit: int, exclude: Collection[str] = (), seen: Ints | None = None
+    ) -> list[str]:
+        """At most `limit` candidates from the whole catalogue: lexical and dense in turn, without repeats.
 
-        Neither the ids to `exclude` nor the rows `seen` [S] are proposed.
+        Neither the ids to `exclude`, nor the rows `seen` [S], nor a source that the caller gave are proposed.
         """
-        context = self.catalogue.encode(filled)
-        barred = {row for row in self.find(list(exclude)).tolist() if row >= 0}
+        excluded = {row for row in self.find(list(exclude)).tolist() if row >= 0}
         if seen is not None:
-            barred.update(seen.tolist())
-        source = self.catalogue.rows.get(filled.context.source_entity_id or "")
-        if source is not None and filled.rule_of("source_entity_id") is None:
-            barred.add(source)
-        dense = self.dense.search(self.scorer.retrieval_query(context), limit, barred)
-        lexical = self.lexical.search(context.query, limit, barred)
-        return self.catalogue.ids_of(np.array(_in_turn(lexical, dense)[:limit], np.int64))
-
-    def _encode(self, filled: Filled, side_ids: Sequence[str], side: Records | TableRows) -> EncodedContext:
-        places = {entity_id: place for place, entity_id in enumerate(side_ids)}
-        events = [event for event in filled.context.history if event.entity_id in places]
-        events = events[-self.scorer.config.profile_length :]
-        rows = np.array([places[event.entity_id] for event in events], np.int64)
-        history = side.without_tokens().take(rows) if events else None
-        source_place = places.get(filled.context.source_entity_id or "")
-        source = None if source_place is None else side.take(np.array([source_place]))
-        return self.scorer.encode(filled, source, events, history)
+            excluded.update(seen.tolist())
+        source = self.catalogue.rows.get(context.filled.context.source_entity_id or "")
+        if source is not None and context.filled.rule_of("source_entity_id") is None:
+            excluded.add(source)
+        return self.catalogue.ids_of(self.retriever.retrieve(RetrievalRequest(context, limit, excluded)))
 
     # ---- records --------------------------------------------------------------------------------------------
 
@@ -204,9 +194,3 @@ class Artefact:
         trained = self.contents.manifest.sizes.entities  # rows beyond it came later: the learned null id
         vectors = self.scorer.vectors(arrays, [row if row < trained else -1 for row in rows])
         return assemble(arrays, self.contents.engagement.take(np.array(rows)), vectors)
-
-
-def _in_turn(first: Iterable[int], second: Iterable[int]) -> list[int]:
-    """Two rankings merged by turns, repeats dropped."""
-    merged = (row for pair in zip_longest(first, second) for row in pair if row is not None)
-    return list(dict.fromkeys(int(row) for row in merged))

@@ -105,7 +105,6 @@ class TableRows:
 
     table: RecordTable
     rows: Ints
-    bare: bool = False
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -114,14 +113,10 @@ class TableRows:
         """Those from `start` to before `end`."""
         return replace(self, rows=self.rows[start:end])
 
-    def without_tokens(self) -> TableRows:
-        """The same without tokens."""
-        return replace(self, bare=True)
-
-    def take(self, places: Ints) -> Records:
-        """The named ones, read."""
-        return self.table.take(self.rows[places], self.bare)
+    def take(self, places: Ints, bare: bool = False) -> Records:
+        """The named ones, read; `bare` = without their tokens."""
+        return self.table.take(self.rows[places], bare)
 
     def read(self) -> Records:
         """All of them."""
-        return self.table.take(self.rows, self.bare)
+        return self.table.take(self.rows)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from model.catalogue.encoding import EntityArrays
 from model.catalogue.ragged import Ints, Ragged, concatenate
 from model.events.engagement import Engagement
 
+AnyRecords = TypeVar("AnyRecords", covariant=True)
 Floats = NDArray[np.float32]
 Halves = NDArray[np.float16]
 
@@ -59,6 +61,19 @@ class Records:
         names = [f.name for f in fields(self) if f.name != "tokens"]
         arrays = {name: np.concatenate([getattr(self, name), getattr(other, name)]) for name in names}
         return Records(**arrays, tokens=concatenate([self.tokens, other.tokens]))
+
+
+@dataclass(frozen=True, slots=True)
+class NamedRecords(Generic[AnyRecords]):
+    """Records in the order of their distinct ids. Ids without a record are not among them."""
+
+    ids: Sequence[str]
+    records: AnyRecords
+
+    def find(self, entity_ids: Sequence[str]) -> Ints:
+        """Places of these ids among the records, -1 = not there. [C]"""
+        places = {entity_id: place for place, entity_id in enumerate(self.ids)}
+        return np.array([places.get(entity_id, -1) for entity_id in entity_ids], np.int64)
 
 
 def assemble(arrays: EntityArrays, engagement: Engagement, vector: Floats) -> Records:

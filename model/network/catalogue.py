@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from model.catalogue.ids import find
 from model.catalogue.packed_text import Texts
-from model.catalogue.record_table import RecordTable
-from model.catalogue.records import Records
+from model.catalogue.record_table import RecordTable, TableRows
+from model.catalogue.records import NamedRecords, Records
 from model.context.context import Context, HistoryEvent
 from model.context.imputation import Filled, Rules, fill
 from model.network.inputs import EncodedContext
@@ -43,16 +43,26 @@ class CatalogueRanker:
         """Impute what is missing. Raises `MissingFieldError`."""
         return fill(context, self.rules, self.names.get)
 
-    def encode(self, filled: Filled) -> EncodedContext:
-        """The context side, from the records of source and history. Unknown ids are left out."""
-        length = self.scorer.config.profile_length
-        found = self.find([event.entity_id for event in filled.context.history])
-        known = np.flatnonzero(found >= 0)[-length:]
-        events = [filled.context.history[place] for place in known.tolist()]
-        source_row = self.rows.get(filled.context.source_entity_id or "")
-        source = None if source_row is None else self.records.part(source_row, source_row + 1)
-        history = self.records.take(found[known], bare=True) if events else None
-        return self.scorer.encode(filled, source, events, history)
+    def context_entities(self, context: Context) -> list[str]:
+        """Distinct ids whose records `encode` reads: the newest known of the history, and the source."""
+        known = [event.entity_id for event in self.known(context.history)]
+        source = [] if context.source_entity_id is None else [context.source_entity_id]
+        return list(dict.fromkeys([*known[-self.scorer.config.profile_length :], *source]))
+
+    def encode(self, filled: Filled, gathered: NamedRecords[Records | TableRows] | None = None) -> EncodedContext:
+        """The context side, from records of its `context_entities` that were gathered, else from those of the
+        catalogue. An id without a record is left out.
+        """
+        records, find = (self.records, self.find) if gathered is None else (gathered.records, gathered.find)
+        context = filled.context
+        found = find([event.entity_id for event in context.history])
+        known = np.flatnonzero(found >= 0)[-self.scorer.config.profile_length :]
+        events = [context.history[place] for place in known.tolist()]
+        history = records.take(found[known], bare=True) if events else None
+        source = None if context.source_entity_id is None else find([context.source_entity_id])
+        return self.scorer.contexts.encode(
+            filled, None if source is None or source[0] < 0 else records.take(source), events, history
+        )
 
     def find(self, entity_ids: Sequence[str]) -> Ints:
         """Rows of ids, -1 = not in the catalogue. [C]"""
@@ -76,7 +86,7 @@ class CatalogueRanker:
 
     def logits(self, context: EncodedContext, rows: Ints | None = None) -> Floats:
         """Logits of the named rows, or of the whole catalogue."""
-        score = self.scorer.asked(context)
+        score = self.scorer.prepare(context)
         return score(self.records.take(rows)) if rows is not None else score.all(self.records)
 
     def plain_logits(self, context: EncodedContext, rows: Ints) -> Floats:

@@ -22,8 +22,9 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class EncodedContext:
-    """One context as arrays. `source` holds one record or is None, `history` runs from oldest to newest."""
+    """One filled context as arrays. `source` holds one record or is None, `history` runs from oldest to newest."""
 
+    filled: Filled
     task: int
     user: int
     country: int
@@ -79,6 +80,7 @@ class ContextEncoder:
         kinds = [2 * self.tasks.get(event.task, 0) + (event.label > 0) for event in events]
         profile = self._profile(events, history)
         return EncodedContext(
+            filled,
             self.tasks[context.task],
             user,
             country,

@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 from model.catalogue.encoding import EntityArrays, chunks
 from model.catalogue.record_table import RecordTable, TableRows
 from model.catalogue.records import Records
-from model.context.context import HistoryEvent
-from model.context.imputation import Filled
 from model.features.matching import given_parts
 from model.network.fast.folded import Folded
 from model.network.inputs import ContextEncoder, EncodedContext, one_context, serving_batch
@@ -35,17 +33,11 @@ class Scorer:
         self.config = ranker.config
         self.folded = Folded(self.ranker)
 
-    def encode(
-        self, filled: Filled, source: Records | None, events: Sequence[HistoryEvent], history: Records | None
-    ) -> EncodedContext:
-        """The context side; `history` holds the records of `events`, oldest first."""
-        return self.contexts.encode(filled, source, events, history)
-
     def logits(self, context: EncodedContext, candidates: Records) -> Floats:
         """Logits [C]. A candidate's logit does not depend on the others."""
-        return self.asked(context)(candidates)
+        return self.prepare(context)(candidates)
 
-    def asked(self, context: EncodedContext) -> Asked:
+    def prepare(self, context: EncodedContext) -> Asked:
         """A context made ready for its candidates: what they share is computed here, once."""
         return Asked(self, context)
 

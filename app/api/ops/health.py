@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
-from app.api.endpoint import live_of, respond
+from app.api.common import live_of, respond
 from app.api.openapi import answers
 from app.api.v1.responses import model_name
 from app.api.v1.schemas import Alive, Ready

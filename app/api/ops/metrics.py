@@ -7,7 +7,7 @@ import asyncio
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from app.api.endpoint import live_of
+from app.api.common import live_of
 from app.http.auth.route import GuardedRoute, needs
 from app.http.auth.scopes import Scope
 from app.observability.worker_metrics import exposition

@@ -9,12 +9,13 @@ from pathlib import Path
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
-from app.api.endpoint import live_of, read_body
+from app.api.common import live_of
 from app.api.openapi import problems, takes
 from app.api.v1.schemas import SplitBody
 from app.errors import ModelConflictError, ModelNotFoundError, NotFoundError
 from app.http.auth.route import GuardedRoute, needs
 from app.http.auth.scopes import Scope
+from app.http.body import read_body
 from app.http.decoding import decode
 from app.models.follower import Follower
 from app.models.registry import Unreadable, Version
@@ -89,7 +90,8 @@ async def rollback(request: Request, version: str) -> Models:
 async def split(request: Request, version: str) -> Models:
     """Check a model and let it answer a share of the users, always the same ones; the others get the live one."""
     settings = live_of(request).settings
-    body = decode(await read_body(request, settings), SplitBody, settings.max_depth)
+    raw = await read_body(request, settings.max_body_bytes, settings.body_timeout_ms)
+    body = decode(raw, SplitBody, settings.max_depth)
     return await _moved(request, _follower(request).split(version, body.share))
 
 

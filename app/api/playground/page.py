@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 
 from fastapi import APIRouter, Request, Response
 
-from app.api.endpoint import live_of
+from app.api.common import live_of
 from app.errors import NotReadyError
 from app.http.auth.route import GuardedRoute, needs, open_to_all
 from app.http.auth.scopes import Scope

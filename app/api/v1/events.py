@@ -7,13 +7,14 @@ import time
 import msgspec
 from fastapi import APIRouter, Request, Response
 
-from app.api.endpoint import live_of, read_body, respond
+from app.api.common import live_of, respond
 from app.api.openapi import answers, takes_events
 from app.api.v1.event_checks import Breather, check
 from app.api.v1.event_schemas import Accepted, Event, Impression
 from app.errors import EventsUnavailableError
 from app.http.auth.route import GuardedRoute, needs
 from app.http.auth.scopes import Scope
+from app.http.body import read_body
 from app.http.decoding import decode
 from app.models.serving_state import Live
 
@@ -32,7 +33,7 @@ _SLICE_BYTES = 16_384
 async def events(request: Request) -> Response:
     """Engagements and impressions, as an array or as JSON lines. All of them are kept, or none."""
     live, breather = live_of(request), Breather()
-    body = await read_body(request, live.settings)
+    body = await read_body(request, live.settings.max_body_bytes, live.settings.body_timeout_ms)
     posted = decode(await as_array(body, breather), list[Event], live.settings.max_depth)
     await check(posted, live.settings, time.time() * 1000, breather)
     if posted:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from msgspec import UNSET
 
 from app.api.v1.schemas import (
@@ -18,7 +20,7 @@ from app.api.v1.schemas import (
 from app.models.ab_test import Arm
 from app.ranking.homepage import RankedRow
 from app.ranking.model import RankingModel
-from app.ranking.types import Ordered, Ranking
+from app.ranking.types import OrderedCandidates, Ranking
 
 _CONTEXT_FIELDS = ("task", "user_id", "query", "country", "source_entity_id")
 
@@ -28,14 +30,22 @@ def model_name(model: RankingModel, arm: Arm | None = None) -> ModelName:
     return ModelName(model.version, model.checksum, arm or UNSET)
 
 
-def rank_answer(ranking: Ranking, model: ModelName, request_id: str, took_s: float) -> RankAnswer:
+@dataclass(frozen=True, slots=True)
+class AnsweredBy:
+    """What an answer says of who gave it, and to which request."""
+
+    model: ModelName
+    request_id: str
+
+
+def rank_answer(ranking: Ranking, by: AnsweredBy, took_s: float) -> RankAnswer:
     """The answer of a surface with one list."""
     ordered = ranking.ordered
     return RankAnswer(
-        request_id,
+        by.request_id,
         ranking.ranking_id,
         ordered.request.context.task,
-        model,
+        by.model,
         _items(ranking),
         _context(ordered),
         ordered.unknown,
@@ -46,9 +56,9 @@ def rank_answer(ranking: Ranking, model: ModelName, request_id: str, took_s: flo
     )
 
 
-def homepage_answer(rows: list[RankedRow], model: ModelName, request_id: str, took_s: float) -> HomepageAnswer:
+def homepage_answer(rows: list[RankedRow], by: AnsweredBy, took_s: float) -> HomepageAnswer:
     """The answer of the homepage."""
-    return HomepageAnswer(request_id, model, [_row(row) for row in rows], _ms(took_s))
+    return HomepageAnswer(by.request_id, by.model, [_row(row) for row in rows], _ms(took_s))
 
 
 def _row(row: RankedRow) -> RowAnswer:
@@ -71,7 +81,7 @@ def _items(ranking: Ranking) -> list[ItemAnswer]:
     ]
 
 
-def _context(ordered: Ordered) -> ContextAnswer:
+def _context(ordered: OrderedCandidates) -> ContextAnswer:
     context = ordered.filled.context
     used: dict[str, str | None] = {name: getattr(context, name) for name in _CONTEXT_FIELDS}
     imputed = {entry.field: ImputedAnswer(entry.value, entry.rule) for entry in ordered.filled.imputed}

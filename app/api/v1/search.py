@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from fastapi import APIRouter, Request, Response
 
-from app.api.endpoint import Call, admit, rank_body
+from app.api.endpoint import Surface, answer
 from app.api.openapi import parameters, ranking_answers, takes
+from app.api.v1.request_checks import Terms
 from app.api.v1.requests import search_request
 from app.api.v1.responses import rank_answer
 from app.api.v1.schemas import TEXT, RankAnswer, SearchBody
 from app.errors import Fault, InvalidRequestError, invalid
 from app.http.auth.route import GuardedRoute, needs
 from app.http.auth.scopes import Scope
-from app.http.decoding import convert, decode_query
+from app.http.decoding import convert, decode_query, decoder
+from app.ranking.service import RankingService
+from app.ranking.types import RankingRequest
 
 router = APIRouter(tags=["ranking"], route_class=GuardedRoute)
+SEARCH = Surface(decoder(SearchBody), search_request, RankingService.rank, rank_answer)
 
 _TEXT = {"q": "query", "user_id": "user_id", "country": "country", "seen": "seen"}
 _WHOLE = ("limit", "offset", "timeout_ms")
@@ -26,10 +31,10 @@ _ALLOWED = frozenset({*_TEXT, *_WHOLE, "return"})
 
 
 @router.post("/v1/search", responses=ranking_answers(RankAnswer), openapi_extra=takes(SearchBody))
-@needs(Scope.RANK, room=True)
+@needs(Scope.RANK)
 async def search(request: Request) -> Response:
     """Entities for a query; an empty query is the canvas before the first letter."""
-    return await rank_body(request, SearchBody, _search)
+    return await answer(request, SEARCH)
 
 
 @router.get(
@@ -46,22 +51,16 @@ async def search(request: Request) -> Response:
         timeout_ms={"type": "integer", "minimum": 1, "maximum": 600_000},
     ),
 )
-@needs(Scope.RANK, room=True)
+@needs(Scope.RANK)
 async def search_by_link(request: Request) -> Response:
     """The same as a link. `return` takes names by comma; an empty parameter counts as not given."""
-    return await admit(request, lambda _: _from_query(request.scope["query_string"]), _search_by_link)
+    query = request.scope["query_string"]
+    return await answer(request, replace(SEARCH, decode=lambda *_: _from_query(query), map=_linked_request))
 
 
-async def _search(call: Call, body: SearchBody) -> RankAnswer:
-    asked = search_request(body, call.terms)
-    with call.admitted(asked):
-        ranking = await call.service.rank(asked, call.started)
-    return rank_answer(ranking, call.model, call.request_id, call.took_s())
-
-
-async def _search_by_link(call: Call, body: SearchBody) -> RankAnswer:
+def _linked_request(body: SearchBody, terms: Terms) -> RankingRequest:
     with _faults_of_parameters():
-        return await _search(call, body)
+        return search_request(body, terms)
 
 
 def _from_query(query: bytes) -> SearchBody:

@@ -1,4 +1,4 @@
-"""Decides whether a request comes in: by key and scope, by rate, by port, and by whether there is room.
+"""Decides whether a request comes in: by key and scope, by rate, and by port.
 
 What is asked for is declared by the routes (`route.py`); this knows no path. What matches no route needs a key, too.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import hmac
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from starlette.types import Scope as Asgi
@@ -86,10 +86,9 @@ class KeyRing:
 class Guard:
     """The one policy of an application. `ring` None = there are no keys; `admin_port` 0 = no port of its own."""
 
-    def __init__(self, ring: KeyRing | None, admin_port: int, check_room: Callable[[], None]) -> None:
+    def __init__(self, ring: KeyRing | None, admin_port: int) -> None:
         self._ring = ring
         self._admin_port = admin_port
-        self.check_room = check_room
 
     def check(self, scope: Asgi, access: Access) -> None:
         """Let a request to a route with `access` in, or raise `NotFoundError`, `UnauthorizedError`, `ForbiddenError`,

@@ -27,15 +27,15 @@ class UndeclaredAccessError(TypeError):
     """A route does not say who may call it."""
 
 
-def needs(scope: Scope, room: bool = False) -> Callable[[Endpoint], Endpoint]:
-    """Declare the scope of a route, below the decorator of its router. `room`: it is refused where the queue is full.
+def needs(scope: Scope) -> Callable[[Endpoint], Endpoint]:
+    """Declare the scope of a route, below the decorator of its router.
 
     >>> @needs(Scope.WRITE)
     ... async def forget(): ...
     >>> declared_access(forget)
-    Access(scope=<Scope.WRITE: 'write'>, room=False)
+    Access(scope=<Scope.WRITE: 'write'>)
     """
-    return _declare(Access(scope, room))
+    return _declare(Access(scope))
 
 
 def open_to_all(endpoint: Endpoint) -> Endpoint:
@@ -64,8 +64,6 @@ class GuardedRoute(APIRoute):
         """Answer as any route. Raises `UnirankError` where the caller is not let in."""
         guard: Guard = scope["app"].state.guard
         guard.check(scope, self.access)
-        if self.access.room and scope["method"] in (self.methods or ()):
-            guard.check_room()  # before the body is read: under load most of the work is to say no
         await super().handle(scope, receive, send)
 
 

@@ -16,7 +16,6 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """What a route asks of its callers: a key with `scope` (None = it is open), and room in the queue if `room`."""
+    """What a route asks of its callers: a key with `scope`; None = it is open."""
 
     scope: Scope | None
-    room: bool = False

@@ -166,7 +166,7 @@ async def test_without_redis_nothing_is_computed_that_the_model_holds():
     gathered = await store_of(model, 0, None).gather([*CANDIDATES, "nope"], ["f40", "nobody"])
     assert [entity_id for entity_id, _ in gathered.candidates] == CANDIDATES
     assert gathered.unknown == ["nope"]
-    assert [entity_id for entity_id, _ in gathered.side] == gathered.side_ids == ["f40"]
+    assert [entity_id for entity_id, _ in gathered.context.records] == gathered.context.ids == ["f40"]
     assert model.computed == []
 
 
@@ -178,8 +178,8 @@ async def test_a_small_memory_goes_to_redis_then_computes_once(redis_url):
     second = await store.gather(CANDIDATES, ["f1"])
     assert first.candidates == second.candidates
     assert [entity_id for entity_id, _ in first.candidates] == CANDIDATES
-    assert (first.unknown, first.side_ids, second.side_ids) == (["nope"], ["f1", "f40"], ["f1"])
-    assert [entity_id for entity_id, _ in first.side] == first.side_ids
+    assert (first.unknown, first.context.ids, second.context.ids) == (["nope"], ["f1", "f40"], ["f1"])
+    assert [entity_id for entity_id, _ in first.context.records] == first.context.ids
     assert model.computed == ["f1", "f40", "nobody", *(f for f in CANDIDATES if f != "f1"), "nope"]  # the side first
     assert not first.degraded
     assert not second.degraded
@@ -200,7 +200,12 @@ async def test_a_catalogue_that_fits_into_memory_asks_nobody():
     model = FakeModel()
     store = store_of(model, FILMS, redis_tier("redis://127.0.0.1:1", version="none"))
     gathered = await store.gather(CANDIDATES, ["f50"])
-    assert (len(gathered.candidates), gathered.side_ids, gathered.degraded, model.computed) == (30, ["f50"], False, [])
+    assert (len(gathered.candidates), gathered.context.ids, gathered.degraded, model.computed) == (
+        30,
+        ["f50"],
+        False,
+        [],
+    )
 
 
 async def test_records_that_redis_does_not_keep_are_reported():

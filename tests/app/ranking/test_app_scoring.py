@@ -309,7 +309,11 @@ LOGITS = st.lists(st.floats(-3, 3, width=32) | st.just(float("nan")), max_size=1
 @given(LOGITS, st.sets(st.integers(0, 11)))
 def test_order_is_by_group_then_logit_then_input(values, demoted):
     ids = [str(place) for place in range(len(values))]
-    places = ordering.order(ids, np.array(values, np.float32), {str(place) for place in demoted})
+    logits = np.array(values, np.float32)
+    ranked = ordering.by_score(logits)
+    ids, logits = [ids[place] for place in ranked], logits[ranked]
+    behind = ordering.behind(ids, logits, {str(place) for place in demoted})
+    places = [int(ids[place]) for place in behind]
 
     def key(place: int) -> tuple[int, float, int]:
         unscored = bool(np.isnan(values[place]))

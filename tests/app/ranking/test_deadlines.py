@@ -174,7 +174,7 @@ async def test_gathering_stops_after_the_part_in_which_the_time_passed(clock):
     ids = list(model.entities)
     gathered = await store.gather([*ids[:300], "nobody"], ids[300:310], clock.now + 0.12)
     assert model.calls == 3
-    assert gathered.side_ids == ids[300:310], "the history first: without it no score is what it should be"
+    assert gathered.context.ids == ids[300:310], "the history first: without it no score is what it should be"
     assert [entity_id for entity_id, _ in gathered.candidates] == ids[: 3 * PART - 10]
     assert gathered.late == frozenset(ids[3 * PART - 10 : 300])
     assert gathered.unknown == ["nobody"]
@@ -272,5 +272,5 @@ async def test_a_ranking_cut_short_does_not_make_others_dear():
 async def test_a_shadow_is_no_load_for_callers():
     live = app_of(FakeModel()).state.live
     shadow, served = live.unseen(FakeModel()), live.serving
-    assert shadow.service._gate is not live.gate
-    assert served.service._gate is live.gate
+    assert shadow.service.admission is not live.gate
+    assert served.service.admission is live.gate

@@ -92,7 +92,7 @@ def test_a_written_model_proposes_nothing_that_the_person_has_met(artefact: Arte
     for user in artefact.sample_users(20):
         seen, history = artefact.seen(user), artefact.history(user)
         filled = artefact.fill(Context(HOMEPAGE, user, history=history))
-        proposed = artefact.propose(filled, artefact.entity_count, (), seen)
+        proposed = artefact.propose(artefact.encode(filled), artefact.entity_count, (), seen)
         source = {filled.context.source_entity_id} - {None} if filled.rule_of("source_entity_id") is None else set()
         assert {artefact.catalogue.ids[row] for row in seen} >= {event.entity_id for event in history}
         assert set(proposed) == set(artefact.catalogue.ids) - {artefact.catalogue.ids[row] for row in seen} - source

@@ -21,6 +21,7 @@ from model.artefact.build import build
 from model.artefact.check import check
 from model.artefact.golden import FIELDS, Golden
 from model.artefact.model import Artefact
+from model.catalogue.records import NamedRecords
 from model.context.context import MORE_LIKE_THIS, SEARCH, Context
 from model.datasets.dataset import Dataset, write_dataset
 
@@ -71,10 +72,12 @@ def answers(artefact: Artefact, context: Context) -> None:
     assert whole.shape == (len(ids),)
     assert np.isfinite(whole).all(), context
     assert np.isfinite(artefact.probability(context.task, whole)).all()
-    side = [one for one in artefact.side_entities(filled.context) if artefact.record(one)]
+    side = [one for one in artefact.context_entities(filled.context) if artefact.record(one)]
     beside, last = (artefact.unpack([artefact.record(one) or b"" for one in some]) for some in (side, ids[-1:]))
-    np.testing.assert_allclose(artefact.asked(filled, side, beside)(last), whole[-1:], atol=1e-5)
-    proposed = artefact.propose(filled, len(ids))
+    np.testing.assert_allclose(
+        artefact.prepare(artefact.encode(filled, NamedRecords(side, beside)))(last), whole[-1:], atol=1e-5
+    )
+    proposed = artefact.propose(artefact.encode(filled), len(ids))
     assert set(proposed) <= set(ids)
     assert len(set(proposed)) == len(proposed) >= len(ids) - 1
 

@@ -154,7 +154,7 @@ def test_a_model_with_an_index_serves_like_one_without(many: Path) -> None:
     after.dense.probes = 10**6
     for context in (Context(HOMEPAGE, source_entity_id="c3"), Context(SEARCH, query=after.catalogue.names["c5"])):
         filled = after.fill(context)
-        assert after.propose(filled, 50) == before.propose(filled, 50)
+        assert after.propose(after.encode(filled), 50) == before.propose(before.encode(filled), 50)
 
 
 def test_an_index_that_is_not_good_enough_is_not_kept(many: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,7 +175,7 @@ def test_without_faiss_an_indexed_model_searches_exactly(
     loaded = Artefact.load(many)
     assert isinstance(loaded.dense, DenseIndex)
     assert "faiss-cpu is not installed" in caplog.text
-    assert len(loaded.propose(loaded.fill(Context(HOMEPAGE, source_entity_id="c3")), 20)) == 20
+    assert len(loaded.propose(loaded.encode(loaded.fill(Context(HOMEPAGE, source_entity_id="c3"))), 20)) == 20
 
 
 def test_no_index_is_built_without_faiss(

@@ -1,0 +1,55 @@
+"""Stage 1: a request's context, with the person's history, its gaps filled by the model's rules. Retrieves nothing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from app.errors import NotFoundError, UnirankError, invalid
+from app.ranking.model import RankingModel
+from app.ranking.rules.seen import NO_ROWS, Seen, history_entities, seen_by_default
+from app.ranking.types import ImputedRequest, RankingRequest
+from model.context.context import Context
+from model.context.imputation import Filled, MissingFieldError
+
+
+class ContextStage:
+    """RankingRequest → ImputedRequest. `max_seen`: how many seen entities a ranking leaves out or puts behind."""
+
+    def __init__(self, model: RankingModel, max_seen: int) -> None:
+        self._model = model
+        self._max_seen = max_seen
+
+    def __call__(self, request: RankingRequest) -> ImputedRequest:
+        """Raises `InvalidRequestError` or `NotFoundError` where the context cannot be filled."""
+        filled = self._impute(request)
+        return ImputedRequest(request, filled, self._seen(request, filled.context))
+
+    def _impute(self, request: RankingRequest) -> Filled:
+        context = request.context
+        if context.source_entity_id is not None and self._model.find([context.source_entity_id])[0] < 0:
+            raise _unknown_source(request, context.source_entity_id)
+        if context.user_id is not None and not request.history_given:
+            context = replace(context, history=self._model.history(context.user_id))
+        try:
+            return self._model.fill(context)
+        except MissingFieldError as error:
+            raise invalid(f"{request.at}/{error.field}", "missing_field", str(error)) from error
+
+    def _seen(self, request: RankingRequest, context: Context) -> Seen:
+        """What the person of a filled context has met, where it is to be treated otherwise than the rest.
+
+        A history that the caller gives stands for all that we know of the person.
+        """
+        action = request.seen or seen_by_default(request.context, request.candidates is None)
+        if action == "keep":
+            return Seen(action)
+        known = context.user_id is not None and not request.history_given
+        stored = self._model.seen(context.user_id or "") if known else NO_ROWS
+        cut = len(stored) > self._max_seen
+        return Seen(action, history_entities(context), stored[: self._max_seen], cut)
+
+
+def _unknown_source(request: RankingRequest, source: str) -> UnirankError:
+    if request.source_in_path:
+        return NotFoundError(f"there is no entity '{source}'")
+    return invalid(f"{request.at}/source_entity_id", "unknown_entity", f"there is no entity '{source}'")

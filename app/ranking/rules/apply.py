@@ -1,0 +1,72 @@
+"""Stage 5: from scores to an order. The rules and their sequence are listed here once; each has a function.
+
+1. by score: the best logit first, ties in the order given, what has no logit last
+2. seen entities that are demoted go behind what the person has not met (`seen.py`)
+3. entities that the catalogue lacks come last of all, or are dropped
+
+Excluded and dropped entities are not among the candidates any more (`app/ranking/candidates.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from app.entities.store import CACHE_UNAVAILABLE
+from app.ranking.ordering import behind, by_score
+from app.ranking.rules.seen import SEEN_LIMIT
+from app.ranking.types import OrderedCandidates, ScoredCandidates
+
+Rule = Callable[[OrderedCandidates], OrderedCandidates]
+
+
+def apply_rules(scored: ScoredCandidates) -> OrderedCandidates:
+    """ScoredCandidates → OrderedCandidates."""
+    ordered = _unordered(scored)
+    for rule in RULES:
+        ordered = rule(ordered)
+    return ordered
+
+
+def _unordered(scored: ScoredCandidates) -> OrderedCandidates:
+    records, candidates = scored.records, scored.records.candidates
+    request, seen = candidates.imputed.request, candidates.imputed.seen
+    return OrderedCandidates(
+        request,
+        candidates.imputed.filled,
+        records.entity_ids,
+        scored.logits,
+        unknown=records.gathered.unknown,
+        degraded=[CACHE_UNAVAILABLE] * records.gathered.degraded + [SEEN_LIMIT] * seen.cut + scored.degraded,
+        requested=len(candidates.entity_ids),
+        scored=int(np.isfinite(scored.logits).sum()),
+        demoted=candidates.demoted,
+    )
+
+
+def _by_score(ordered: OrderedCandidates) -> OrderedCandidates:
+    return _in_places(ordered, by_score(ordered.logits))
+
+
+def _demote_seen(ordered: OrderedCandidates) -> OrderedCandidates:
+    if not ordered.demoted:
+        return ordered
+    return _in_places(ordered, behind(ordered.entity_ids, ordered.logits, ordered.demoted))
+
+
+def _unknown_last(ordered: OrderedCandidates) -> OrderedCandidates:
+    if not ordered.unknown or ordered.request.unknown == "drop":
+        return ordered
+    without_logit = np.full(len(ordered.unknown), np.nan, np.float32)
+    logits = np.concatenate([ordered.logits, without_logit])
+    return replace(ordered, entity_ids=[*ordered.entity_ids, *ordered.unknown], logits=logits)
+
+
+RULES: tuple[Rule, ...] = (_by_score, _demote_seen, _unknown_last)
+
+
+def _in_places(ordered: OrderedCandidates, places: Sequence[int]) -> OrderedCandidates:
+    entity_ids = list(map(ordered.entity_ids.__getitem__, places))
+    return replace(ordered, entity_ids=entity_ids, logits=ordered.logits[places])

@@ -1,0 +1,78 @@
+"""Which entities of the whole catalogue are proposed for a context: a retriever each, and their union. Scores nothing.
+
+This is where a retriever is added: a class with `retrieve`, named where the artefact lists its own
+(`model/artefact/model.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.network.inputs import EncodedContext
+from model.network.scorer import Scorer
+from model.retrieval.approximate import ApproximateIndex
+from model.retrieval.exact import DenseIndex
+from model.retrieval.lexical import LexicalIndex
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class RetrievalRequest:
+    """One context, how many rows of the catalogue are wanted, and rows that must not be among them."""
+
+    context: EncodedContext
+    limit: int
+    excluded: AbstractSet[int]
+
+
+class Retriever(Protocol):
+    """Proposes rows for a context."""
+
+    def retrieve(self, request: RetrievalRequest) -> Iterable[int]:
+        """At most `limit` distinct rows, best first."""
+        ...
+
+
+class DenseRetriever:
+    """The nearest entities in the one embedding space."""
+
+    def __init__(self, scorer: Scorer, index: DenseIndex | ApproximateIndex) -> None:
+        self._scorer = scorer
+        self._index = index
+
+    def retrieve(self, request: RetrievalRequest) -> Ints:
+        """At most `limit` rows by dot product, best first."""
+        query = self._scorer.retrieval_query(request.context)
+        return self._index.search(query, request.limit, request.excluded)
+
+
+class LexicalRetriever:
+    """Entities that share words, word beginnings or trigrams with the query."""
+
+    def __init__(self, index: LexicalIndex) -> None:
+        self._index = index
+
+    def retrieve(self, request: RetrievalRequest) -> Ints:
+        """At most `limit` rows by matching words, best first; none for an empty query."""
+        return self._index.search(request.context.query, request.limit, request.excluded)
+
+
+class UnionRetriever:
+    """The proposals of several retrievers, merged in turn: the first of each, then the second of each, …"""
+
+    def __init__(self, retrievers: Sequence[Retriever]) -> None:
+        self._retrievers = retrievers
+
+    def retrieve(self, request: RetrievalRequest) -> Ints:
+        """At most `limit` distinct rows."""
+        proposals = [retriever.retrieve(request) for retriever in self._retrievers]
+        merged = (int(row) for rows in zip_longest(*proposals) for row in rows if row is not None)
+        return np.array(list(dict.fromkeys(merged))[: request.limit], np.int64)
