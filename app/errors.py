@@ -1,16 +1,22 @@
-"""The error tree of the service and its one wire form, RFC 9457. Raises nothing itself and knows no route.
+"""The error tree of the service. Raises nothing itself and knows no route; its wire form is in `http/problems.py`.
 
 UnirankError                      what went wrong, as the caller sees it
+├── MalformedRequestError   400   not HTTP
+├── TooManyAheadError       400   requests that do not wait for their answers
+├── PreflightRefusedError   400   CORS does not allow it
 ├── MalformedBodyError      400   not JSON, or not UTF-8
 ├── UnauthorizedError       401   no key, or an unknown one
 ├── ForbiddenError          403   the key lacks a scope
 ├── NotFoundError           404   an entity or a path that is not there
 ├── ModelConflictError      409   models cannot be moved like that
+├── HeadTimeoutError        408   the head did not arrive in time
 ├── BodyTimeoutError        408   the body did not arrive in time
 ├── BodyTooLargeError       413
+├── TargetTooLongError      414   path and query
 ├── InvalidRequestError     422   JSON that breaks the contract; carries one fault a place
 ├── ModelRefusedError       422   a model that failed its checks
 ├── RateError               429   this key calls too often; carries Retry-After
+├── HeadTooLargeError       431
 ├── CallerGoneError         499   the caller hung up: nobody reads the answer, metrics count it
 ├── InternalError           500   anything uncaught
 └── UnavailableError        503   carries Retry-After
@@ -23,22 +29,7 @@ ModelNotFoundError                at start: no model folder where the settings s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from http import HTTPStatus
-from urllib.parse import quote
-
 import msgspec
-from fastapi import FastAPI
-from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import BaseRoute, Match, Route
-
-REQUEST_ID = "unirank.request_id"  # keys of the ASGI scope: the door writes the first, the handler the second
-ERROR_CODE = "unirank.error_code"
-PROBLEM_JSON = "application/problem+json"
-_DETAIL_CHARS = 500
-_UNQUOTED = "/:@!$&'()*+,;="  # of a path as RFC 3986 writes it
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -47,18 +38,6 @@ class Fault(msgspec.Struct, frozen=True):
     pointer: str
     code: str
     detail: str
-
-
-class Problem(msgspec.Struct, frozen=True):
-    """RFC 9457 problem details: the answer to every request that failed."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    instance: str
-    errors: list[Fault]
-    request_id: str
 
 
 class UnirankError(Exception):
@@ -76,6 +55,24 @@ class UnirankError(Exception):
     def headers(self) -> dict[str, str]:
         """Headers that the answer needs besides its body."""
         return {}
+
+
+class MalformedRequestError(UnirankError):
+    """These bytes are no HTTP."""
+
+    status, code, title = 400, "malformed_request", "Malformed request"
+
+
+class TooManyAheadError(UnirankError):
+    """More requests came than are taken before the first of them is answered."""
+
+    status, code, title = 400, "too_many_ahead", "Too many requests ahead"
+
+
+class PreflightRefusedError(UnirankError):
+    """What a browser asked for is not allowed."""
+
+    status, code, title = 400, "cors_refused", "Preflight refused"
 
 
 class MalformedBodyError(UnirankError):
@@ -118,6 +115,12 @@ class ModelRefusedError(UnirankError):
     status, code, title = 422, "model_refused", "Model refused"
 
 
+class HeadTimeoutError(UnirankError):
+    """The request line and headers came too slowly."""
+
+    status, code, title = 408, "head_timeout", "Head did not arrive in time"
+
+
 class BodyTimeoutError(UnirankError):
     """The body came too slowly."""
 
@@ -128,6 +131,18 @@ class BodyTooLargeError(UnirankError):
     """The body is larger than the limit."""
 
     status, code, title = 413, "body_too_large", "Body too large"
+
+
+class TargetTooLongError(UnirankError):
+    """Path and query are longer than the limit."""
+
+    status, code, title = 414, "target_too_long", "Target too long"
+
+
+class HeadTooLargeError(UnirankError):
+    """The request line and headers are larger than the limit."""
+
+    status, code, title = 431, "head_too_large", "Head too large"
 
 
 class InvalidRequestError(UnirankError):
@@ -208,59 +223,3 @@ class ModelNotFoundError(ValueError):
 def invalid(pointer: str, code: str, detail: str) -> InvalidRequestError:
     """An `InvalidRequestError` of one fault."""
     return InvalidRequestError(Fault(pointer, code, detail))
-
-
-def problem_response(error: UnirankError, request: Request) -> Response:
-    """The answer to a request that failed with `error`."""
-    problem = Problem(
-        type=f"urn:unirank:problem:{error.code}",
-        title=error.title,
-        status=error.status,
-        detail=_clean(error.detail),
-        instance=_clean(quote(request.scope["path"], _UNQUOTED, errors="replace")),
-        errors=[Fault(_clean(f.pointer), f.code, _clean(f.detail)) for f in error.faults],
-        request_id=str(request.scope.get(REQUEST_ID, "")),
-    )
-    request.scope[ERROR_CODE] = error.faults[0].code if error.faults else error.code
-    return Response(msgspec.json.encode(problem), error.status, error.headers(), PROBLEM_JSON)
-
-
-def install_problem_handlers(app: FastAPI) -> None:
-    """Make every error of `app`, those of routing too, a problem document."""
-    app.add_exception_handler(UnirankError, _own)
-    app.add_exception_handler(HTTPException, _routing)
-
-
-async def _own(request: Request, error: Exception) -> Response:
-    if not isinstance(error, UnirankError):
-        raise error
-    return problem_response(error, request)
-
-
-async def _routing(request: Request, error: Exception) -> Response:
-    if not isinstance(error, HTTPException):
-        raise error
-    translated = UnirankError(f"{request.method} {request.scope['path']}: {error.detail}")
-    translated.status = error.status_code
-    translated.title = HTTPStatus(error.status_code).phrase
-    translated.code = translated.title.lower().replace(" ", "_").replace("-", "_")
-    response = problem_response(translated, request)
-    response.headers.update(error.headers or {})
-    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED and (allowed := _allowed(request, request.app.routes)):
-        response.headers["allow"] = allowed
-    return response
-
-
-def _allowed(request: Request, routes: Sequence[BaseRoute]) -> str:
-    """All methods that the path takes; Starlette names those of one route alone."""
-    found = [
-        route for route in routes if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE
-    ]
-    methods = {method for route in found for method in route.methods or ()}
-    return ", ".join(sorted(methods | {"HEAD"} if "GET" in methods else methods))
-
-
-def _clean(text: str) -> str:
-    """Text that is safe to send: no lone surrogate, not longer than a line or two."""
-    text = text.encode("utf-8", "replace").decode()
-    return text if len(text) <= _DETAIL_CHARS else f"{text[:_DETAIL_CHARS]}…"

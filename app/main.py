@@ -17,7 +17,6 @@ from app.api.ops import document, health, limits, metrics, models
 from app.api.playground import page
 from app.api.v1 import entities, events, homepage, more_like_this, rank, search
 from app.entities import redis_url
-from app.errors import install_problem_handlers
 from app.http.auth.policy import Guard, KeyRing
 from app.http.auth.route import check_declared
 from app.http.connection_limit import ConnectionLimit
@@ -25,6 +24,7 @@ from app.http.cors import EXPOSED, METHODS, Cors
 from app.http.draining import notice
 from app.http.load_shedding import QuickNo
 from app.http.middleware import Door
+from app.http.problems import install_problem_handlers
 from app.models.follower import Follower, Load
 from app.models.loading import load_model
 from app.models.registry import Shelf

@@ -22,8 +22,9 @@ from app.api.common import live_of, respond
 from app.api.v1.request_checks import Terms
 from app.api.v1.responses import AnsweredBy, model_name
 from app.api.v1.schemas import HomepageBody, MoreLikeThisBody, RankAnswer, RankBody, SearchBody
-from app.errors import REQUEST_ID, CallerGoneError
+from app.errors import CallerGoneError
 from app.http.body import read_body
+from app.http.problems import REQUEST_ID
 from app.models.ab_test import Arm
 from app.models.serving_state import Live
 from app.ranking.service import RankingService

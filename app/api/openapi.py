@@ -13,9 +13,9 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
 from app.api.v1 import event_schemas, schemas
-from app.errors import PROBLEM_JSON, Problem
 from app.http.auth.route import GuardedRoute, check_declared
 from app.http.auth.scopes import Scope
+from app.http.problems import PROBLEM_JSON, Problem
 from app.settings import Settings
 
 _TEMPLATE = "#/components/schemas/{name}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 import msgspec
@@ -10,11 +9,11 @@ from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 
-from app.errors import PROBLEM_JSON, Problem
+from app.errors import PreflightRefusedError
+from app.http.problems import PROBLEM_JSON, problem_of
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE")
 EXPOSED = ("X-Request-ID", "Server-Timing", "Retry-After")
-_ORIGIN = re.compile(rb"\r\norigin:[ \t]*([^\r\n]+)", re.IGNORECASE)
 
 
 class Cors(CORSMiddleware):
@@ -26,9 +25,8 @@ class Cors(CORSMiddleware):
         if answer.status_code < 400:
             return answer
         headers = {name: value for name, value in answer.headers.items() if not name.startswith("content-")}
-        detail = bytes(answer.body).decode()
-        problem = Problem("urn:unirank:problem:cors_refused", "Preflight refused", 400, detail, "", [], "")
-        return Response(msgspec.json.encode(problem), 400, headers, PROBLEM_JSON)
+        problem = problem_of(PreflightRefusedError(bytes(answer.body).decode()))
+        return Response(msgspec.json.encode(problem), problem.status, headers, PROBLEM_JSON)
 
 
 def cors_headers(origins: Sequence[str], origin: bytes | None) -> dict[str, str]:
@@ -44,10 +42,3 @@ def cors_headers(origins: Sequence[str], origin: bytes | None) -> dict[str, str]
     headers = {"access-control-expose-headers": ", ".join(EXPOSED), "vary": "Origin"}
     named = "*" if "*" in origins else origin.decode("latin-1")
     return headers | {"access-control-allow-origin": named} if named in origins else headers
-
-
-def origin_in(data: bytes, headers: Sequence[tuple[bytes, bytes]]) -> bytes | None:
-    """The origin that a head names, of which some `headers` are parsed and `data` came last."""
-    if found := _ORIGIN.search(data):
-        return bytes(found[1].strip())
-    return next((value for name, value in headers if name == b"origin"), None)

@@ -1,8 +1,8 @@
-"""The quickest no: where there is no room, a request for a ranking is refused from its bytes alone.
+"""Load shedding: where there is no room, a request for a ranking is refused from its bytes, before they are parsed.
 
 Under overload most of the work is to refuse; through the whole application a refusal costs as much as a tenth of a
-ranking, and five times the load would leave half of the processor for rankings. What is not plain to see, be it a body
-that comes in pieces, goes the long way and gets the same answer there.
+ranking, and five times the load would leave half of the processor for rankings. Whatever is not plainly one whole
+request, such as a body that comes in pieces, goes to the application and gets the same answer there.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ import re
 from collections import Counter
 from functools import lru_cache
 
-from app.errors import OverloadedError, Problem
+from app.errors import OverloadedError
 from app.execution.admission import Priority, overloaded
 from app.http.cors import cors_headers
 from app.http.middleware import request_id_of
-from app.http.problems import raw_problem
+from app.http.problems import problem_of, raw_problem
+from app.http.raw_headers import headers_in
 from app.models.serving_state import Live
 
 _RANKING = re.compile(
     rb"POST (/v1/(?:rank|search|homepage|batch|more-like-this/[!->@-~]+))(?:\?[^ ]*)? HTTP/1\.1(?=\r\n)"
 )
-_HEADER = re.compile(rb"\r\n([^:\r\n]+):[ \t]*([^\r\n]*)")
 _LENGTH = re.compile(rb"\d{1,9}")
 _NOT_PLAIN = {b"transfer-encoding", b"expect", b"upgrade"}
 SHARE = 0.8  # of the patience that others have, so that hardly anybody is let in who is refused behind
@@ -91,8 +91,8 @@ def plain_ranking(data: bytes) -> tuple[str, Headers] | None:
     line, end = _RANKING.match(data), data.find(_END)
     if line is None:
         return None
-    found = _HEADER.findall(data, line.end(), end)
-    headers = {name.lower(): value.rstrip() for name, value in found}
+    found = headers_in(data, line.end(), end)
+    headers = dict(found)
     length = headers.get(b"content-length", b"")
     if (
         len(headers) != len(found)
@@ -112,7 +112,6 @@ def _answer(
     """A refusal as bytes, in three parts: the request id stands between each two."""
     error = overloaded(Priority.HIGH, why, retry_after_s)
     here = "\x7f" * id_length  # no other part of an answer can hold it
-    problem = Problem(f"urn:unirank:problem:{error.code}", error.title, error.status, error.detail, path, [], here)
     headers = {**error.headers(), **dict(cors), "x-request-id": here}
-    before, between, after = raw_problem(problem, headers).split(here.encode())
+    before, between, after = raw_problem(problem_of(error, path, here), headers).split(here.encode())
     return before, between, after

@@ -1,4 +1,4 @@
-"""The door: ASGI middleware that names, times and counts requests; a crash becomes a problem document."""
+"""ASGI middleware that names, times and counts requests; a crash becomes a problem document."""
 
 from __future__ import annotations
 
@@ -9,18 +9,14 @@ from collections.abc import Mapping
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.errors import ERROR_CODE, REQUEST_ID, InternalError, problem_response
+from app.errors import InternalError
+from app.http.problems import ERROR_CODE, REQUEST_ID, SAFE_HEADERS, problem_response
 from app.models.serving_state import new_id
 from app.observability.metrics import Clock, Telemetry
 
 _log = logging.getLogger("unirank")
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 _TRACE = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}.*")
-SAFE_HEADERS = (  # whatever a browser is shown of us, it does not guess its type, frame it, or tell others of it
-    (b"x-content-type-options", b"nosniff"),
-    (b"x-frame-options", b"DENY"),
-    (b"referrer-policy", b"no-referrer"),
-)
 
 
 class Door:

@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Mapping
 from functools import partial
-from types import MappingProxyType
 from typing import Any
 
 from fastapi import FastAPI
@@ -21,11 +19,19 @@ from uvicorn import Config
 from uvicorn._types import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, ASGISendEvent, Scope
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from app.errors import ERROR_CODE, OverloadedError, Problem
+from app.errors import (
+    HeadTimeoutError,
+    HeadTooLargeError,
+    MalformedRequestError,
+    OverloadedError,
+    TargetTooLongError,
+    TooManyAheadError,
+    UnirankError,
+)
 from app.http.connection_limit import ConnectionLimit
-from app.http.cors import origin_in
 from app.http.load_shedding import QuickNo
-from app.http.problems import raw_problem
+from app.http.problems import ERROR_CODE, problem_of, raw_problem
+from app.http.raw_headers import origin_in
 
 MOST_HEAD_BYTES = 64 * 1024  # request line and headers; others take 8 to 64 KB
 MOST_HEADERS = 256
@@ -51,7 +57,7 @@ class Connection(HttpToolsProtocol):
     _stuck: asyncio.TimerHandle | None = None
     _answering: RequestResponseCycle | None = None
     _lingers = False
-    _too_much: tuple[int, str, str, str] | None = None
+    _too_much: UnirankError | None = None
 
     def __init__(self, config: Config, *others: Any, **more: Any) -> None:
         super().__init__(config, *others, **more)
@@ -68,7 +74,7 @@ class Connection(HttpToolsProtocol):
         if self._limit.opened(self):
             self._wait()
         else:
-            self._refuse(503, OverloadedError.code, OverloadedError.title, "too many connections", {"retry-after": "1"})
+            self._refuse(OverloadedError("too many connections"))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Nothing is waited for any more."""
@@ -91,7 +97,7 @@ class Connection(HttpToolsProtocol):
             end = data.find(_END)
             self._head_bytes += len(data) if end < 0 else end
             if self._head_bytes > MOST_HEAD_BYTES:
-                self._refuse(431, "head_too_large", "Head too large", f"more than {MOST_HEAD_BYTES} bytes")
+                self._refuse(HeadTooLargeError(f"more than {MOST_HEAD_BYTES} bytes"))
                 return
         super().data_received(data)
         if self._in_head and self._head_bytes and self._late is None:
@@ -100,7 +106,7 @@ class Connection(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """One more; those behind a chunked body count, too. Raises `_TooMuchError`."""
         if len(self.headers) >= MOST_HEADERS:
-            self._too_much = 431, "head_too_large", "Head too large", f"more than {MOST_HEADERS} headers"
+            self._too_much = HeadTooLargeError(f"more than {MOST_HEADERS} headers")
             raise _TooMuchError
         super().on_header(name, value)
 
@@ -115,10 +121,9 @@ class Connection(HttpToolsProtocol):
     def _check_head(self) -> None:
         parameters = self.url.count(b"&")
         if len(self.url) > MOST_TARGET_BYTES or parameters > MOST_PARAMETERS:
-            detail = f"more than {MOST_TARGET_BYTES} bytes or {MOST_PARAMETERS} parameters"
-            self._too_much = 414, "target_too_long", "Target too long", detail
+            self._too_much = TargetTooLongError(f"more than {MOST_TARGET_BYTES} bytes or {MOST_PARAMETERS} parameters")
         elif len(self.pipeline) >= MOST_AHEAD:
-            self._too_much = 400, "too_many_ahead", "Too many requests ahead", f"more than {MOST_AHEAD} at once"
+            self._too_much = TooManyAheadError(f"more than {MOST_AHEAD} at once")
         if self._too_much is not None:
             raise _TooMuchError
 
@@ -220,7 +225,7 @@ class Connection(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """What uvicorn says of bytes that are no HTTP, as a problem."""
-        self._refuse(*(self._too_much or (400, "malformed_request", "Malformed request", msg)))
+        self._refuse(self._too_much or MalformedRequestError(msg))
 
     def _wait(self) -> None:
         self._late = self.loop.call_later(HEAD_WITHIN_S, self._hang_up)
@@ -232,16 +237,13 @@ class Connection(HttpToolsProtocol):
 
     def _hang_up(self) -> None:
         if self._head_bytes:
-            self._refuse(408, "head_timeout", "Head did not arrive in time", f"it took longer than {HEAD_WITHIN_S:g} s")
+            self._refuse(HeadTimeoutError(f"it took longer than {HEAD_WITHIN_S:g} s"))
         else:
             self._close()
 
-    def _refuse(
-        self, status: int, code: str, title: str, detail: str, headers: Mapping[str, str] = MappingProxyType({})
-    ) -> None:
-        problem = Problem(f"urn:unirank:problem:{code}", title, status, detail, "", [], "")
+    def _refuse(self, error: UnirankError) -> None:
         cors = self._quick_no.cors(origin_in(self._latest, self.headers or ()))
-        self.transport.write(raw_problem(problem, {**headers, **cors, "connection": "close"}))
+        self.transport.write(raw_problem(problem_of(error), {**error.headers(), **cors, "connection": "close"}))
         if self.cycle is not None and not self.cycle.response_complete:
             self.cycle.disconnected = True
             self.cycle.message_event.set()
