@@ -233,7 +233,7 @@ class Follower:
             raise
         if first:
             gc_tuning.collect()
-        gc_tuning.look_away()
+        gc_tuning.freeze()
         return serving
 
     def _saw(self, model: RankingModel, ordered: Ordered) -> None:
