@@ -122,7 +122,7 @@ def test_who_comes_second_sees_what_the_first_has_written(shelf: Shelf) -> None:
 
 
 def test_a_lock_that_is_never_released_is_said(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pointers, "_PATIENCE_S", 0.05)
+    monkeypatch.setattr(pointers, "_LOCK_TIMEOUT_S", 0.05)
     with locked(shelf.path), pytest.raises(ModelsUnwritableError, match="somebody else is moving models"):
         shelf.activate("two")
     assert shelf.activate("two").name == "two"
