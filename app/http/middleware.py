@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.errors import ERROR_CODE, REQUEST_ID, InternalError, problem_response
-from app.models.serving_state import new_id
+from app.observability.ids import new_id
 from app.observability.metrics import Clock, Telemetry
 
 _log = logging.getLogger("unirank")
