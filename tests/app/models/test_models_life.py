@@ -1,4 +1,6 @@
-"""The life of a model: what may not serve, who serves, going back, the shadow, a swap under load."""
+"""The life of a model: what may not serve is refused, going back works, the shadow model changes no answer, a swap
+under load fails no request, and what retires is freed.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The split: the same arm for the same user everywhere, two versions in answers, and a challenger that is unfit."""
+"""The A/B test: the same arm for the same user everywhere, two versions in answers, an unfit challenger gets nobody."""
 
 from __future__ import annotations
 
