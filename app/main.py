@@ -25,7 +25,8 @@ from app.http.draining import notice
 from app.http.load_shedding import QuickNo
 from app.http.middleware import Door
 from app.http.problems import install_problem_handlers
-from app.models.follower import Follower, Load
+from app.models.follower import Follower
+from app.models.loaded_models import Load
 from app.models.loading import load_model
 from app.models.registry import Shelf
 from app.models.serving_state import LOADING, WARMING, Live

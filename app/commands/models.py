@@ -30,11 +30,11 @@ def show(folder: Folder) -> None:
 
     from app.models.registry import Shelf, Version
 
-    shelf = Shelf(folder)
-    contents = shelf.contents()
+    registry = Shelf(folder)
+    contents = registry.contents()
     if not contents:
         raise ValueError(f"no models: {folder} holds no model folder")
-    roles = _roles(shelf)
+    roles = _roles(registry)
     table = Table("model", "version", "dataset", "tasks", "")
     for entry in contents:
         said = [what for one, what in roles if one == entry.folder]
@@ -102,11 +102,11 @@ def activate(folder: Folder, version: Wanted, timeout_ms: int = 2_000, wait_s: W
     """Check a model, make it live, and wait until the running services have taken it."""
     from app.models.registry import Shelf
 
-    shelf = Shelf(folder)
-    found = shelf.find(version)
+    registry = Shelf(folder)
+    found = registry.find(version)
     _checked(found.folder, timeout_ms)
-    workers = _workers(shelf)
-    shelf.activate(found.name)
+    workers = _workers(registry)
+    registry.activate(found.name)
     _confirm(workers, found, "is live", "named in LIVE", lambda report: report.live == found.version, wait_s)
 
 
@@ -115,11 +115,11 @@ def rollback(folder: Folder, timeout_ms: int = 2_000, wait_s: WaitS = WAIT_S) ->
     """Go back to the model that was live before."""
     from app.models.registry import Shelf
 
-    shelf = Shelf(folder)
-    found = shelf.previous()
+    registry = Shelf(folder)
+    found = registry.previous()
     _checked(found.folder, timeout_ms)
-    workers = _workers(shelf)
-    shelf.activate(found.name)
+    workers = _workers(registry)
+    registry.activate(found.name)
     _confirm(workers, found, "is live again", "named in LIVE", lambda report: report.live == found.version, wait_s)
 
 
@@ -134,11 +134,11 @@ def split(
     """Check a model and let it answer a share of the users, always the same ones; the others get the live one."""
     from app.models.registry import Shelf
 
-    shelf = Shelf(folder)
-    found = shelf.find(version)
+    registry = Shelf(folder)
+    found = registry.find(version)
     _checked(found.folder, timeout_ms)
-    workers, wanted = _workers(shelf), (found.version, share)
-    shelf.split_users(found.name, share)
+    workers, wanted = _workers(registry), (found.version, share)
+    registry.split_users(found.name, share)
     _confirm(
         workers, found, f"takes {share:g} of the users", "named in SPLIT", lambda report: report.split == wanted, wait_s
     )
@@ -149,9 +149,9 @@ def unsplit(folder: Folder, wait_s: WaitS = WAIT_S) -> None:
     """Everybody gets the live model again."""
     from app.models.registry import Shelf
 
-    shelf = Shelf(folder)
-    workers = _workers(shelf)
-    shelf.unsplit()
+    registry = Shelf(folder)
+    workers = _workers(registry)
+    registry.unsplit()
     _confirm(
         workers, None, "everybody gets the live model", "SPLIT is gone", lambda report: report.split is None, wait_s
     )
@@ -167,10 +167,10 @@ def shadow(
     """Let a model rank beside the live one, unseen; the metrics of the service compare them."""
     from app.models.registry import Shelf
 
-    shelf = Shelf(folder)
-    workers = _workers(shelf)
+    registry = Shelf(folder)
+    workers = _workers(registry)
     if off:
-        found = shelf.lift_shadow(version)
+        found = registry.clear_shadow(version)
         _confirm(
             workers,
             found,
@@ -180,22 +180,22 @@ def shadow(
             wait_s,
         )
     else:
-        found = shelf.cast_shadow(version)
+        found = registry.set_shadow(version)
         _confirm(
             workers, found, "is the shadow", "named in SHADOW", lambda report: report.shadow == found.version, wait_s
         )
 
 
-def _roles(shelf: Shelf) -> list[tuple[Path, str]]:
+def _roles(registry: Shelf) -> list[tuple[Path, str]]:
     """Folder → what it does; a `LIVE` that is missing or names nothing is said and no reason to show nothing."""
     roles = []
     try:
-        roles.append((shelf.live(), "live"))
+        roles.append((registry.live(), "live"))
     except ValueError as error:
         terminal.err.print(f"nothing is live: {error}", highlight=False)
-    if (shadow := shelf.shadow()) is not None:
+    if (shadow := registry.shadow()) is not None:
         roles.append((shadow, "shadow"))
-    if (split := shelf.split()) is not None:
+    if (split := registry.split()) is not None:
         roles.append((split[0], f"{split[1]:g} of the users"))
     return roles
 
@@ -207,11 +207,11 @@ def _checked(model: Path, timeout_ms: int) -> str:
         return load_model(model, "cpu", timeout_ms / 1000).version
 
 
-def _workers(shelf: Shelf) -> Workers:
+def _workers(registry: Shelf) -> Workers:
     from app.models.reports import Workers
     from app.settings import Settings
 
-    return Workers(shelf.path, Settings().state_dir.expanduser())
+    return Workers(registry.path, Settings().state_dir.expanduser())
 
 
 def _confirm(

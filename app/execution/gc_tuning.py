@@ -1,15 +1,15 @@
-"""Python's collector of circular garbage, kept out of the way of answers. Frees nothing itself.
+"""Tuning of Python's garbage collector, so that it does not delay answers. Frees nothing on the request path.
 
-A full collection looks at every object there is: a quarter of a million of them are modules and the model, which live
-for long, and for a tenth of a second nobody gets an answer. What a model is made of holds no circles, so it is freed
-when it retires, looked at or not.
+A full collection visits every object there is: a quarter of a million of them are modules and the model, which live
+for long, and for a tenth of a second nobody gets an answer. What a model is made of holds no reference cycles, so
+it is freed when it retires, frozen or not.
 """
 
 from __future__ import annotations
 
 import gc
 
-_YOUNG = 10_000  # new objects before the youngest are looked at; Python's 700 are a few rankings
+_YOUNG = 10_000  # new objects before the youngest generation is collected; Python's 700 are a few rankings
 
 
 def collect() -> None:
@@ -17,7 +17,7 @@ def collect() -> None:
     gc.collect()
 
 
-def look_away() -> None:
-    """What there is now is not looked at any more, and what comes later less often."""
+def freeze() -> None:
+    """Leave out of later collections what there is now, and make those rarer."""
     gc.freeze()
     gc.set_threshold(_YOUNG)

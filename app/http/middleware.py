@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.errors import InternalError
 from app.http.problems import ERROR_CODE, REQUEST_ID, SAFE_HEADERS, problem_response
-from app.models.serving_state import new_id
+from app.observability.ids import new_id
 from app.observability.metrics import Clock, Telemetry
 
 _log = logging.getLogger("unirank")

@@ -1,1 +1,1 @@
-"""Floor 3: model folders, and how one of them gets to serve."""
+"""Models: the registry of their folders, what is loaded, what is live, and how a worker follows."""

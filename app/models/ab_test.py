@@ -1,17 +1,20 @@
-"""Which arm of a split a user is in: a pure function, the same for every worker and every analyst. Keeps nothing."""
+"""The A/B test of two models: which arm a user is in, and which model answers. Follows no file and keeps nothing."""
 
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from typing import Literal
+
+from app.models.served_model import Serving
 
 Arm = Literal["control", "challenger"]
 _HASHES = 2**64
 
 
 def arm_of(user_id: str | None, control: str, challenger: str, share: float) -> Arm:
-    """The arm of a user between two versions: by hash, so that a larger `share` moves nobody back, and another pair
-    of models is another draw. Who is nobody is in control.
+    """The arm of a user between two versions: by hash, so that it is the same for every worker and every analyst, a
+    larger `share` moves nobody back, and another pair of models is another draw. Without a user id it is control.
 
     >>> arm_of("u1", "films-1", "films-2", 0.2), arm_of("u7", "films-1", "films-2", 0.2), arm_of(None, "a", "b", 0.9)
     ('control', 'challenger', 'control')
@@ -20,3 +23,26 @@ def arm_of(user_id: str | None, control: str, challenger: str, share: float) -> 
         return "control"
     digest = hashlib.sha256("\n".join((control, challenger, user_id)).encode()).digest()
     return "challenger" if int.from_bytes(digest[:8], "big") < share * _HASHES else "control"
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """A second model, the challenger, answers this share of the users."""
+
+    challenger: Serving
+    share: float
+
+    def __str__(self) -> str:
+        return f"{self.challenger.version} takes {self.share:g}"
+
+    def named(self) -> tuple[str, float]:
+        """The challenger's version, and its share."""
+        return self.challenger.version, self.share
+
+    def choose(self, live: Serving, user_id: str | None, wanted: str | None) -> tuple[Serving, Arm | None]:
+        """The model that answers, and the arm of the user. A request that names a version (`wanted`) gets that model
+        and is in no arm: arms are compared, and may hold nobody who chose."""
+        if wanted is not None:
+            return (self.challenger if wanted == self.challenger.version else live), None
+        arm = arm_of(user_id, live.version, self.challenger.version, self.share)
+        return (self.challenger if arm == "challenger" else live), arm

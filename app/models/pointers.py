@@ -1,4 +1,4 @@
-"""The small files of a shelf that name models: read, replaced as a whole, one writer at a time. Know no models."""
+"""The small files of a registry that name models: read, replaced as a whole, one writer at a time. Loads no model."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from uuid import uuid4
 
 from app.errors import ModelsUnwritableError
-from model.datasets.whole_folder import sync_entry
+from model.datasets.whole_folder import replace_file, sync_entry
 
 _log = logging.getLogger("unirank")
-_PATIENCE_S = 10.0  # a writer holds the lock for milliseconds
-_LOOK_S = 0.02
+_LOCK_TIMEOUT_S = 10.0  # a writer holds the lock for milliseconds
+_POLL_S = 0.02
 
 
 def read_lines(file: Path) -> list[str]:
@@ -31,16 +30,9 @@ def replace(file: Path, *lines: str) -> None:
     """Put these lines into the file, so that a reader, and a machine that starts again after a crash, sees the old
     ones or the new ones. Raises `ModelsUnwritableError`; then the old ones stay.
     """
-    new = file.with_name(f".{file.name}.{uuid4().hex}")
     try:
-        with new.open("w", encoding="utf-8") as stream:
-            stream.writelines(f"{line}\n" for line in lines)
-            stream.flush()
-            os.fsync(stream.fileno())
-        new.replace(file)
+        replace_file(file, "".join(f"{line}\n" for line in lines).encode())
     except OSError as error:
-        with contextlib.suppress(OSError):
-            new.unlink(missing_ok=True)
         raise _unwritable(file, error) from error
     _sync(file.parent)
 
@@ -72,14 +64,14 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def _lock(handle: int, folder: Path) -> None:
-    deadline = time.monotonic() + _PATIENCE_S
+    deadline = time.monotonic() + _LOCK_TIMEOUT_S
     while True:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() > deadline:
                 raise ModelsUnwritableError(f"{folder}: somebody else is moving models, and does not end") from None
-            time.sleep(_LOOK_S)
+            time.sleep(_POLL_S)
         except OSError as error:
             _log.warning("%s cannot be locked: %s", folder, error.strerror)
             return

@@ -1,10 +1,10 @@
-"""The shelf: a folder of model folders, and small files that say which of them serves. Loads nothing.
+"""The model registry: a folder of model folders, and small files that say which of them serves. Loads nothing.
 
 `LIVE` and `SHADOW` each hold the name of one folder beside them, `SPLIT` a name and a share of the users, `PREVIOUS`
 the name that `LIVE` held before; while that changes, the one before it stands in a second line, so that a crash in
 between loses neither. Every worker and every replica reads them each second, so whoever writes one (a command, a
-route, `cp`) moves all of them. A settings path that is itself a model folder is a shelf of one: there is nothing to
-move.
+route, `cp`) moves all of them. A settings path that is itself a model folder is a registry of one: there is
+nothing to move.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class Shelf:
         return os.path.relpath(folder, self.path)
 
     def shadow(self) -> Path | None:
-        """The folder that answers beside the live one, unseen; None = none."""
+        """The folder of the shadow model, which is compared with the live one; None = none."""
         return self.named(SHADOW)
 
     def split(self) -> tuple[Path, float] | None:
@@ -107,7 +107,7 @@ class Shelf:
         """All models and what should be one, by name."""
         named = {self.named(LIVE), self.named(SHADOW), (self.split() or (None,))[0]} - {None}
         folders = {*_folders(self.path), *(folder for folder in named if folder is not None)}
-        return [self._look(folder) for folder in sorted({self.path} if self.single else folders)]
+        return [self._entry(folder) for folder in sorted({self.path} if self.single else folders)]
 
     def find(self, wanted: str) -> Version:
         """The model of that folder name, else of that version. Raises `ModelNotFoundError`."""
@@ -146,7 +146,7 @@ class Shelf:
                 return self.find(name)
         raise ModelConflictError("no model served before this one: there is nothing to go back to")
 
-    def cast_shadow(self, wanted: str) -> Version:
+    def set_shadow(self, wanted: str) -> Version:
         """Name a model in `SHADOW`."""
         self._movable()
         found = self.find(wanted)
@@ -154,8 +154,8 @@ class Shelf:
             replace(self.path / SHADOW, found.name)
         return found
 
-    def lift_shadow(self, wanted: str) -> Version:
-        """No shadow any more. Raises `ModelConflictError` where that model is not the shadow."""
+    def clear_shadow(self, wanted: str) -> Version:
+        """No shadow model any more. Raises `ModelConflictError` where that model is not the shadow."""
         matching = self._matching(wanted)
         with locked(self.path):
             for found in matching:
@@ -213,7 +213,7 @@ class Shelf:
         if self.single:
             raise ModelConflictError(f"{self.path} is one model: name a folder of models to move between them")
 
-    def _look(self, folder: Path) -> Version | Unreadable:
+    def _entry(self, folder: Path) -> Version | Unreadable:
         try:
             return self._version(folder)
         except FileNotFoundError:
@@ -246,7 +246,7 @@ class Shelf:
 
 
 def _folders(path: Path) -> Iterator[Path]:
-    """All folders below with a manifest, and those that may not be looked into; hidden ones are being written."""
+    """All folders below with a manifest, and those that may not be read; hidden ones are being written."""
     closed: list[Path] = []
     for parent, folders, files in os.walk(path, onerror=lambda error: closed.append(Path(error.filename))):
         folders[:] = [name for name in folders if not name.startswith(".")]

@@ -1,10 +1,11 @@
 """What every worker serves, as one small file each that is written again each second; commands read them to know
-whether what they named is served. Below the shelf, so that all replicas of it are seen; in the state folder where the
-shelf may only be read. Decides nothing.
+whether what they named is served. Below the registry's folder, so that all its replicas are seen; in the state folder
+where that one may only be read. Decides nothing.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 import json
@@ -20,10 +21,11 @@ from uuid import uuid4
 from app.models.registry import MANIFEST
 
 _log = logging.getLogger("unirank")
+WRITE_INTERVAL_S = 1.0
 _FOLDER = ".workers"
 _LEFT_BEHIND_S = 60.0  # a file that is so much older than a new one is that of a worker that was killed
 _SILENT_S = 5.0  # a worker that writes nothing for so long is not there
-_LOOK_S = 0.1
+_POLL_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +41,32 @@ class Report:
 class Reporter:
     """The file of one worker. What cannot be written is left out: reports are of use, not of need."""
 
-    def __init__(self, shelf: Path, state_dir: Path) -> None:
-        self._shelf = shelf
-        self._folders = _places(shelf, state_dir)
+    def __init__(self, registry: Path, state_dir: Path) -> None:
+        self._registry = registry
+        self._folders = _places(registry, state_dir)
         self._name = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}.json"
         self._beat = 0
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self, report: Callable[[], Report]) -> None:
+        """Write what `report` returns, now and each second."""
+        self._task = asyncio.create_task(self._run(report))
+
+    async def stop(self) -> None:
+        """This worker ends: write no more, and remove its file."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        await asyncio.to_thread(self._remove)
+
+    async def _run(self, report: Callable[[], Report]) -> None:
+        while True:
+            await asyncio.to_thread(self.write, report())
+            await asyncio.sleep(WRITE_INTERVAL_S)
 
     def write(self, report: Report) -> None:
         """Say that this worker lives and serves that; to nobody where there are no models to move between."""
-        if not self._shelf.is_dir() or (self._shelf / MANIFEST).is_file():
+        if not self._registry.is_dir() or (self._registry / MANIFEST).is_file():
             return
         self._beat += 1
         text = json.dumps({"beat": self._beat, **asdict(report)})
@@ -60,8 +79,7 @@ class Reporter:
             else:
                 return
 
-    def remove(self) -> None:
-        """This worker ends."""
+    def _remove(self) -> None:
         for folder in self._folders[:1]:
             with contextlib.suppress(OSError):
                 (folder / self._name).unlink(missing_ok=True)
@@ -86,10 +104,10 @@ class Answer:
 
 
 class Workers:
-    """The workers that report on a shelf, as a command sees them. Made before what they are asked about is written."""
+    """The workers that follow a registry, as a command sees them. Made before what they are asked about is written."""
 
-    def __init__(self, shelf: Path, state_dir: Path) -> None:
-        self._places = _places(shelf, state_dir)
+    def __init__(self, registry: Path, state_dir: Path) -> None:
+        self._places = _places(registry, state_dir)
         self._before = self._beats()
 
     def wait(self, serves: Callable[[Report], bool], name: str, token: str, wait_s: float) -> Answer:
@@ -103,7 +121,7 @@ class Workers:
             everybody = len(heard) == len(known) or time.monotonic() >= silent
             if (everybody and not answer.undecided) or time.monotonic() >= late:
                 return answer
-            time.sleep(_LOOK_S)
+            time.sleep(_POLL_S)
 
     def _heard(self) -> dict[Path, Report]:
         """Those that have reported since."""
@@ -132,9 +150,9 @@ def _reports(places: list[Path]) -> Iterator[tuple[Path, tuple[int, Report]]]:
             yield file, (int(table["beat"]), Report(table["live"], split, table["shadow"], refused))
 
 
-def _places(shelf: Path, state_dir: Path) -> list[Path]:
-    own = hashlib.sha256(str(shelf.resolve()).encode("utf-8", "surrogateescape")).hexdigest()[:16]
-    return [shelf / _FOLDER, state_dir / "workers" / own]
+def _places(registry: Path, state_dir: Path) -> list[Path]:
+    own = hashlib.sha256(str(registry.resolve()).encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    return [registry / _FOLDER, state_dir / "workers" / own]
 
 
 def _clear(folder: Path, before: float) -> None:

@@ -14,8 +14,9 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from uuid import uuid4
 
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NO_EXCHANGE = {errno.ENOSYS, errno.EINVAL, errno.ENOTSUP}
@@ -99,18 +100,29 @@ def sync_entry(path: Path) -> None:
 def write_file_whole(target: Path, content: bytes) -> None:
     """Replace one file at once, synced to disk. Raises `OSError` where the disk is full; the old file stays."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    opened, name = tempfile.mkstemp(prefix=f".{target.name}.building-", dir=target.parent)
     try:
-        with os.fdopen(opened, "wb") as stream:
+        replace_file(target, content)
+        sync_entry(target.parent)
+    except OSError as error:
+        raise _clearer(error, target) from error
+
+
+def replace_file(target: Path, content: bytes) -> None:
+    """Replace one file at once; its content is synced to disk, its folder is left to the caller.
+
+    Raises `OSError`; then the old file stays.
+    """
+    new = target.with_name(f".{target.name}.building-{uuid4().hex[:8]}")
+    try:
+        with new.open("xb") as stream:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
-        Path(name).chmod(0o666 & ~_umask())
-        Path(name).replace(target)
-        sync_entry(target.parent)
-    except OSError as error:
-        Path(name).unlink(missing_ok=True)
-        raise _clearer(error, target) from error
+        new.replace(target)
+    except OSError:
+        with suppress(OSError):
+            new.unlink(missing_ok=True)
+        raise
 
 
 def _is_abandoned(folder: Path) -> bool:

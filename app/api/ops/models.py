@@ -24,7 +24,7 @@ router = APIRouter(prefix="/v1/models", tags=["models"], route_class=GuardedRout
 
 
 class Model(BaseModel):
-    """One model of the shelf. `split`: the share of the users that it takes from the live one. `refused`: why this
+    """One model of the registry. `split`: the share of the users that it takes from the live one. `refused`: why this
     worker did not let it serve when it tried last, or what the folder lacks. `metrics` are those of its training."""
 
     version: str
@@ -57,11 +57,11 @@ class Models(BaseModel):
 @router.get("", responses=problems(409))
 @needs(Scope.ADMIN)
 async def models(request: Request) -> Models:
-    """What is on the shelf, and what serves."""
+    """What is in the registry, and what serves."""
     follower, serving = _follower(request), live_of(request).serving
-    shelf = follower.shelf
-    contents = await asyncio.to_thread(shelf.contents)
-    shadow, split = await asyncio.to_thread(shelf.shadow), await asyncio.to_thread(shelf.split)
+    registry = follower.registry
+    contents = await asyncio.to_thread(registry.contents)
+    shadow, split = await asyncio.to_thread(registry.shadow), await asyncio.to_thread(registry.split)
     return Models(
         live=None if serving is None else serving.version,
         models=[_model(entry, follower, shadow, split) for entry in contents if isinstance(entry, Version)],
@@ -106,14 +106,14 @@ async def no_split(request: Request, version: str) -> Models:
 @needs(Scope.ADMIN)
 async def shadow(request: Request, version: str) -> Models:
     """Let a model rank beside the live one, unseen; metrics say how it compares. Workers load it within a second."""
-    return await _moved(request, asyncio.to_thread(_follower(request).shelf.cast_shadow, version))
+    return await _moved(request, asyncio.to_thread(_follower(request).registry.set_shadow, version))
 
 
 @router.delete("/{version}/shadow", responses=problems(404, 409, 503))
 @needs(Scope.ADMIN)
 async def no_shadow(request: Request, version: str) -> Models:
     """This model is no shadow any more."""
-    return await _moved(request, asyncio.to_thread(_follower(request).shelf.lift_shadow, version))
+    return await _moved(request, asyncio.to_thread(_follower(request).registry.clear_shadow, version))
 
 
 async def _moved(request: Request, move: Awaitable[Version | None]) -> Models:
@@ -136,5 +136,5 @@ def _model(entry: Version, follower: Follower, shadow: Path | None, split: tuple
         version=entry.version, name=entry.name, checksum=entry.checksum, tasks=entry.tasks, dataset=entry.dataset,
         live=entry.folder == follower.live_folder(), shadow=entry.folder == shadow,
         split=split[1] if split is not None and split[0] == entry.folder else None,
-        refused=follower.refusals.reason(entry.folder) or entry.incomplete, metrics=entry.metrics,
+        refused=follower.loaded.refusals.reason(entry.folder) or entry.incomplete, metrics=entry.metrics,
     )  # fmt: skip

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from model_shelf import shelf_of_three
+from model_registry import registry_of_three
 from server_process import served
 
 from app.http.auth.keys import new_key, write_keys
@@ -26,13 +26,13 @@ BUILT = ("/v1/events", "/v1/entities/{entity_id}", "/v1/limits", "/v1/models", "
 
 @pytest.fixture(scope="module")
 def service(model_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
-    """The URL of a service that follows a shelf and knows its callers, and a key that may do everything."""
+    """The URL of a service that follows a registry and knows its callers, and a key that may do everything."""
     folder = tmp_path_factory.mktemp("fuzz")
-    shelf = shelf_of_three(model_path, folder / "models")
+    registry = registry_of_three(model_path, folder / "models")
     secret, key = new_key("fuzz", list(Scope))
     write_keys(folder / "keys.toml", [key])
     log = folder / "log"
-    with served(shelf, log, state_dir=folder, api_keys_file=folder / "keys.toml") as (_, url):
+    with served(registry, log, state_dir=folder, api_keys_file=folder / "keys.toml") as (_, url):
         yield url, secret
     assert "Traceback" not in log.read_text()
 

@@ -1,4 +1,6 @@
-"""The life of a model: what may not serve, who serves, going back, the shadow, a swap under load."""
+"""The life of a model: what may not serve is refused, going back works, the shadow model changes no answer, a swap
+under load fails no request, and what retires is freed.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from model_shelf import PATIENCE, service, shelf_of_three, until, version_of
+from model_registry import PATIENCE, registry_of_three, service, until, version_of
 from typer.testing import CliRunner
 
 from app.cli import app as commands
@@ -26,9 +28,9 @@ LIMIT_S = 10.0
 
 
 @pytest.fixture
-def shelf(model_path: Path, tmp_path: Path) -> Path:
+def registry(model_path: Path, tmp_path: Path) -> Path:
     """`one`, which is live, `two` and `flat`."""
-    return shelf_of_three(model_path, tmp_path / "models")
+    return registry_of_three(model_path, tmp_path / "models")
 
 
 # ---- what may not serve -------------------------------------------------------------------------------------
@@ -38,9 +40,9 @@ def test_a_model_as_it_was_made_may_serve(artefact: Artefact) -> None:
     check(artefact, LIMIT_S)
 
 
-def test_a_model_whose_scores_are_all_alike_may_not(shelf: Path) -> None:
+def test_a_model_whose_scores_are_all_alike_may_not(registry: Path) -> None:
     with pytest.raises(ArtefactError, match="have the same score"):
-        load_model(shelf / "flat", "cpu", LIMIT_S)
+        load_model(registry / "flat", "cpu", LIMIT_S)
 
 
 def test_a_model_that_answers_otherwise_than_when_it_was_made_may_not(model_path: Path, tmp_path: Path) -> None:
@@ -66,33 +68,33 @@ def test_a_golden_request_that_cannot_be_read_is_refused(model_path: Path, tmp_p
             load_model(tmp_path / "other", "cpu", LIMIT_S)
 
 
-# ---- the shelf ----------------------------------------------------------------------------------------------
+# ---- the registry ----------------------------------------------------------------------------------------------
 
 
-def test_the_shelf_moves_between_models_and_remembers_the_one_before(shelf: Path) -> None:
-    models = Shelf(shelf)
+def test_the_registry_moves_between_models_and_remembers_the_one_before(registry: Path) -> None:
+    models = Shelf(registry)
     assert [version.name for version in models.versions()] == ["flat", "one", "two"]
-    assert models.live() == shelf / "one"
+    assert models.live() == registry / "one"
     with pytest.raises(ModelConflictError, match="nothing to go back to"):
         models.previous()
     two = models.find("two")
     assert models.activate(two.version) == two
-    assert models.live() == shelf / "two"
+    assert models.live() == registry / "two"
     assert models.previous().name == "one"
     models.activate("two")  # again: the one before stays the one before
     assert models.previous().name == "one"
     with pytest.raises(ModelNotFoundError, match="there is no model 'three'; there are flat-"):
         models.activate("three")
-    assert not list(shelf.glob(".*"))
+    assert not list(registry.glob(".*"))
 
 
-def test_a_shadow_is_cast_and_lifted(shelf: Path) -> None:
-    models = Shelf(shelf)
+def test_a_shadow_model_is_named_and_removed(registry: Path) -> None:
+    models = Shelf(registry)
     assert models.shadow() is None
-    assert models.cast_shadow("two").folder == models.shadow()
+    assert models.set_shadow("two").folder == models.shadow()
     with pytest.raises(ModelConflictError, match="is not the shadow"):
-        models.lift_shadow("one")
-    models.lift_shadow("two")
+        models.clear_shadow("one")
+    models.clear_shadow("two")
     assert models.shadow() is None
 
 
@@ -104,35 +106,35 @@ def test_one_model_by_itself_has_nowhere_to_go(model_path: Path) -> None:
         models.activate(only.version)
 
 
-def test_folders_that_are_no_models_are_left_out(shelf: Path) -> None:
+def test_folders_that_are_no_models_are_left_out(registry: Path) -> None:
     for name, text in (("a", "{}"), ("b", "not JSON"), ("c", "[]"), ("d", "[" * 100_000)):
-        (shelf / name).mkdir()
-        (shelf / name / MANIFEST).write_text(text)
-    assert [version.name for version in Shelf(shelf).versions()] == ["flat", "one", "two"]
+        (registry / name).mkdir()
+        (registry / name / MANIFEST).write_text(text)
+    assert [version.name for version in Shelf(registry).versions()] == ["flat", "one", "two"]
 
 
-def test_models_are_listed_checked_and_moved_by_commands(shelf: Path) -> None:
+def test_models_are_listed_checked_and_moved_by_commands(registry: Path) -> None:
     run = CliRunner().invoke
-    assert run(commands, ["models", "activate", str(shelf), "two"]).exit_code == 0
-    assert (shelf / LIVE).read_text() == "two\n"
-    refused = run(commands, ["models", "activate", str(shelf), "flat"])
+    assert run(commands, ["models", "activate", str(registry), "two"]).exit_code == 0
+    assert (registry / LIVE).read_text() == "two\n"
+    refused = run(commands, ["models", "activate", str(registry), "flat"])
     assert "same score" in str(refused.exception)
-    assert (shelf / LIVE).read_text() == "two\n"
-    assert run(commands, ["models", "rollback", str(shelf)]).exit_code == 0
-    assert (shelf / LIVE).read_text(), (shelf / PREVIOUS).read_text() == ("one\n", "two\n")
-    assert run(commands, ["models", "shadow", str(shelf), "two"]).exit_code == 0
-    assert (shelf / SHADOW).read_text() == "two\n"
-    listed = run(commands, ["models", "list", str(shelf)]).stdout
+    assert (registry / LIVE).read_text() == "two\n"
+    assert run(commands, ["models", "rollback", str(registry)]).exit_code == 0
+    assert (registry / LIVE).read_text(), (registry / PREVIOUS).read_text() == ("one\n", "two\n")
+    assert run(commands, ["models", "shadow", str(registry), "two"]).exit_code == 0
+    assert (registry / SHADOW).read_text() == "two\n"
+    listed = run(commands, ["models", "list", str(registry)]).stdout
     assert "live" in listed
     assert "shadow" in listed
-    assert run(commands, ["models", "check", str(shelf / "one")]).exit_code == 0
+    assert run(commands, ["models", "check", str(registry / "one")]).exit_code == 0
 
 
-def test_models_are_listed_where_none_is_live(shelf: Path, tmp_path: Path) -> None:
+def test_models_are_listed_where_none_is_live(registry: Path, tmp_path: Path) -> None:
     run = CliRunner().invoke
     for text in (None, "gone\n", "\n"):
-        (shelf / LIVE).unlink() if text is None else (shelf / LIVE).write_text(text)
-        listed = run(commands, ["models", "list", str(shelf)])
+        (registry / LIVE).unlink() if text is None else (registry / LIVE).write_text(text)
+        listed = run(commands, ["models", "list", str(registry)])
         assert listed.exit_code == 0
         assert "nothing is live" in listed.stderr
         assert "two" in listed.stdout
@@ -145,9 +147,9 @@ def test_models_are_listed_where_none_is_live(shelf: Path, tmp_path: Path) -> No
 
 
 @pytest.mark.anyio
-async def test_a_model_is_activated_by_one_call_and_left_by_another(shelf: Path) -> None:
-    one, two = Shelf(shelf).find("one").version, Shelf(shelf).find("two").version
-    async with service(shelf) as client:
+async def test_a_model_is_activated_by_one_call_and_left_by_another(registry: Path) -> None:
+    one, two = Shelf(registry).find("one").version, Shelf(registry).find("two").version
+    async with service(registry) as client:
         assert await version_of(client) == one
         listed = (await client.get("/v1/models")).json()
         assert {m["version"]: m["live"] for m in listed["models"]}[one]
@@ -155,7 +157,7 @@ async def test_a_model_is_activated_by_one_call_and_left_by_another(shelf: Path)
         assert moved.status_code == 200
         assert moved.json()["live"] == two
         assert await version_of(client) == two
-        assert (shelf / LIVE).read_text() == "two\n"
+        assert (registry / LIVE).read_text() == "two\n"
         wrong = await client.post(f"/v1/models/{one}/rollback")
         assert (wrong.status_code, wrong.json()["type"]) == (409, "urn:unirank:problem:conflict")
         back = await client.post(f"/v1/models/{two}/rollback")
@@ -164,9 +166,9 @@ async def test_a_model_is_activated_by_one_call_and_left_by_another(shelf: Path)
 
 
 @pytest.mark.anyio
-async def test_a_service_without_a_live_model_lists_what_there_is_and_takes_one(shelf: Path) -> None:
-    (shelf / LIVE).unlink()
-    async with service(shelf, wait=False) as client:
+async def test_a_service_without_a_live_model_lists_what_there_is_and_takes_one(registry: Path) -> None:
+    (registry / LIVE).unlink()
+    async with service(registry, wait=False) as client:
         assert (await client.get("/readyz")).status_code == 503
         listed = (await client.get("/v1/models")).json()
         assert listed["live"] is None
@@ -177,32 +179,32 @@ async def test_a_service_without_a_live_model_lists_what_there_is_and_takes_one(
 
 
 @pytest.mark.anyio
-async def test_a_bad_model_is_refused_with_the_reason_and_the_live_one_goes_on(shelf: Path) -> None:
-    async with service(shelf) as client:
-        flat = Shelf(shelf).find("flat").version
+async def test_a_bad_model_is_refused_with_the_reason_and_the_live_one_goes_on(registry: Path) -> None:
+    async with service(registry) as client:
+        flat = Shelf(registry).find("flat").version
         refused = await client.post(f"/v1/models/{flat}/activate")
         assert (refused.status_code, refused.json()["type"]) == (422, "urn:unirank:problem:model_refused")
         assert "same score" in refused.json()["detail"]
         assert (await client.post("/v1/models/nope/activate")).status_code == 404
-        assert (shelf / LIVE).read_text() == "one\n"
+        assert (registry / LIVE).read_text() == "one\n"
         assert (await version_of(client)).startswith("simulated")
         listed = {m["name"]: m["refused"] for m in (await client.get("/v1/models")).json()["models"]}
         assert "same score" in listed["flat"]
         assert listed["one"] is None
-        (shelf / LIVE).write_text("flat\n")  # somebody else moves all workers to it
+        (registry / LIVE).write_text("flat\n")  # somebody else moves all workers to it
         await asyncio.sleep(1.3)
         assert (await version_of(client)).startswith("simulated")
         assert "unirank_models_refused_total 1.0" in (await client.get("/metrics")).text
-        (shelf / LIVE).write_text("two\n")
+        (registry / LIVE).write_text("two\n")
         await until(client, "two-")
 
 
 @pytest.mark.anyio
-async def test_a_shadow_ranks_unseen_and_is_compared(shelf: Path) -> None:
-    async with service(shelf, shadow_share=1.0) as client:
-        two = Shelf(shelf).find("two").version
-        cast = await client.post(f"/v1/models/{two}/shadow")
-        assert {m["name"]: m["shadow"] for m in cast.json()["models"]} == {"flat": False, "one": False, "two": True}
+async def test_a_shadow_ranks_unseen_and_is_compared(registry: Path) -> None:
+    async with service(registry, shadow_share=1.0) as client:
+        two = Shelf(registry).find("two").version
+        named = await client.post(f"/v1/models/{two}/shadow")
+        assert {m["name"]: m["shadow"] for m in named.json()["models"]} == {"flat": False, "one": False, "two": True}
         for _ in range(PATIENCE):
             assert (await version_of(client)).startswith("simulated")
             metrics = (await client.get("/metrics")).text
@@ -221,9 +223,9 @@ async def test_a_shadow_ranks_unseen_and_is_compared(shelf: Path) -> None:
 
 
 @pytest.mark.anyio
-async def test_swaps_under_load_fail_no_request_and_mix_no_models(shelf: Path) -> None:
-    async with service(shelf) as client:
-        versions = [Shelf(shelf).find(name).version for name in ("two", "one")]
+async def test_swaps_under_load_fail_no_request_and_mix_no_models(registry: Path) -> None:
+    async with service(registry) as client:
+        versions = [Shelf(registry).find(name).version for name in ("two", "one")]
         stop, seen = asyncio.Event(), set[str]()
 
         async def load() -> int:
@@ -254,8 +256,8 @@ def test_overlap_and_rank_correlation() -> None:
 
 
 @pytest.mark.anyio
-async def test_a_model_that_retires_is_freed_though_nobody_collects(shelf: Path) -> None:
-    write(shelf / "three", read(shelf / "one"), "three")
+async def test_a_model_that_retires_is_freed_though_nobody_collects(registry: Path) -> None:
+    write(registry / "three", read(registry / "one"), "three")
     parts: dict[str, list[weakref.ref[object]]] = {}
 
     def load(folder: Path) -> Artefact:
@@ -265,9 +267,9 @@ async def test_a_model_that_retires_is_freed_though_nobody_collects(shelf: Path)
 
     gc.disable()
     try:
-        async with service(shelf, load) as client:
+        async with service(registry, load) as client:
             for name in ("two", "three"):
-                (shelf / LIVE).write_text(f"{name}\n")
+                (registry / LIVE).write_text(f"{name}\n")
                 await until(client, name)
             for _ in range(PATIENCE):
                 if not any(part() for part in parts["one"]):

@@ -271,6 +271,6 @@ async def test_a_ranking_cut_short_does_not_make_others_dear():
 
 async def test_a_shadow_is_no_load_for_callers():
     live = app_of(FakeModel()).state.live
-    shadow, served = live.unseen(FakeModel()), live.serving
+    shadow, served = live.build_shadow(FakeModel()), live.serving
     assert shadow.service.admission is not live.gate
     assert served.service.admission is live.gate

@@ -1,4 +1,4 @@
-"""A shelf of models and the service that follows it, for the tests of both. Tests nothing."""
+"""A registry of models and the service that follows it, for the tests of both. Tests nothing."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ import torch
 from app_fakes import client_of, settings
 
 from app.main import create_app
-from app.models.follower import Load
+from app.models.loaded_models import Load
 from app.models.registry import LIVE
 from model.artefact.files import Contents, read, write
 
-PATIENCE = 1000  # looks of 10 ms
+PATIENCE = 1000  # polls of 10 ms
 
 
-def shelf_of_three(model: Path, folder: Path) -> Path:
+def registry_of_three(model: Path, folder: Path) -> Path:
     """Two good models, alike but for the version, and one whose scores are all the same; `one` is live."""
     shutil.copytree(model, folder / "one")
     write(folder / "two", read(model), "two")
@@ -47,10 +47,10 @@ def flat(contents: Contents) -> Contents:
 
 @asynccontextmanager
 async def service(
-    shelf: Path, load: Load | None = None, wait: bool = True, **changes: object
+    registry: Path, load: Load | None = None, wait: bool = True, **changes: object
 ) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of a service that follows the shelf, once it is ready."""
-    app = create_app(settings(model_path=shelf, state_dir=shelf, **changes), load=load)
+    """A client of a service that follows the registry, once it is ready."""
+    app = create_app(settings(model_path=registry, state_dir=registry, **changes), load=load)
     async with client_of(app) as client:
         for _ in range(PATIENCE * wait):
             if (await client.get("/readyz")).status_code == 200:

@@ -1,4 +1,4 @@
-"""Activations against the follower: who answers is who was asked for, whatever looks at the shelf meanwhile; a folder
+"""Activations against the follower: who answers is who was asked for, whatever polls the registry meanwhile; a folder
 that is copied in slowly goes live once it is whole; commands say what running services say.
 """
 
@@ -12,12 +12,11 @@ from pathlib import Path
 
 import pytest
 from app_fakes import FakeModel
-from model_shelf import PATIENCE, service, until, version_of
+from model_registry import PATIENCE, service, until, version_of
 from typer.testing import CliRunner
 
 from app.cli import app as commands
-from app.models import follower as follow
-from app.models import pointers, reports
+from app.models import follower, pointers, reports
 from app.models.registry import LIVE, MANIFEST, PREVIOUS, SHADOW, SPLIT
 
 pytestmark = pytest.mark.anyio
@@ -29,12 +28,12 @@ def manifest(name: str) -> str:
     return json.dumps({**table, "files": dict.fromkeys(FILES, "")})
 
 
-def put(shelf: Path, *names: str) -> None:
+def put(registry: Path, *names: str) -> None:
     for name in names:
-        (shelf / name).mkdir(parents=True)
+        (registry / name).mkdir(parents=True)
         for file in FILES:
-            (shelf / name / file).write_text("whole")
-        (shelf / name / MANIFEST).write_text(manifest(name))
+            (registry / name / file).write_text("whole")
+        (registry / name / MANIFEST).write_text(manifest(name))
 
 
 def load(folder: Path) -> FakeModel:
@@ -49,9 +48,10 @@ def load(folder: Path) -> FakeModel:
 
 
 @pytest.fixture
-def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Three models, `one` live, followed a hundred times as often as usual."""
-    monkeypatch.setattr(follow, "LOOK_EVERY_S", 0.01)
+    monkeypatch.setattr(follower, "POLL_INTERVAL_S", 0.01)
+    monkeypatch.setattr(reports, "WRITE_INTERVAL_S", 0.01)
     monkeypatch.setattr("app.commands.models._checked", lambda model, timeout_ms: load(model).version)
     monkeypatch.setenv("UNIRANK_STATE_DIR", str(tmp_path))
     put(tmp_path, "one", "two", "three")
@@ -69,8 +69,8 @@ async def run(*arguments: str, stdout: str, code: int = 0) -> None:
 # ---- activate against the follower ---------------------------------------------------------------------------
 
 
-async def test_an_activation_is_answered_by_the_model_that_was_asked_for(shelf: Path) -> None:
-    async with service(shelf, load) as client:
+async def test_an_activation_is_answered_by_the_model_that_was_asked_for(registry: Path) -> None:
+    async with service(registry, load) as client:
         for number in range(20):
             wanted = f"{('two', 'three', 'one')[number % 3]}-v"
             moved = await client.post(f"/v1/models/{wanted}/activate")
@@ -78,13 +78,13 @@ async def test_an_activation_is_answered_by_the_model_that_was_asked_for(shelf: 
             assert await version_of(client) == wanted
 
 
-async def test_two_services_that_move_to_different_models_end_on_one(shelf: Path) -> None:
-    async with service(shelf, load) as client, service(shelf, load) as other:
+async def test_two_services_that_move_to_different_models_end_on_one(registry: Path) -> None:
+    async with service(registry, load) as client, service(registry, load) as other:
         for _ in range(4):
             both = await asyncio.gather(client.post("/v1/models/two/activate"), other.post("/v1/models/three/activate"))
             assert [moved.status_code for moved in both] == [200, 200]
-            named = (shelf / LIVE).read_text().strip()
-            before = (shelf / PREVIOUS).read_text().strip()
+            named = (registry / LIVE).read_text().strip()
+            before = (registry / PREVIOUS).read_text().strip()
             assert {named, before} <= {"one", "two", "three"}
             assert named != before
             await until(client, named)
@@ -92,25 +92,25 @@ async def test_two_services_that_move_to_different_models_end_on_one(shelf: Path
 
 
 async def test_a_rollback_asks_the_file_and_not_the_memory_of_a_worker(
-    shelf: Path, monkeypatch: pytest.MonkeyPatch
+    registry: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (shelf / PREVIOUS).write_text("three\n")
-    async with service(shelf, load) as client:
-        monkeypatch.setattr(follow, "LOOK_EVERY_S", 3600)
-        await asyncio.sleep(0.05)  # the last of the looks under way
-        (shelf / LIVE).write_text("two\n")  # another worker moved on, and this one has not looked yet
+    (registry / PREVIOUS).write_text("three\n")
+    async with service(registry, load) as client:
+        monkeypatch.setattr(follower, "POLL_INTERVAL_S", 3600)
+        await asyncio.sleep(0.05)  # the poll under way ends
+        (registry / LIVE).write_text("two\n")  # another worker moved on, and this one has not polled yet
         assert await version_of(client) == "one-v"
         wrong = await client.post("/v1/models/one-v/rollback")
         assert (wrong.status_code, "LIVE names two" in wrong.json()["detail"]) == (409, True)
         back = await client.post("/v1/models/two-v/rollback")
         assert (back.status_code, back.json()["live"]) == (200, "three-v")
-        assert (shelf / LIVE).read_text() == "three\n"
+        assert (registry / LIVE).read_text() == "three\n"
 
 
 async def test_a_live_file_that_cannot_be_written_leaves_the_old_model(
-    shelf: Path, monkeypatch: pytest.MonkeyPatch
+    registry: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with service(shelf, load) as client:
+    async with service(registry, load) as client:
 
         def full(_: int) -> None:
             raise OSError(errno.ENOSPC, "No space left on device")
@@ -123,17 +123,17 @@ async def test_a_live_file_that_cannot_be_written_leaves_the_old_model(
                 assert failed.json()["type"] == "urn:unirank:problem:models_unwritable"
                 assert "No space left on device" in failed.json()["detail"]
         assert await version_of(client) == "one-v"
-        assert (shelf / LIVE).read_text() == "one\n"
+        assert (registry / LIVE).read_text() == "one\n"
         assert (await client.post("/v1/models/two/activate")).json()["live"] == "two-v"
 
 
-async def test_reasons_of_refusal_are_of_the_folder_and_not_of_its_name(shelf: Path) -> None:
-    put(shelf, "good/films", "bad/films")
-    (shelf / "bad/films/weights").write_text("half")
-    async with service(shelf, load) as client:
+async def test_reasons_of_refusal_are_of_the_folder_and_not_of_its_name(registry: Path) -> None:
+    put(registry, "good/films", "bad/films")
+    (registry / "bad/films/weights").write_text("half")
+    async with service(registry, load) as client:
         refused = await client.post("/v1/models/bad%2Ffilms-v/activate")
         if refused.status_code == 404:  # a name with a slash is no part of a path: by the file, then
-            (shelf / LIVE).write_text("bad/films\n")
+            (registry / LIVE).write_text("bad/films\n")
         for _ in range(PATIENCE):
             listed = {m["name"]: m["refused"] for m in (await client.get("/v1/models")).json()["models"]}
             if listed["bad/films"]:
@@ -147,12 +147,12 @@ async def test_reasons_of_refusal_are_of_the_folder_and_not_of_its_name(shelf: P
 
 
 @pytest.mark.parametrize("file", [LIVE, SPLIT, SHADOW])
-async def test_a_model_that_is_copied_in_slowly_serves_once_it_is_whole(shelf: Path, file: str) -> None:
+async def test_a_model_that_is_copied_in_slowly_serves_once_it_is_whole(registry: Path, file: str) -> None:
     """Manifest first, the rest behind it: it is seen half copied, refused, and tried again."""
-    async with service(shelf, load, shadow_share=1.0) as client:
-        (shelf / "new").mkdir()
-        (shelf / "new" / MANIFEST).write_text(manifest("new"))
-        (shelf / file).write_text("new 0.999999\n" if file == SPLIT else "new\n")
+    async with service(registry, load, shadow_share=1.0) as client:
+        (registry / "new").mkdir()
+        (registry / "new" / MANIFEST).write_text(manifest("new"))
+        (registry / file).write_text("new 0.999999\n" if file == SPLIT else "new\n")
 
         async def entry() -> dict[str, object]:
             models = (await client.get("/v1/models")).json()["models"]
@@ -165,7 +165,7 @@ async def test_a_model_that_is_copied_in_slowly_serves_once_it_is_whole(shelf: P
                 await asyncio.sleep(0.01)
             assert await version_of(client) == "one-v"
             for text in ("half", "whole"):
-                (shelf / "new" / name).write_text(text)
+                (registry / "new" / name).write_text(text)
                 await asyncio.sleep(0.02)
         for _ in range(PATIENCE):
             if (await entry())["refused"] is None:
@@ -176,62 +176,62 @@ async def test_a_model_that_is_copied_in_slowly_serves_once_it_is_whole(shelf: P
         assert answered.json()["model"]["version"] == ("one-v" if file == SHADOW else "new-v")
 
 
-async def test_what_cannot_be_read_is_listed_with_the_reason(shelf: Path) -> None:
-    (shelf / "broken").mkdir()
-    (shelf / "broken" / MANIFEST).write_text("{")
-    (shelf / "two" / "weights").unlink()
-    async with service(shelf, load) as client:
+async def test_what_cannot_be_read_is_listed_with_the_reason(registry: Path) -> None:
+    (registry / "broken").mkdir()
+    (registry / "broken" / MANIFEST).write_text("{")
+    (registry / "two" / "weights").unlink()
+    async with service(registry, load) as client:
         listed = (await client.get("/v1/models")).json()
         assert [broken["name"] for broken in listed["unreadable"]] == ["broken"]
         assert "manifest.json is not that of a model" in listed["unreadable"][0]["reason"]
         assert {m["name"]: m["refused"] for m in listed["models"]}["two"] == "it lacks weights"
-    await run("list", str(shelf), stdout="unreadable")
-    await run("list", str(shelf), stdout="lacks weights")
+    await run("list", str(registry), stdout="unreadable")
+    await run("list", str(registry), stdout="lacks weights")
 
 
 # ---- commands ------------------------------------------------------------------------------------------------
 
 
-async def test_commands_wait_until_every_service_has_followed(shelf: Path) -> None:
-    async with service(shelf, load) as client, service(shelf, load) as other:
-        await run("activate", str(shelf), "two", stdout="two-v is live (2 workers confirmed)")
+async def test_commands_wait_until_every_service_has_followed(registry: Path) -> None:
+    async with service(registry, load) as client, service(registry, load) as other:
+        await run("activate", str(registry), "two", stdout="two-v is live (2 workers confirmed)")
         assert [await version_of(one) for one in (client, other)] == ["two-v"] * 2
-        await run("rollback", str(shelf), stdout="one-v is live again (2 workers confirmed)")
+        await run("rollback", str(registry), stdout="one-v is live again (2 workers confirmed)")
         assert [await version_of(one) for one in (client, other)] == ["one-v"] * 2
-        await run("split", str(shelf), "two", "--share", "0.5", stdout="0.5 of the users (2 workers confirmed)")
-        await run("unsplit", str(shelf), stdout="everybody gets the live model (2 workers confirmed)")
-        await run("shadow", str(shelf), "two", stdout="two-v is the shadow (2 workers confirmed)")
-        await run("shadow", str(shelf), "two", "--off", stdout="is the shadow no more (2 workers confirmed)")
-    assert not (shelf / ".workers").exists()
-    await run("activate", str(shelf), "two", stdout="two-v named in LIVE; nobody confirmed it")
+        await run("split", str(registry), "two", "--share", "0.5", stdout="0.5 of the users (2 workers confirmed)")
+        await run("unsplit", str(registry), stdout="everybody gets the live model (2 workers confirmed)")
+        await run("shadow", str(registry), "two", stdout="two-v is the shadow (2 workers confirmed)")
+        await run("shadow", str(registry), "two", "--off", stdout="is the shadow no more (2 workers confirmed)")
+    assert not (registry / ".workers").exists()
+    await run("activate", str(registry), "two", stdout="two-v named in LIVE; nobody confirmed it")
 
 
-async def test_a_command_tells_why_a_service_does_not_follow(shelf: Path) -> None:
+async def test_a_command_tells_why_a_service_does_not_follow(registry: Path) -> None:
     def never(folder: Path) -> FakeModel:
         if folder.name == "two":
             raise ValueError("this replica has no room")
         return load(folder)
 
-    async with service(shelf, load) as client, service(shelf, never) as other:
+    async with service(registry, load) as client, service(registry, never) as other:
         said = "two-v named in LIVE, but 1 worker refused it: this replica has no room; 1 worker confirmed it"
-        await run("activate", str(shelf), "two", stdout=said, code=1)
+        await run("activate", str(registry), "two", stdout=said, code=1)
         assert [await version_of(one) for one in (client, other)] == ["two-v", "one-v"]
 
 
-async def test_a_shelf_that_may_only_be_read_is_reported_on_in_the_state_folder(
-    shelf: Path, monkeypatch: pytest.MonkeyPatch
+async def test_a_registry_that_may_only_be_read_is_reported_on_in_the_state_folder(
+    registry: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (shelf / ".workers").write_text("no folder can be made here")
-    async with service(shelf, load):
-        await run("activate", str(shelf), "two", stdout="two-v is live (1 worker confirmed)")
+    (registry / ".workers").write_text("no folder can be made here")
+    async with service(registry, load):
+        await run("activate", str(registry), "two", stdout="two-v is live (1 worker confirmed)")
 
 
-async def test_workers_that_are_gone_are_not_waited_for(shelf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_workers_that_are_gone_are_not_waited_for(registry: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reports, "_SILENT_S", 0.3)
-    (shelf / ".workers").mkdir()
+    (registry / ".workers").mkdir()
     gone = {"beat": 7, "live": "one-v", "split": None, "shadow": None, "refused": {}}
-    (shelf / ".workers" / "killed-1-0.json").write_text(json.dumps(gone))
-    (shelf / ".workers" / "torn-1-0.json").write_text('{"beat": 7, "li')
-    await run("activate", str(shelf), "two", stdout="two-v named in LIVE; nobody confirmed it")
-    async with service(shelf, load):
-        await run("activate", str(shelf), "three", stdout="three-v is live (1 worker confirmed)")
+    (registry / ".workers" / "killed-1-0.json").write_text(json.dumps(gone))
+    (registry / ".workers" / "torn-1-0.json").write_text('{"beat": 7, "li')
+    await run("activate", str(registry), "two", stdout="two-v named in LIVE; nobody confirmed it")
+    async with service(registry, load):
+        await run("activate", str(registry), "three", stdout="three-v is live (1 worker confirmed)")

@@ -1,4 +1,4 @@
-"""The split: the same arm for the same user everywhere, two versions in answers, and a challenger that is unfit."""
+"""The A/B test: the same arm for the same user everywhere, two versions in answers, an unfit challenger gets nobody."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from model_shelf import PATIENCE, service, shelf_of_three, until
+from model_registry import PATIENCE, registry_of_three, service, until
 from typer.testing import CliRunner
 
 from app.cli import app as commands
 from app.errors import ModelConflictError
-from app.models import ab_test as arms
+from app.models import ab_test
 from app.models.ab_test import arm_of
 from app.models.loading import load_model
 from app.models.registry import LIVE, SPLIT, Shelf
@@ -26,16 +26,16 @@ USERS = [f"user {number}" for number in range(40)]
 
 
 @pytest.fixture
-def shelf(model_path: Path, tmp_path: Path) -> Path:
+def registry(model_path: Path, tmp_path: Path) -> Path:
     """`one`, which is live, `two` and `flat`."""
-    return shelf_of_three(model_path, tmp_path / "models")
+    return registry_of_three(model_path, tmp_path / "models")
 
 
 # ---- arms ---------------------------------------------------------------------------------------------------
 
 
 def test_the_example_in_its_docstring_holds() -> None:
-    assert doctest.testmod(arms).failed == 0
+    assert doctest.testmod(ab_test).failed == 0
 
 
 @pytest.mark.parametrize("share", [0.01, 0.2, 0.5, 0.9])
@@ -61,11 +61,11 @@ def test_another_pair_of_models_is_another_draw() -> None:
 # ---- the file -----------------------------------------------------------------------------------------------
 
 
-def test_the_shelf_splits_and_unsplits(shelf: Path) -> None:
-    models = Shelf(shelf)
+def test_the_registry_splits_and_unsplits(registry: Path) -> None:
+    models = Shelf(registry)
     assert models.split() is None
     models.split_users("two", 0.25)
-    assert models.split() == (shelf / "two", 0.25)
+    assert models.split() == (registry / "two", 0.25)
     with pytest.raises(ModelConflictError, match="takes no share"):
         models.unsplit("one")
     models.unsplit("two")
@@ -78,28 +78,28 @@ def test_the_shelf_splits_and_unsplits(shelf: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "two", "two x", "0.5", "two 0", "two 1", "two nan", "two -1", "two 20%"])
-def test_a_file_without_a_share_splits_nothing(shelf: Path, text: str) -> None:
-    (shelf / SPLIT).write_text(text)
-    assert Shelf(shelf).split() is None
+def test_a_file_without_a_share_splits_nothing(registry: Path, text: str) -> None:
+    (registry / SPLIT).write_text(text)
+    assert Shelf(registry).split() is None
 
 
-def test_going_to_another_model_ends_a_split(shelf: Path) -> None:
-    models = Shelf(shelf)
+def test_going_to_another_model_ends_a_split(registry: Path) -> None:
+    models = Shelf(registry)
     models.split_users("flat", 0.5)
     models.activate("two")
     assert models.split() is None
 
 
-def test_users_are_split_by_commands(shelf: Path) -> None:
+def test_users_are_split_by_commands(registry: Path) -> None:
     run = CliRunner().invoke
-    assert run(commands, ["models", "split", str(shelf), "two", "--share", "0.2"]).exit_code == 0
-    assert (shelf / SPLIT).read_text() == "two 0.2\n"
-    assert "0.2 of the users" in " ".join(run(commands, ["models", "list", str(shelf)]).stdout.split())
-    refused = run(commands, ["models", "split", str(shelf), "flat", "--share", "0.2"])
+    assert run(commands, ["models", "split", str(registry), "two", "--share", "0.2"]).exit_code == 0
+    assert (registry / SPLIT).read_text() == "two 0.2\n"
+    assert "0.2 of the users" in " ".join(run(commands, ["models", "list", str(registry)]).stdout.split())
+    refused = run(commands, ["models", "split", str(registry), "flat", "--share", "0.2"])
     assert "same score" in str(refused.exception)
-    assert (shelf / SPLIT).read_text() == "two 0.2\n"
-    assert run(commands, ["models", "unsplit", str(shelf)]).exit_code == 0
-    assert not (shelf / SPLIT).exists()
+    assert (registry / SPLIT).read_text() == "two 0.2\n"
+    assert run(commands, ["models", "unsplit", str(registry)]).exit_code == 0
+    assert not (registry / SPLIT).exists()
 
 
 # ---- in a running service -----------------------------------------------------------------------------------
@@ -121,13 +121,13 @@ async def until_split(client: httpx.AsyncClient) -> None:
 
 
 @pytest.mark.anyio
-async def test_two_services_give_a_user_the_same_arm(shelf: Path) -> None:
-    one, two = Shelf(shelf).find("one").version, Shelf(shelf).find("two").version
-    async with service(shelf) as client, service(shelf) as other:
+async def test_two_services_give_a_user_the_same_arm(registry: Path) -> None:
+    one, two = Shelf(registry).find("one").version, Shelf(registry).find("two").version
+    async with service(registry) as client, service(registry) as other:
         split = await client.post(f"/v1/models/{two}/split", json={"share": 0.5})
         assert split.status_code == 200, split.text
         assert {m["name"]: m["split"] for m in split.json()["models"]} == {"flat": None, "one": None, "two": 0.5}
-        assert (shelf / SPLIT).read_text() == "two 0.5\n"
+        assert (registry / SPLIT).read_text() == "two 0.5\n"
         await until_split(other)
         answers = [await model_of(client, user) for user in USERS]
         assert answers == [await model_of(other, user) for user in USERS]
@@ -141,10 +141,10 @@ async def test_two_services_give_a_user_the_same_arm(shelf: Path) -> None:
 
 
 @pytest.mark.anyio
-async def test_every_surface_is_split_and_who_is_nobody_is_in_control(shelf: Path) -> None:
-    one, two = Shelf(shelf).find("one").version, Shelf(shelf).find("two").version
+async def test_every_surface_is_split_and_who_is_nobody_is_in_control(registry: Path) -> None:
+    one, two = Shelf(registry).find("one").version, Shelf(registry).find("two").version
     user = next(user for user in USERS if arm_of(user, one, two, 0.5) == "challenger")
-    async with service(shelf) as client:
+    async with service(registry) as client:
         await client.post(f"/v1/models/{two}/split", json={"share": 0.5})
         found = (await client.post("/v1/search", json={"query": "a", "limit": 1})).json()
         assert (found["model"]["version"], found["model"]["arm"]) == (one, "control")
@@ -162,9 +162,9 @@ async def test_every_surface_is_split_and_who_is_nobody_is_in_control(shelf: Pat
 
 
 @pytest.mark.anyio
-async def test_who_names_a_model_gets_it_and_is_in_no_arm(shelf: Path) -> None:
-    one, two = Shelf(shelf).find("one").version, Shelf(shelf).find("two").version
-    async with service(shelf) as client:
+async def test_who_names_a_model_gets_it_and_is_in_no_arm(registry: Path) -> None:
+    one, two = Shelf(registry).find("one").version, Shelf(registry).find("two").version
+    async with service(registry) as client:
         await client.post(f"/v1/models/{two}/split", json={"share": 0.5})
         for version in (one, two):
             for user in (None, *USERS[:8]):
@@ -177,18 +177,18 @@ async def test_who_names_a_model_gets_it_and_is_in_no_arm(shelf: Path) -> None:
 
 
 @pytest.mark.anyio
-async def test_a_challenger_that_is_unfit_gets_nobody(shelf: Path) -> None:
-    flat, one = Shelf(shelf).find("flat").version, Shelf(shelf).find("one").version
-    async with service(shelf) as client:
+async def test_a_challenger_that_is_unfit_gets_nobody(registry: Path) -> None:
+    flat, one = Shelf(registry).find("flat").version, Shelf(registry).find("one").version
+    async with service(registry) as client:
         refused = await client.post(f"/v1/models/{flat}/split", json={"share": 0.5})
         assert (refused.status_code, refused.json()["type"]) == (422, "urn:unirank:problem:model_refused")
-        assert not (shelf / SPLIT).exists()
-        (shelf / SPLIT).write_text("flat 0.9\n")  # somebody else moves all workers to it
+        assert not (registry / SPLIT).exists()
+        (registry / SPLIT).write_text("flat 0.9\n")  # somebody else moves all workers to it
         await asyncio.sleep(1.3)
         assert {(await model_of(client, user)).get("arm", one) for user in USERS} == {one}
         listed = {m["name"]: m for m in (await client.get("/v1/models")).json()["models"]}
         assert (listed["flat"]["split"], "same score" in listed["flat"]["refused"]) == (0.9, True)
-        (shelf / SPLIT).write_text("two 0.9\n")
+        (registry / SPLIT).write_text("two 0.9\n")
         await until_split(client)
 
 
@@ -206,23 +206,23 @@ async def test_a_challenger_that_is_unfit_gets_nobody(shelf: Path) -> None:
     ],
 )
 async def test_a_split_that_makes_no_sense_is_refused(
-    shelf: Path, version: str, body: dict[str, object], status: int
+    registry: Path, version: str, body: dict[str, object], status: int
 ) -> None:
-    async with service(shelf) as client:
+    async with service(registry) as client:
         answer = await client.post(f"/v1/models/{version}/split", json=body)
         assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
-        assert not (shelf / SPLIT).exists()
+        assert not (registry / SPLIT).exists()
         assert (await client.delete("/v1/models/two/split")).status_code == 409
         assert (await client.delete("/v1/models/nope/split")).status_code == 404
 
 
 @pytest.mark.anyio
-async def test_nobody_is_split_before_a_model_is_live(shelf: Path) -> None:
-    (shelf / LIVE).unlink()
-    (shelf / SPLIT).write_text("two 0.5\n")
-    async with service(shelf, wait=False) as client:
+async def test_nobody_is_split_before_a_model_is_live(registry: Path) -> None:
+    (registry / LIVE).unlink()
+    (registry / SPLIT).write_text("two 0.5\n")
+    async with service(registry, wait=False) as client:
         assert (await client.post("/v1/models/two/split", json={"share": 0.5})).status_code == 503
-        (shelf / LIVE).write_text("one\n")
+        (registry / LIVE).write_text("one\n")
         for _ in range(PATIENCE):
             if (await client.get("/readyz")).status_code == 200:
                 break
@@ -231,15 +231,15 @@ async def test_nobody_is_split_before_a_model_is_live(shelf: Path) -> None:
 
 
 @pytest.mark.anyio
-async def test_the_winner_goes_live_from_memory_and_the_split_is_over(shelf: Path) -> None:
-    one, two = Shelf(shelf).find("one").version, Shelf(shelf).find("two").version
+async def test_the_winner_goes_live_from_memory_and_the_split_is_over(registry: Path) -> None:
+    one, two = Shelf(registry).find("one").version, Shelf(registry).find("two").version
     loads: list[str] = []
 
     def load(folder: Path) -> RankingModel:
         loads.append(folder.name)
         return load_model(folder, "cpu", 10.0)
 
-    async with service(shelf, load) as client:
+    async with service(registry, load) as client:
         await client.post(f"/v1/models/{two}/split", json={"share": 0.5})
         assert (await client.post(f"/v1/models/{two}/activate")).json()["live"] == two
         assert {tuple(sorted((await model_of(client, user)).items())) for user in USERS[:9]} == {
@@ -254,20 +254,20 @@ async def test_the_winner_goes_live_from_memory_and_the_split_is_over(shelf: Pat
 
 
 @pytest.mark.anyio
-async def test_a_challenger_that_live_comes_to_name_takes_no_share(shelf: Path) -> None:
-    async with service(shelf) as client:
+async def test_a_challenger_that_live_comes_to_name_takes_no_share(registry: Path) -> None:
+    async with service(registry) as client:
         await client.post("/v1/models/two/split", json={"share": 0.5})
-        (shelf / LIVE).write_text("two\n")
+        (registry / LIVE).write_text("two\n")
         await until(client, "two-")
         await asyncio.sleep(1.1)
         assert "arm" not in await model_of(client, USERS[0])
 
 
 @pytest.mark.anyio
-async def test_splits_under_load_fail_no_request(shelf: Path) -> None:
-    one, two = Shelf(shelf).find("one").version, Shelf(shelf).find("two").version
+async def test_splits_under_load_fail_no_request(registry: Path) -> None:
+    one, two = Shelf(registry).find("one").version, Shelf(registry).find("two").version
     challengers = [user for user in USERS if arm_of(user, one, two, 0.6) == "challenger"]
-    async with service(shelf) as client:
+    async with service(registry) as client:
         stop, seen = asyncio.Event(), set[str]()
 
         async def ask(user: str) -> None:

@@ -1,0 +1,69 @@
+"""How a model gets a store and a service: the one place that builds them from the settings. Makes nothing live."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from app.entities.memory import MemoryTier
+from app.entities.store import EntityStore
+from app.entities.tier import Tier
+from app.execution.admission import Gate
+from app.execution.scheduler import Turns
+from app.execution.worker_thread import ComputeThread
+from app.models.served_model import Serving
+from app.observability.ids import new_id
+from app.observability.metrics import Clock, Telemetry
+from app.ranking.model import RankingModel
+from app.ranking.service import RankingService
+from app.ranking.types import OrderedCandidates
+from app.settings import Settings
+
+_log = logging.getLogger("unirank")
+OnOrder = Callable[[RankingModel, OrderedCandidates], None]  # called with every order that a service has made
+
+
+class ServiceFactory:
+    """Builds services that share what a process has one of: the worker thread, the scheduler, the clock."""
+
+    def __init__(self, settings: Settings, compute: ComputeThread, turns: Turns, clock: Clock) -> None:
+        self._settings = settings
+        self._compute = compute
+        self._turns = turns
+        self._clock = clock
+
+    def build(self, model: RankingModel, telemetry: Telemetry, gate: Gate, on_order: OnOrder) -> Serving:
+        """A model with its service and store, counted by `telemetry` and admitted by `gate`."""
+        limit = self._settings.memory_entities
+        redis = self._redis(model)
+        store = EntityStore(model, MemoryTier(limit), limit, redis, self._compute, telemetry, gate.records)
+        return Serving(
+            RankingService(
+                model,
+                store,
+                self._compute,
+                self._turns,
+                gate,
+                telemetry,
+                self._clock,
+                new_id,
+                self._settings.retrieve_limit,
+                self._settings.max_seen,
+                on_order,
+            ),
+            store,
+        )
+
+    def _redis(self, model: RankingModel) -> Tier | None:
+        """The tier behind process memory; None where there is none, or where it would never be asked."""
+        settings = self._settings
+        if not settings.redis_url:
+            return None
+        if model.entity_count <= settings.memory_entities:
+            _log.info("all %d entities fit into process memory: Redis is not asked", model.entity_count)
+            return None
+        from app.entities.redis import RedisTier  # 10 MB of memory that a process without Redis does not need
+
+        return RedisTier(
+            settings.redis_url, model.version, settings.redis_timeout_ms, settings.redis_ttl_s, self._clock
+        )
