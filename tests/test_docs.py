@@ -1,4 +1,4 @@
-"""The documents say what the code does: settings, map, commands. Their shell blocks are run."""
+"""The documents say what the code does: settings, tree of folders, commands, links. Their shell blocks are run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from app.settings import settings_table
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def shell_blocks(text: str) -> list[str]:
@@ -57,23 +57,43 @@ def test_settings_table_is_the_code_s() -> None:
     assert match.group(1).strip() == settings_table().strip()
 
 
-def test_paths_of_the_map_exist() -> None:
-    """Each name in the map of the README is there."""
-    match = re.search(r"## The map\n\n```text\n(.*?)```", README, re.DOTALL)
+def test_paths_of_the_tree_exist() -> None:
+    """Each name in the tree of the README is there, below the folder that it is indented under."""
+    paths = tree_paths()
+    assert len(paths) > 50
+    assert [str(path) for path in paths if not (ROOT / path).exists()] == []
+
+
+def test_the_tree_names_each_folder() -> None:
+    """Folders at the top of `app/` and `model/` are all in the tree of the README."""
+    on_disk = {path.parent.relative_to(ROOT) for top in ("app", "model") for path in ROOT.glob(f"{top}/*/__init__.py")}
+    assert on_disk - set(tree_paths()) == set()
+
+
+def test_the_tree_answers_a_newcomer() -> None:
+    """Where are bodies parsed, candidates capped, a hanging Redis left alone, and where is log-Q?"""
+    answers = (
+        "app/api/v1/requests.py",
+        "app/ranking/rules/",
+        "app/entities/circuit_breaker.py",
+        "app/entities/redis.py",
+    )
+    assert {Path(answer) for answer in (*answers, "model/learning/losses.py")} <= set(tree_paths())
+
+
+def tree_paths() -> list[Path]:
+    """Paths in the tree of the README. A line is two blanks a level, names divided by commas, then a phrase."""
+    match = re.search(r"## Layout\n\n```text\n(.*?)```", README, re.DOTALL)
     assert match is not None
-    top, missing = "", []
+    folders, paths = [Path()], []
     for line in match.group(1).splitlines():
-        if not line.startswith(" "):
-            names = re.findall(r"[\w.]+/", line)
-            top = names[0] if len(names) == 1 or "  the" in line else ""
-            missing += [name for name in names if not (ROOT / name).exists()]
-            continue
-        missing += [
-            name
-            for name in re.findall(r"(?:^|\s)([\w]+(?:\.py|/))(?=\s|$)", line)
-            if not (ROOT / top / name).exists() and not (ROOT / top / "data" / name).exists()
-        ]
-    assert missing == []
+        parts = re.fullmatch(r"((?:  )*)(\S+(?:, \S+)*)  +\S.*", line)
+        assert parts is not None, line
+        level = len(parts[1]) // 2
+        named = [folders[level] / name for name in parts[2].split(", ")]
+        folders[level + 1 :] = named[:1]
+        paths += named
+    return paths
 
 
 def test_commands_in_the_documents_exist() -> None:
@@ -101,6 +121,19 @@ def test_links_lead_somewhere() -> None:
     for path in DOCUMENTS:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", path.read_text(encoding="utf-8")):
             assert (path.parent / target).exists(), f"{path.name}: {target}"
+
+
+def test_links_to_headings_lead_somewhere() -> None:
+    """The part of a link behind `#` is a heading of the document that it leads to."""
+    for path in DOCUMENTS:
+        for target, heading in re.findall(r"\]\((?!https?:)([^)#]*)#([^)]+)\)", path.read_text(encoding="utf-8")):
+            assert heading in _headings(path.parent / target if target else path), f"{path.name}: {target}#{heading}"
+
+
+def _headings(path: Path) -> set[str]:
+    """Names of the headings of a document, as GitHub makes them."""
+    titles = re.findall(r"^#+ (.*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}
 
 
 def test_the_picture_of_the_architecture_is_that_of_the_imports() -> None:

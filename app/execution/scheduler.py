@@ -1,7 +1,7 @@
 """Turns of the event loop: short work that is done where its answer is awaited, the most urgent first.
 
 A thread of its own would hand over the interpreter's lock twice for each ranking, and fight for it in between: on one
-core that costs a seventh of all rankings (docs/decisions/0009-scoring-in-turns.md). What takes long is not for here.
+core that costs a seventh of all rankings (docs/decisions/0009-event-loop-scoring.md). What takes long is not for here.
 """
 
 from __future__ import annotations
