@@ -43,6 +43,18 @@ def pytest_collection_modifyitems(items: Iterable[pytest.Item]) -> None:
             item.add_marker("alone")
 
 
+@pytest.fixture
+def alone_files() -> set[str]:
+    """The names in `ALONE`, for the test that looks for the files."""
+    return ALONE
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """The event loop of every asynchronous test."""
+    return "asyncio"
+
+
 @pytest.fixture(scope="session")
 def small_config() -> Config:
     """A network that trains in seconds."""

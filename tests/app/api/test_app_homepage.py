@@ -14,11 +14,6 @@ ROWS = [
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 async def client():
     async with client_of(app_of(FakeModel())) as client:
         yield client

@@ -31,11 +31,6 @@ ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 def folder(tmp_path):
     """What passes for a model folder where loading it is faked."""
     (tmp_path / "manifest.json").write_text("{}")
@@ -313,7 +308,7 @@ def test_a_real_process_lives_gets_ready_drains_and_exits_zero(tmp_path):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    code = SERVE.format(root=str(ROOT), tests=str(ROOT / "tests"), port=port, model=str(tmp_path))
+    code = SERVE.format(root=str(ROOT), tests=str(ROOT / "tests" / "helpers"), port=port, model=str(tmp_path))
     environment = {**os.environ, "PYTHONWARNINGS": "error"}
     process = subprocess.Popen([sys.executable, "-c", code], env=environment, stderr=subprocess.PIPE)
     try:

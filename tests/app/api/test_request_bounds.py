@@ -10,11 +10,6 @@ from app_fakes import FakeModel, app_of, client_of
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 def asked_of(model: FakeModel) -> list[int]:
     """The numbers of candidates that are proposed from now on."""
     asked: list[int] = []

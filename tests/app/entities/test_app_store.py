@@ -28,11 +28,6 @@ RECORDS = {"f1": b"one", "f2": b"\x00two\xff", "ключ/3": b"three" * 300}
 CANDIDATES = [f"f{number}" for number in range(30)]
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @pytest.fixture(scope="module")
 def redis_url():
     with real_redis() as server:

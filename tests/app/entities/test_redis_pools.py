@@ -26,11 +26,6 @@ RECORDS = {f"f{number}": str(number).encode() * 20 for number in range(40)}
 PAUSE_MS = 60
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @contextmanager
 def one():
     with real_redis() as server:

@@ -41,11 +41,6 @@ ENDINGS = (
 )  # fmt: skip
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 def spellings(path: str) -> Iterator[str]:
     """The path in ways that some router, proxy or pattern takes for the same."""
     yield from (path + ending for ending in ENDINGS)

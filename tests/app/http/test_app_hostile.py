@@ -129,11 +129,6 @@ BAD_QUERIES = [
 
 
 @pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture(scope="module")
 async def client():
     async with client_of(app_of(FakeModel())) as client:
         yield client

@@ -124,11 +124,6 @@ CASES += [("/v1/homepage", schemas.HomepageBody, name, body) for name, body in H
 
 
 @pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture(scope="module")
 async def app():
     app = app_of()
     async with client_of(app):

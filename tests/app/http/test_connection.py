@@ -23,11 +23,6 @@ LIVE = b"GET /livez HTTP/1.1\r\nHost: x\r\n"
 SEARCH = b"POST /v1/search HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @asynccontextmanager
 async def port_of(app: FastAPI | None = None, keep_alive_s: int = 5, **changes: object) -> AsyncIterator[int]:
     """A port with the service behind connections of ours."""

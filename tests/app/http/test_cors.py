@@ -27,11 +27,6 @@ BODY = b'{"context": {"task": "search"}}'
 LISTS = [SHOP, f"https://other.example,{SHOP}", "*"]
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 def cors_of(headers: httpx.Headers) -> dict[str, str]:
     return {name: headers[name] for name in (ALLOW, EXPOSE, "vary") if name in headers}
 

@@ -113,11 +113,6 @@ def cases() -> list[tuple[str, dict[str, Any], list[str]]]:
 
 
 @pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture(scope="module")
 async def client():
     limits = {"max_id_chars": 20, "max_query_chars": 40, "max_candidates": 8, "max_history": 8, "max_rows": 3}
     async with client_of(app_of(max_homepage_candidates=20, retrieve_limit=5, **limits)) as client:

@@ -27,11 +27,6 @@ HOSTILE = ["</script><script>alert(1)</script>", "<!--", "\u2028", "'\"&", "\ud8
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 def keyed(tmp_path: Path) -> tuple[FastAPI, FakeModel, dict[str, str]]:
     """A service with keys, its model, and the header of a key with `rank`."""
     secret, key = new_key("shop", [Scope.RANK])

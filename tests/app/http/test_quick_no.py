@@ -17,11 +17,6 @@ pytestmark = pytest.mark.anyio
 BODY = b'{"context": {"task": "search"}}'
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 def request(path: str = "/v1/rank", body: bytes = BODY, *more: str, length: int | None = None) -> bytes:
     lines = [f"POST {path} HTTP/1.1", "Host: a", f"Content-Length: {len(body) if length is None else length}", *more]
     return "\r\n".join([*lines, "", ""]).encode() + body

@@ -25,11 +25,6 @@ from app.ranking.scoring import CHUNK
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 async def rank(client, **body: object) -> dict:
     response = await client.post("/v1/rank", json={"context": {"task": "search"}, **body})
     assert response.status_code == 200, response.text
