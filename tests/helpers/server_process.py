@@ -58,3 +58,9 @@ def served(model: Path, log: Path, **settings: object) -> Iterator[tuple[subproc
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(PATIENCE_S)
+
+
+def workers_of(process: subprocess.Popen[bytes]) -> list[int]:
+    """Process ids of its workers."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    return [int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from app_fakes import app_of, client_of
+from api_keys import bearer, key_for_each_scope
+from app_fakes import Clock, app_of, client_of
 from typer.testing import CliRunner
 
 from app.cli import app as commands
@@ -20,24 +21,10 @@ RANK, WRITE, ADMIN = Scope.RANK, Scope.WRITE, Scope.ADMIN
 SEARCH = {"query": "toy"}
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def secrets_of(tmp_path: Path) -> dict[str, str]:
     """A file with a key for each scope; the secrets by scope."""
-    made = {scope: new_key(str(scope), [scope]) for scope in Scope}
-    write_keys(tmp_path / "keys.toml", [key for _, key in made.values()])
-    return {scope: secret for scope, (secret, _) in made.items()}
-
-
-def bearer(secret: str) -> dict[str, str]:
-    return {"authorization": f"Bearer {secret}"}
+    return key_for_each_scope(tmp_path / "keys.toml")
 
 
 async def ask(folder: Path, method: str, path: str, **options: object) -> httpx.Response:

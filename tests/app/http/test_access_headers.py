@@ -6,6 +6,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from api_keys import bearer, key_for_each_scope
 from app_fakes import Clock, app_of
 
 from app.http.auth.keys import Key, KeysFileError, new_key, write_keys
@@ -18,13 +19,7 @@ RANK, ADMIN = Scope.RANK, Scope.ADMIN
 @pytest.fixture
 def secrets_of(tmp_path: Path) -> dict[Scope, str]:
     """A file with a key for each scope; the secrets by scope."""
-    made = {scope: new_key(str(scope), [scope]) for scope in Scope}
-    write_keys(tmp_path / "keys.toml", [key for _, key in made.values()])
-    return {scope: secret for scope, (secret, _) in made.items()}
-
-
-def bearer(secret: str) -> dict[str, str]:
-    return {"authorization": f"Bearer {secret}"}
+    return key_for_each_scope(tmp_path / "keys.toml")
 
 
 async def ask(folder: Path, method: str, path: str, headers: object = None) -> httpx.Response:

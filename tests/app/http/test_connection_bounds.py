@@ -13,7 +13,7 @@ import pytest
 from app_fakes import FakeModel, app_of
 from chaos.open_loop import answered
 from fastapi import FastAPI
-from test_connection import LIVE, SEARCH, port_of, say
+from raw_connection import LIVE, SEARCH, port_of, say
 
 from app.http.auth.keys import new_key, write_keys
 from app.http.auth.scopes import Scope

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
 import pytest
-import uvicorn
 from app_fakes import FakeModel, app_of, client_of
-from fastapi import FastAPI
-from uvicorn.server import ServerState
+from raw_connection import port_of
 
 from app.execution.admission import Priority
 from app.http.auth.keys import new_key, write_keys
 from app.http.auth.scopes import Scope
 from app.http.load_shedding import QuickNo
-from app.http.protocol import MOST_HEAD_BYTES, Connection
+from app.http.protocol import MOST_HEAD_BYTES
 
 pytestmark = pytest.mark.anyio
 SHOP, EVIL = "https://shop.example", "https://evil.example"
@@ -118,21 +114,6 @@ async def test_load_shedding_says_of_origins_what_the_long_way_says(origins: str
     assert cors_of(parsed(answer).headers) == cors_of(long.headers)
     if origin == SHOP and origins:
         assert ALLOW in long.headers
-
-
-@asynccontextmanager
-async def port_of(app: FastAPI) -> AsyncIterator[int]:
-    """A port with the service behind connections of ours."""
-    config = uvicorn.Config(app, log_level="critical", http=Connection)
-    state = ServerState()
-    server = await asyncio.get_running_loop().create_server(lambda: Connection(config, state, {}), "127.0.0.1", 0)
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
-        for connection in list(state.connections):
-            connection.shutdown()
-        await asyncio.sleep(0)
 
 
 async def say(port: int, *pieces: bytes) -> httpx.Response:

@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from server_process import ROOT, served, status, wait_for
+from server_process import ROOT, served, status, wait_for, workers_of
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 SEARCHES = ("unirank_requests_total", frozenset({"route": "/v1/search", "status": "200"}.items()))
@@ -51,11 +51,6 @@ def assert_never_falls(url: str, scrapes: int) -> Samples:
         assert fell == []
         before = now
     return before
-
-
-def workers_of(process: subprocess.Popen[bytes]) -> list[int]:
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    return [int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
 @pytest.fixture
