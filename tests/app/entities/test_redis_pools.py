@@ -38,12 +38,6 @@ def url(request):
         yield url
 
 
-@pytest.fixture(scope="module")
-def redis_url():
-    with one() as url:
-        yield url
-
-
 def tier_of(url: str, version: str = "v1", timeout_ms: int = 2_000, **options) -> RedisTier:
     return RedisTier(url, version, timeout_ms, 60, options.pop("clock", time.monotonic), **options)
 

@@ -144,3 +144,18 @@ def test_a_refused_url_leaves_no_port_bound(monkeypatch: pytest.MonkeyPatch, tmp
         server.serve(settings(redis_url="ftp://h", model_path=tmp_path, port=port))
     with socket.create_server(("127.0.0.1", port)):
         pass
+
+
+@pytest.mark.parametrize(
+    "url", ["redis+sentinel://127.0.0.1:26379", "redis+sentinel://127.0.0.1/films", "ftp://127.0.0.1", "nonsense"]
+)
+def test_a_bad_url_is_refused_at_once(url):
+    with pytest.raises(ValueError, match=r"Sentinel|scheme|URL"):
+        connect(url, 0.05)
+
+
+def test_an_authority_is_named_for_sentinels_too():
+    client = connect("rediss+sentinel://127.0.0.1:26379/films?ssl_ca_certs=/ca.pem", 0.05)
+    kwargs = client.connection_pool.connection_kwargs
+    sentinel = client.connection_pool.sentinel_manager.sentinels[0].connection_pool.connection_kwargs
+    assert kwargs["ssl_ca_certs"] == sentinel["ssl_ca_certs"] == "/ca.pem"

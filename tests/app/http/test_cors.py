@@ -159,3 +159,14 @@ async def test_an_absolute_target_is_no_way_in(tmp_path: Path, target: str, meth
         for header, found in ((f"Authorization: Bearer {secret}", (400, 403, 404)), ("X-A: b", (400, 401))):
             head = f"{method} {target} HTTP/1.1\r\nHost: x\r\n{header}\r\nConnection: close\r\n\r\n"
             assert (await say(port, head.encode())).status_code in found
+
+
+async def test_cors_is_off_by_default_and_covers_problems_when_on():
+    origin = {"origin": "https://shop.example"}
+    async with client_of(app_of()) as client:
+        assert "access-control-allow-origin" not in (await client.get("/livez", headers=origin)).headers
+    async with client_of(app_of(cors_origins="https://shop.example, https://b.example")) as client:
+        response = await client.get("/nope", headers=origin)
+        assert response.headers["access-control-allow-origin"] == "https://shop.example"
+        foreign = await client.get("/livez", headers={"origin": "https://evil.example"})
+        assert "access-control-allow-origin" not in foreign.headers

@@ -9,7 +9,10 @@ import os
 import re
 import resource
 import signal
+import socket
 import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,7 +21,7 @@ from typing import Any
 import httpx
 import pytest
 from redis_server import real_redis
-from server_process import free_port, served, status, wait_for, workers_of
+from server_process import ROOT, free_port, served, status, wait_for, workers_of
 
 from app.events.export import export
 from app.http.auth.keys import new_key, write_keys
@@ -136,3 +139,51 @@ def test_a_disk_that_fills_up_costs_events_and_nothing_else(replicas: list[Repli
     export(state / "events", tmp_path / "out")
     kept = [json.loads(line)["query"] for line in (tmp_path / "out").read_text().splitlines()]
     assert sorted(kept) == sorted(acknowledged)
+
+
+SERVE = """
+import sys, time
+sys.path[:0] = [{root!r}, {tests!r}]
+from app_fakes import FakeModel
+import app.main, app.http.server
+from app.settings import Settings
+
+def load(folder, device, limit_s):
+    time.sleep(0.5)
+    model = FakeModel()
+    model.chunk_s = 0.3
+    return model
+
+app.main.load_model = load
+app.http.server.serve(Settings(port={port}, model_path={model!r}))
+"""
+
+
+def test_a_real_process_lives_gets_ready_drains_and_exits_zero(tmp_path):
+    (tmp_path / "manifest.json").write_text("{}")
+    port = free_port()
+    code = SERVE.format(root=str(ROOT), tests=str(ROOT / "tests" / "helpers"), port=port, model=str(tmp_path))
+    environment = {**os.environ, "PYTHONWARNINGS": "error"}
+    process = subprocess.Popen([sys.executable, "-c", code], env=environment, stderr=subprocess.PIPE)
+    try:
+        url = f"http://127.0.0.1:{port}"
+        wait_for(lambda: process.poll() is not None or status(f"{url}/livez") == 200)
+        assert process.poll() is None, process.stderr.read().decode()
+        assert status(f"{url}/readyz") == 503
+        wait_for(lambda: status(f"{url}/readyz") == 200)
+        assert _rank_while_terminated(process, port) == 200
+        assert process.wait(10) == 0
+    finally:
+        process.kill()
+        process.stderr.close()
+        process.wait()
+
+
+def _rank_while_terminated(process: subprocess.Popen, port: int) -> int:
+    body = b'{"context":{"task":"search"},"candidates":["f1"]}'
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        head = f"POST /v1/rank HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+        connection.sendall(head.encode() + body)
+        time.sleep(0.1)
+        process.send_signal(signal.SIGTERM)
+        return int(connection.recv(65_536).split(b" ", 2)[1])
