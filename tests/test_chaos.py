@@ -1,4 +1,6 @@
-"""The quick half of the chaos: a second or two of each fault, on processes of their own. `make chaos` has the rest."""
+"""No fault costs a ranking or an acknowledged event: one or two seconds of each fault, on separate processes. `make
+chaos` runs all of them for half an hour.
+"""
 
 from __future__ import annotations
 

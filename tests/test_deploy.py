@@ -1,4 +1,6 @@
-"""The files that ship the service: image, compose file, pins, metrics. Builds and starts nothing."""
+"""The image, the compose file, the pinned versions and the metrics that ship agree with the code. Builds and starts
+nothing.
+"""
 
 from __future__ import annotations
 

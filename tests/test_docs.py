@@ -1,4 +1,4 @@
-"""The documents say what the code does: settings, map, commands. Their shell blocks are run."""
+"""The documents agree with the code: settings, file map, commands, links. Every shell block in them is run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The benchmark of serving speed: requests, equal answers, stages, and one short run with real servers."""
+"""The benchmark of serving sends equal requests to every server, compares answers, and runs with real servers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The load generator against a server of a few lines: counts, percentiles, times from the moment of being due."""
+"""The load generator counts answers, percentiles and times from the moment a request is due."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The report of a benchmark from a made-up result: ratios, fits, aims, tables and the page. Measures nothing."""
+"""The report of a benchmark has the right ratios, fits, targets, tables and page. Measures nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Redis servers for the tests: a real one, and one that replies the same to everything. Tests nothing."""
+"""Redis servers for the tests: real ones, and one that gives the same reply to every command. Tests nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The service as processes of its own, for tests that kill, stop and drain it. Tests nothing."""
+"""The service as a process, for tests that kill, stop and drain it. Tests nothing."""
 
 from __future__ import annotations
 

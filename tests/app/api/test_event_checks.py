@@ -1,5 +1,5 @@
-"""`POST /v1/events` holds labels and times to the rules of an import, tells when the disk refuses, and never keeps the
-event loop for long.
+"""`POST /v1/events` accepts labels and times by the rules of an import, reports a full disk, and never holds the event
+loop for long.
 """
 
 from __future__ import annotations

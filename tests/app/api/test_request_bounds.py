@@ -1,4 +1,4 @@
-"""What a request may ask for is bounded once, said with a pointer, and is what admission charges for."""
+"""The size of a request is bounded in one place, refused with a pointer, and charged for by admission control."""
 
 from __future__ import annotations
 

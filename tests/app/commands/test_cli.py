@@ -1,4 +1,4 @@
-"""The command line as a user meets it: help at once, one line for bad use, and a model from nothing."""
+"""The command line shows help quickly, reports wrong use in one line, and builds a model from simulated data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the command line prints is what the data holds: brackets, colons and braces are no markup, in help neither."""
+"""The command line prints data as it is: brackets, colons and braces are not read as markup, in help texts neither."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Records published into Redis: those that the service reads, under its keys, for as long as the setting says."""
+"""Records published into Redis are found by the service under its keys, and expire when the setting says."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Many at once on Redis: who finds no connection free waits; a node, a part or a caller that goes costs only itself."""
+"""Many callers share few Redis connections: a caller without one waits, and a failing node, part or caller costs only
+itself.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`UNIRANK_REDIS_URL` is read before anything starts: what a good one means, and what is wrong with a bad one."""
+"""`UNIRANK_REDIS_URL` is checked before anything starts; the message says what is wrong and shows no password."""
 
 from __future__ import annotations
 

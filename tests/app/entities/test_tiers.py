@@ -1,4 +1,4 @@
-"""Both tiers of entity records keep one contract: memory, and Redis alone, with a password, TLS, a cluster or Sentinel."""
+"""Tiers of entity records keep one contract: memory, and Redis alone, with a password, TLS, a cluster or Sentinel."""
 
 from __future__ import annotations
 

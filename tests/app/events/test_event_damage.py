@@ -1,4 +1,6 @@
-"""Damage to the log on disk: all the rest is exported, once; what is missing is counted, placed and kept aside."""
+"""When the log on disk is damaged, all other events are exported once; what is missing is counted, located and kept
+aside.
+"""
 
 from __future__ import annotations
 

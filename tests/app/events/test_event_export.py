@@ -1,4 +1,6 @@
-"""`unirank events export`: the log as rows of a dataset, labels joined; what comes out imports as it is."""
+"""`unirank events export` writes the log as rows of a dataset with labels joined, and the result can be imported as it
+is.
+"""
 
 from __future__ import annotations
 

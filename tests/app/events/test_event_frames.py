@@ -1,7 +1,7 @@
-"""Frames: whatever is done to the bytes, each frame that was left whole is read, once and in order, and nothing else.
+"""Each frame whose bytes are whole is read, once and in order, and nothing else, whatever was done to the rest.
 
-Holds for frames of now and of earlier versions. `whole` below is the oracle: a frame is left whole where its bytes,
-which no other frame has, still stand together.
+Holds for the present format and earlier ones. `whole` below decides what must be read: a frame is whole where its
+bytes, which no other frame has, still stand together.
 """
 
 from __future__ import annotations

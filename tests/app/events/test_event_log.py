@@ -1,4 +1,4 @@
-"""The event log: what was acknowledged is there after kill -9, torn tails are cut, an export has each event once."""
+"""An acknowledged event survives kill -9; incomplete ends of files are cut off; an export has each event once."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""The writer of the event log when the disk or the code under it fails: every append ends, none is acknowledged that is
-not on disk, files do not pile up, and it goes on by itself.
+"""When the disk or the code under the event log fails, every append ends, none is acknowledged that is not on disk,
+files do not pile up, and the log recovers by itself.
 """
 
 from __future__ import annotations

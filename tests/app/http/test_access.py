@@ -1,4 +1,6 @@
-"""Who is let in: keys and scopes, rates, the admin port, a file of keys that changes or goes bad."""
+"""A request is let in by its key, scope and rate; the admin port is separate; a changed or broken file of keys is
+handled.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What a caller may try with headers, ports and newlines; and a file of keys that cannot be read for a while."""
+"""Headers, ports and newlines in paths do not get around access control; an unreadable file of keys is read again
+later.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""Every route × key × port × method × spelling of its path: no spelling gives more than the plain one.
+"""For every route, key, port, method and spelling of a path: no spelling lets in more than the plain one.
 
-What each route needs stands here once more, by hand, so that a route that changes its scope, or a new one, fails. The
-endpoints are replaced by one that says its route: who gets 200 was let in, and to what.
+What each route needs is written down here a second time, by hand, so that a route that changes its scope, or a new one,
+fails. The endpoints are replaced by one that answers the name of its route: status 200 means that the caller was let
+in.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Raw bytes over real connections: heads without end, heads that do not come, bodies that stop, what is no HTTP."""
+"""On real connections, heads that are too large, late or not HTTP, and bodies that stop, are refused in time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""No connection stays for nothing: unread bodies, answers nobody takes, idle ones above the limit, too much ahead."""
+"""No connection is kept without use: unread bodies, answers that nobody reads, idle connections above the limit, too
+many requests sent ahead.
+"""
 
 from __future__ import annotations
 

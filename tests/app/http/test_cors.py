@@ -1,4 +1,4 @@
-"""Whoever may call from a browser may read every answer: problems, refusals from raw bytes, what is no HTTP at all."""
+"""An origin that may call the service from a browser can read every answer, refusals of raw bytes included."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""The end of a service: `/readyz` says so a moment before the listener closes, in every worker, while requests are
-still answered; Ctrl-C does not wait.
+"""At its end a service reports `/readyz` 503 in every worker before it stops listening, and still answers requests
+meanwhile; Ctrl-C ends it at once.
 """
 
 from __future__ import annotations

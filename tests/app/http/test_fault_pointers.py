@@ -1,4 +1,4 @@
-"""Every fault points into what was sent: at a place that is there, or whose parent is there where a key is missing."""
+"""Every fault points to a place in what was sent, or to its parent where a key is missing."""
 
 from __future__ import annotations
 

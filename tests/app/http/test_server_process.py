@@ -1,5 +1,5 @@
-"""The server as processes: several workers, a port for the operator, a worker that dies, a drain at the end; replicas
-that answer alike, a disk that fills up.
+"""A real server drains and exits with 0, replaces a worker that dies, answers alike on every replica, and keeps ranking
+when the disk is full.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Metrics of a service with several workers: every scrape sees all of them, nothing falls, and what was counted stays
-when a worker is killed; a new service begins at nothing. One worker keeps its metrics in memory.
+"""With several workers every scrape sees all of them, no counter falls when a worker is killed, and a new service
+starts at zero. One worker keeps its metrics in memory.
 """
 
 from __future__ import annotations

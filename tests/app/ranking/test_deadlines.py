@@ -1,4 +1,6 @@
-"""Records obey the deadline of a ranking: gathered in parts, stopped in time, priced, and never computed for nobody."""
+"""Fetching and computing records obeys the deadline of a ranking: it runs in parts, stops in time, is priced by
+admission control, and is not done for nobody.
+"""
 
 from __future__ import annotations
 

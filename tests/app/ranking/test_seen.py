@@ -1,4 +1,6 @@
-"""What a person has met is kept whole and not shown again, however long the history; a limit is said where it bites."""
+"""Everything a user has seen is stored and not shown again, however long the history; a limit is reported when it
+applies.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The specialists: likes small enough to count by hand, and the block-wise fit against a dense product."""
+"""The baselines agree with arithmetic on a few likes, and the block-wise fit agrees with a dense product."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Looking entities up: packed texts, ids by hash, and the same answers whether a catalogue is small or large."""
+"""Entities are found by id, from packed texts and hashed ids, and a large catalogue answers as a small one does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Entity records: bytes and back, bytes that are none, and the same bytes whoever computes them."""
+"""A record of an entity has the same bytes whoever computes it, is read back unchanged, and other bytes are refused."""
 
 from __future__ import annotations
 

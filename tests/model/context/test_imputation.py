@@ -1,4 +1,4 @@
-"""Imputation: every cell of the table in DESIGN.md, idempotence, and the rules as JSON."""
+"""Missing fields of a context are filled as the table in DESIGN.md says; filling twice changes nothing."""
 
 from __future__ import annotations
 

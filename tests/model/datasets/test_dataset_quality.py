@@ -1,4 +1,4 @@
-"""Description and validation of datasets, by arithmetic a reader can redo."""
+"""The description and the validation of a dataset agree with arithmetic that a reader can redo."""
 
 from __future__ import annotations
 

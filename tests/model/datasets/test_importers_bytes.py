@@ -1,4 +1,6 @@
-"""Files as people have them: encodings, packing, line ends, delimiters, headers: imported, or refused clearly."""
+"""Files of many encodings, compressions, line ends, delimiters and headers are imported, or refused with a clear
+message.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The demo dataset from a small table in the package's shape."""
+"""The demo dataset has clean entities, and searches with positive and negative labels, in all parts."""
 
 from __future__ import annotations
 

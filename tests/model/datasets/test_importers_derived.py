@@ -1,4 +1,4 @@
-"""Derived pairs: association by arithmetic, nearness, no leak between parts, content scores."""
+"""Derived pairs follow from association and content scores by arithmetic, and do not leak between parts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The joint film dataset from small files in the publishers' formats."""
+"""The joint film dataset is built right from small files in the publishers' formats."""
 
 from __future__ import annotations
 

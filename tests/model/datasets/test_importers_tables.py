@@ -1,4 +1,4 @@
-"""Tables of one's own: formats, mapping, conversions, and rows that are set aside."""
+"""A user's own tables are imported with formats, mapping and conversions; bad rows are set aside with the reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""JSON and Parquet as people have them: arrays, nested objects, and types that a dataset has no column for."""
+"""JSON and Parquet keep their types; arrays and nested objects are imported, or refused where a dataset has no column
+for them.
+"""
 
 from __future__ import annotations
 

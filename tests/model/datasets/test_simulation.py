@@ -1,4 +1,4 @@
-"""The simulated world: seeded, sound, and true to what it says."""
+"""The simulated dataset is determined by its seed, valid, and has the properties that it documents."""
 
 from __future__ import annotations
 

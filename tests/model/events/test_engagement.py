@@ -1,4 +1,4 @@
-"""Co-engagement is EASE, out of fold; popularity counts; the factorisation behind it."""
+"""Co-engagement vectors are EASE factors, out of fold; popularity is a count; the factorisation is exact."""
 
 from __future__ import annotations
 

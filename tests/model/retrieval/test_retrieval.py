@@ -1,4 +1,4 @@
-"""Dense and lexical search over a catalogue: exact, in order, without what is excluded."""
+"""Dense and lexical search over a catalogue are exact, in order, and leave out what is excluded."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """However long, many or odd the words of a catalogue are, a record stays small and its entity is found by its name.
 
-A vocabulary that 22 bits cannot number keeps what most documents have; records keep names and categories before texts.
+A vocabulary that is larger than 22 bits can number keeps the words that most documents have; records keep names and
+categories before texts.
 """
 
 from __future__ import annotations

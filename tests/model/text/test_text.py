@@ -1,4 +1,4 @@
-"""Text, vocabulary, ragged arrays; and the examples in the docstrings of the whole model side."""
+"""Text is normalised, split and hashed alike in every process; the examples in docstrings of model/ run, too."""
 
 from __future__ import annotations
 

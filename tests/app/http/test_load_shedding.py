@@ -1,4 +1,4 @@
-"""The quickest no says what the long way says, and takes nothing for a ranking that is not plainly one."""
+"""Load shedding answers raw bytes as the full path does, and only where they are plainly a ranking request."""
 
 from __future__ import annotations
 

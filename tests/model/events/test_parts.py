@@ -1,4 +1,4 @@
-"""Parts: shares, time, and no leak between them."""
+"""Rankings are split into parts by the documented shares and by time, and nothing leaks between parts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Large catalogues: approximate search keeps the contract of exact search, and is kept where it is good enough."""
+"""Approximate search over a large catalogue keeps the contract of exact search, and is used only where it is good
+enough.
+"""
 
 from __future__ import annotations
 

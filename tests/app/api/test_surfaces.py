@@ -1,4 +1,4 @@
-"""Each surface answers as API.md says: names, defaults, order, paging, seen, unknown. No faults, no Redis."""
+"""Each ranking endpoint answers as API.md documents: names, defaults, order, paging, seen entities, unknown ids."""
 
 from __future__ import annotations
 

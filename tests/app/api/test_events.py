@@ -1,4 +1,4 @@
-"""`POST /v1/events`: both forms, all or nothing, acknowledged when on disk, refused with a pointer."""
+"""`POST /v1/events` keeps all events of a body or none, answers 202 once they are on disk, and points at faults."""
 
 from __future__ import annotations
 

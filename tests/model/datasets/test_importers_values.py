@@ -1,4 +1,4 @@
-"""Tables as people have them: each row of the tables below is imported as it stands here, or refused with a sentence.
+"""Times, labels, ids and nulls as they occur in real tables are imported as given below, or refused with a sentence.
 
 Text on the left is a file of events or entities beside a plain partner; what it must become is on the right.
 """

@@ -1,4 +1,4 @@
-"""Homepage rows: their order, each entity once, refilled rows, titles. Nothing on single rankings."""
+"""Homepage rows come in order of their scores, show each entity once, are refilled, and have titles."""
 
 from __future__ import annotations
 
