@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 from app_fakes import app_of, client_of, settings
+from event_bodies import ENGAGED, SHOWN, post, stored
 from processor import slowness
-from test_app_events import ENGAGED, SHOWN, post, stored
 
 from app.api.v1 import event_checks
 from app.api.v1 import events as route
