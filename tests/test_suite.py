@@ -20,5 +20,16 @@ def test_no_two_files_have_the_same_name() -> None:
     assert [name for name, count in Counter(modules).items() if count > 1] == []
 
 
+def test_no_test_file_imports_another() -> None:
+    names = {file.stem for file in FILES}
+    found = [
+        f"{file.name}: {node.module}"
+        for file in FILES
+        for node in ast.walk(ast.parse(file.read_text("utf-8")))
+        if isinstance(node, ast.ImportFrom) and node.module in names
+    ]
+    assert found == []
+
+
 def test_every_file_that_runs_alone_exists(alone_files: set[str]) -> None:
     assert alone_files - {file.name for file in FILES} == set()

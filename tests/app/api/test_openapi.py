@@ -15,7 +15,7 @@ from app.http.decoding import decode
 pytestmark = pytest.mark.anyio
 
 
-async def test_openapi_holds_the_types_that_decode():
+async def test_openapi_has_the_types_that_the_decoder_uses():
     async with client_of(app_of(max_candidates=123)) as client:
         document = (await client.get("/openapi.json")).json()
     made = document["components"]["schemas"]
@@ -62,7 +62,7 @@ def _example(schema: dict, made: dict) -> object:
 
 
 @pytest.mark.parametrize("kind", [schemas.RankBody, schemas.SearchBody, schemas.HomepageBody])
-def test_what_openapi_allows_the_decoder_takes_and_a_further_key_it_refuses(kind):
+def test_the_decoder_accepts_what_openapi_allows_and_refuses_any_other_key(kind):
     from app.api.openapi import components
 
     made = components(settings())

@@ -35,7 +35,7 @@ def users_in(html: str) -> list[str] | None:
     return users
 
 
-async def test_with_keys_the_page_holds_no_user_and_the_key_fetches_them(
+async def test_with_keys_the_page_has_no_users_and_a_key_fetches_them(
     keyed: tuple[FastAPI, FakeModel, dict[str, str]],
 ) -> None:
     app, model, key = keyed
@@ -50,7 +50,7 @@ async def test_with_keys_the_page_holds_no_user_and_the_key_fetches_them(
         assert (await client.get("/page/users", headers=key)).json() == {"users": ["first-user", *HOSTILE]}
 
 
-async def test_without_keys_the_page_holds_users_whatever_they_are_called() -> None:
+async def test_without_keys_the_page_has_users_whatever_their_names() -> None:
     model = FakeModel()
     model.sample_users = lambda count: HOSTILE  # type: ignore[method-assign]
     async with client_of(app_of(model)) as client:
@@ -79,14 +79,14 @@ async def test_users_are_drawn_once_for_each_model(keyed: tuple[FastAPI, FakeMod
     assert drawn == [1, 2]
 
 
-async def test_the_page_puts_names_into_the_document_as_text_alone() -> None:
+async def test_the_page_inserts_names_as_text_only() -> None:
     async with client_of(app_of()) as client:
         html = (await client.get("/")).text
     for way in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "DOMParser", "srcdoc"):
         assert way not in html
 
 
-async def test_the_page_is_one_file_with_users_and_nothing_from_outside():
+async def test_the_page_is_one_file_with_users_and_nothing_from_other_hosts():
     model = FakeModel()
     model.sample_users = lambda count: ["u1", "</script><script>alert(1)"]
     async with client_of(app_of(model)) as client:

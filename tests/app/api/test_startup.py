@@ -33,7 +33,7 @@ async def until_ready(client: httpx.AsyncClient) -> httpx.Response:
     return response
 
 
-async def test_the_service_lives_at_once_and_is_ready_when_the_model_is(folder):
+async def test_the_service_is_live_at_once_and_ready_when_the_model_is_loaded(folder):
     def load(_: Path) -> FakeModel:
         time.sleep(0.2)
         return FakeModel()
@@ -59,7 +59,7 @@ async def test_each_task_is_ranked_once_before_the_service_is_ready(folder):
         assert model.scored == 60 + 60 + 59
 
 
-async def test_a_model_that_cannot_be_loaded_leaves_its_reason(folder):
+async def test_readyz_says_why_a_model_cannot_be_loaded(folder):
     def load(_: Path) -> FakeModel:
         raise ValueError("weights.safetensors is cut off")
 
@@ -71,14 +71,14 @@ async def test_a_model_that_cannot_be_loaded_leaves_its_reason(folder):
         assert (await client.get("/livez")).status_code == 200
 
 
-async def test_leaving_while_the_model_loads_is_quick(folder):
+async def test_shutting_down_while_the_model_loads_is_quick(folder):
     began = time.monotonic()
     async with client_of(create_app(settings(model_path=folder), load=lambda _: time.sleep(0.3) or FakeModel())):
         await asyncio.sleep(0.01)
     assert time.monotonic() - began < 1
 
 
-def test_a_model_is_a_folder_or_the_live_one_of_several(tmp_path):
+def test_the_model_path_is_a_model_or_a_folder_of_models_with_a_live_one(tmp_path):
     with pytest.raises(ModelNotFoundError, match="UNIRANK_MODEL_PATH"):
         find_model(None)
     with pytest.raises(ModelNotFoundError, match="is not a folder"):

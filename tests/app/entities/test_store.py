@@ -63,7 +63,7 @@ async def test_process_memory_comes_before_redis(redis_url):
     assert model.computed == CANDIDATES
 
 
-async def test_a_catalogue_that_fits_into_memory_asks_nobody():
+async def test_a_catalogue_that_fits_into_memory_never_asks_redis():
     model = FakeModel()
     store = store_of(model, FILMS, redis_tier("redis://127.0.0.1:1", version="none"))
     gathered = await store.gather(CANDIDATES, ["f50"])
@@ -94,7 +94,7 @@ async def test_a_redis_that_reads_but_cannot_write_is_reported(redis_url):
         await store.close()
 
 
-async def test_what_several_miss_at_once_is_computed_once(redis_url):
+async def test_a_record_that_several_requests_miss_at_once_is_computed_once(redis_url):
     model = FakeModel()
     model.compute_s = 0.1
     app = app_of(model, redis_url=redis_url, memory_entities=0)

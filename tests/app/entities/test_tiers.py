@@ -80,7 +80,7 @@ async def test_memory_forgets_what_was_unused_for_longest():
     assert len(tier) == 2
 
 
-async def test_memory_of_nothing_holds_nothing():
+async def test_a_memory_tier_of_size_zero_holds_nothing():
     tier = MemoryTier(0)
     await tier.put({"a": b"1"})
     assert await tier.get(["a"]) == {}
@@ -99,11 +99,11 @@ async def test_redis_keys_carry_the_version_and_a_lifetime(redis_url):
 
 
 @pytest.mark.parametrize("value", [b"", b"abc", b"1234", b"garbage garbage", pack(b"record")[:-1], None, 3])
-def test_garbage_is_not_a_record(value):
+def test_foreign_bytes_are_not_a_record(value):
     assert unpack(value) is None
 
 
-async def test_garbage_is_a_miss_and_the_rest_is_kept(redis_url):
+async def test_foreign_bytes_in_redis_are_a_miss_and_the_rest_is_returned(redis_url):
     tier = redis_tier(redis_url, version="v9")
     await tier.put({"good": b"one"})
     async with Redis.from_url(redis_url) as raw:
@@ -114,7 +114,7 @@ async def test_garbage_is_a_miss_and_the_rest_is_kept(redis_url):
     await tier.close()
 
 
-async def test_a_redis_of_an_unknown_authority_is_not_believed():
+async def test_a_redis_with_a_certificate_of_an_unknown_authority_is_not_used():
     with redis_with_tls() as url:
         tier = redis_tier(url.partition("?")[0])
         with pytest.raises(TierError):

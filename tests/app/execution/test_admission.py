@@ -42,7 +42,7 @@ def test_an_empty_queue_takes_a_ranking_of_any_size(gate):
         assert not fits(gate, 1, Priority.HIGH)
 
 
-def test_what_would_wait_past_its_deadline_is_refused_and_told_when_to_come_back(gate):
+def test_a_ranking_that_would_wait_past_its_deadline_is_refused_with_retry_after(gate):
     gate.measured(10, 1.0)  # a tenth of a second each
     with gate.admitted(30, Priority.NORMAL, 1e9):
         assert gate.wait_s(Priority.HIGH) == 0
@@ -55,7 +55,7 @@ def test_what_would_wait_past_its_deadline_is_refused_and_told_when_to_come_back
         assert fits(gate, 1, Priority.NORMAL, deadline=3.1)
 
 
-def test_what_would_wait_too_long_at_the_highest_priority_is_refused_before_its_body_is_read(gate):
+def test_a_queue_that_is_too_long_for_any_priority_refuses_before_the_body_is_read(gate):
     gate.measured(10, 1.0)
     with gate.admitted(30, Priority.HIGH, 1e9):
         gate.check_full(3.1)
@@ -63,7 +63,7 @@ def test_what_would_wait_too_long_at_the_highest_priority_is_refused_before_its_
             gate.check_full(2.9)
 
 
-def test_the_measure_follows_what_is_measured(gate):
+def test_the_estimate_of_the_waiting_time_follows_measurements(gate):
     gate.measured(10, 1.0)
     for _ in range(200):
         gate.measured(100, 1.0)
@@ -71,7 +71,7 @@ def test_the_measure_follows_what_is_measured(gate):
         assert gate.wait_s(Priority.HIGH) == pytest.approx(0.5, rel=0.01)
 
 
-def test_room_comes_back_after_an_error(gate):
+def test_room_in_the_queue_is_freed_after_an_error(gate):
     def fail() -> None:
         with gate.admitted(100, Priority.HIGH, 1e9):
             raise KeyError("in the middle")

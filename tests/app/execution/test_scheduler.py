@@ -16,7 +16,7 @@ from app.execution.scheduler import Turns
 pytestmark = pytest.mark.anyio
 
 
-async def test_a_turn_lets_the_event_loop_breathe():
+async def test_the_event_loop_stays_responsive_between_turns():
     turns, waits = Turns(), []
 
     async def look() -> None:
@@ -32,7 +32,7 @@ async def test_a_turn_lets_the_event_loop_breathe():
     assert np.median(waits) < 0.02
 
 
-async def test_what_does_not_begin_in_time_is_not_done():
+async def test_work_that_cannot_begin_before_its_deadline_is_not_run():
     turns, done = Turns(), []
     work = [turns.run(lambda: time.sleep(0.03), 10) for _ in range(3)]
     *_, late = await asyncio.gather(*work, turns.run(lambda: done.append("late"), 0.02))
@@ -52,7 +52,7 @@ async def test_the_most_urgent_goes_first_and_nobody_starves():
     assert done == ["high 0", "high 1", "high 2", "low", "much later"]
 
 
-async def test_an_error_goes_to_who_asked_and_to_nobody_else():
+async def test_an_error_reaches_only_the_caller_whose_work_failed():
     turns = Turns()
     bad, good = await asyncio.gather(turns.run(lambda: 1 // 0, 1), turns.run(lambda: 1, 1), return_exceptions=True)
     assert (type(bad), good) == (ZeroDivisionError, 1)

@@ -12,7 +12,7 @@ from app.execution.worker_thread import ComputeThread
 pytestmark = pytest.mark.anyio
 
 
-async def test_the_compute_thread_drops_what_waits_when_it_closes():
+async def test_closing_finishes_what_runs_and_cancels_what_waits():
     compute, ran = ComputeThread(), []
     first = asyncio.create_task(compute.run(lambda: time.sleep(0.1) or ran.append("first")))
     await asyncio.sleep(0.02)

@@ -64,7 +64,7 @@ async def test_a_newline_at_the_end_of_a_path_opens_nothing(
         ([("cookie", "x-api-key={key}")], 401),
     ],
 )
-async def test_a_key_is_one_header_and_no_bytes_of_it_are_a_crash(
+async def test_a_key_comes_in_one_header_and_no_bytes_in_it_cause_a_crash(
     tmp_path: Path, secrets_of: dict[Scope, str], headers: list[tuple[str, str]], status: int
 ) -> None:
     sent = [(name.encode(), value.format(key=secrets_of[RANK]).encode("latin-1")) for name, value in headers]
@@ -73,7 +73,7 @@ async def test_a_key_is_one_header_and_no_bytes_of_it_are_a_crash(
 
 
 @pytest.mark.anyio
-async def test_without_a_key_nobody_learns_what_the_other_port_serves(
+async def test_without_a_key_nothing_is_revealed_of_what_the_admin_port_serves(
     tmp_path: Path, secrets_of: dict[Scope, str]
 ) -> None:
     app = app_of(admin_port=9100, api_keys_file=str(tmp_path / "keys.toml"))
@@ -85,7 +85,7 @@ async def test_without_a_key_nobody_learns_what_the_other_port_serves(
         assert answer.status_code == 404
 
 
-def test_a_file_that_becomes_readable_again_is_read_though_its_stamp_is_the_same(
+def test_a_key_file_that_becomes_readable_again_is_read_although_its_mtime_is_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     path, clock = tmp_path / "keys.toml", Clock()

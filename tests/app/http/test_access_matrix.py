@@ -114,7 +114,7 @@ def test_what_each_route_needs_is_written_down(app: dict[int, FastAPI]) -> None:
 
 
 @pytest.mark.parametrize("name", NEEDS)
-async def test_the_plain_spelling_lets_in_who_may_and_nobody_else(
+async def test_the_plain_spelling_lets_in_exactly_the_allowed_keys(
     app: dict[int, FastAPI], secrets_of: dict[Needed | None, str | None], name: str
 ) -> None:
     method, path = plain(name)
@@ -183,7 +183,7 @@ async def nothing(scope: Scope, receive: Receive, send: Send) -> None:
     raise AssertionError("never reached")
 
 
-def test_a_route_that_says_nothing_cannot_be_made() -> None:
+def test_a_route_without_a_declared_scope_cannot_be_made() -> None:
     router = APIRouter(route_class=GuardedRoute)
     with pytest.raises(UndeclaredAccessError, match="says not who may call it"):
 
@@ -192,7 +192,7 @@ def test_a_route_that_says_nothing_cannot_be_made() -> None:
 
 
 @pytest.mark.parametrize("kind", ["route", "api route", "mount", "websocket", "included", "documents"])
-async def test_an_application_with_a_route_that_asks_no_guard_refuses_to_start(kind: str) -> None:
+async def test_an_application_with_an_unguarded_route_refuses_to_start(kind: str) -> None:
     app = FastAPI(openapi_url=None) if kind == "documents" else app_of()
     router = APIRouter()
     router.add_api_route("/x", nothing)

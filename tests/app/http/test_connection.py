@@ -26,7 +26,7 @@ def problem_in(said: bytes) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("size", [1_000, MOST_HEAD_BYTES - 100])
-async def test_a_large_head_is_taken(size: int) -> None:
+async def test_a_large_head_is_accepted(size: int) -> None:
     async with port_of() as port:
         assert (await say(port, [LIVE, b"X-A: ", b"a" * size, b"\r\n\r\n"])).startswith(b"HTTP/1.1 200 ")
 
@@ -53,7 +53,7 @@ async def test_a_head_that_is_too_large_is_refused(pieces: list[bytes]) -> None:
     [([b"GET /li"], 0.0), ([bytes([byte]) for byte in LIVE], 0.02), ([LIVE + b"\r\n", b"GET /li"], 0.01)],
     ids=["silence", "a letter at a time", "second request"],
 )
-async def test_a_head_that_does_not_come_is_not_waited_for(
+async def test_a_head_that_does_not_arrive_is_refused_after_a_while(
     monkeypatch: pytest.MonkeyPatch, pieces: list[bytes], pause_s: float
 ) -> None:
     monkeypatch.setattr("app.http.protocol.HEAD_WITHIN_S", 0.2)
@@ -62,7 +62,7 @@ async def test_a_head_that_does_not_come_is_not_waited_for(
         assert problem_in(said[said.index(b"HTTP/1.1 408") :])["type"] == "urn:unirank:problem:head_timeout"
 
 
-async def test_who_says_nothing_is_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_silent_connection_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.http.protocol.HEAD_WITHIN_S", 0.1)
     async with port_of() as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -70,14 +70,14 @@ async def test_who_says_nothing_is_hung_up_on(monkeypatch: pytest.MonkeyPatch) -
         writer.close()
 
 
-async def test_a_body_that_stops_is_not_waited_for() -> None:
+async def test_a_body_that_stops_is_refused_after_a_while() -> None:
     async with port_of(body_timeout_ms=100) as port:
         said = await say(port, [SEARCH % 100, b"{"])
         assert said.startswith(b"HTTP/1.1 408 ")
         assert b"urn:unirank:problem:body_timeout" in said
 
 
-async def test_a_large_body_is_no_head_and_a_connection_is_used_again() -> None:
+async def test_a_large_body_is_not_counted_as_head_and_the_connection_is_reused() -> None:
     body = b'{"query":"toy"' + b" " * 500_000 + b"}"
     async with port_of() as port:
         said = await say(port, [SEARCH % len(body), body, LIVE[:9], LIVE[9:] + b"\r\n"], 0.05)
@@ -87,13 +87,13 @@ async def test_a_large_body_is_no_head_and_a_connection_is_used_again() -> None:
 @pytest.mark.parametrize(
     "nonsense", [b"\x16\x03\x01\x02\x00\x01", b"hello\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"\x00" * 100]
 )
-async def test_what_is_no_http_is_a_problem(nonsense: bytes) -> None:
+async def test_bytes_that_are_not_http_get_a_problem_document(nonsense: bytes) -> None:
     async with port_of() as port:
         assert problem_in(await say(port, [nonsense]))["type"] == "urn:unirank:problem:malformed_request"
 
 
 @pytest.mark.parametrize("welcome_first", [True, False])
-async def test_who_asks_and_is_refused_again_and_again_is_not_hung_up_on(
+async def test_a_connection_with_repeated_refusals_stays_open_while_it_is_used(
     welcome_first: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("app.http.protocol.HEAD_WITHIN_S", 0.5)

@@ -102,7 +102,7 @@ async def test_a_preflight_that_is_refused_is_a_problem(origin: str, method: str
 
 @pytest.mark.parametrize("origins", ["", *LISTS])
 @pytest.mark.parametrize("origin", [None, SHOP, EVIL, "null"])
-async def test_load_shedding_says_of_origins_what_the_long_way_says(origins: str, origin: str | None) -> None:
+async def test_load_shedding_sets_the_cors_headers_of_the_full_path(origins: str, origin: str | None) -> None:
     app = app_of(max_queue_candidates=1, cors_origins=origins)
     quick = QuickNo(app.state.live)
     async with client_of(app) as client:
@@ -139,7 +139,7 @@ async def say(port: int, *pieces: bytes) -> httpx.Response:
         (408, [b"GET / HTTP/1.1\r\nOrigin: %s\r\nX-A: a"]),
     ],
 )
-async def test_what_is_refused_unread_can_be_read_by_the_origin(
+async def test_refusals_before_parsing_can_be_read_by_the_origin(
     monkeypatch: pytest.MonkeyPatch, origin: str, status: int, pieces: list[bytes]
 ) -> None:
     monkeypatch.setattr("app.http.protocol.HEAD_WITHIN_S", 0.1)
@@ -152,7 +152,7 @@ async def test_what_is_refused_unread_can_be_read_by_the_origin(
 
 @pytest.mark.parametrize("target", ["http://x/metrics", "http://u:p@x:9100/metrics", "HTTP://X/metrics", "//x/metrics"])
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "TRACE", "CONNECT"])
-async def test_an_absolute_target_is_no_way_in(tmp_path: Path, target: str, method: str) -> None:
+async def test_an_absolute_target_does_not_bypass_access_control(tmp_path: Path, target: str, method: str) -> None:
     secret, key = new_key("shop", [Scope.RANK])
     write_keys(tmp_path / "keys.toml", [key])
     async with port_of(app_of(api_keys_file=str(tmp_path / "keys.toml"))) as port:

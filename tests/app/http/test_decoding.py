@@ -27,7 +27,7 @@ def refusals(body: bytes) -> set[int]:
 
 @settings(deadline=None)
 @given(st.binary(max_size=200))
-def test_any_bytes_decode_or_fail_as_ours(body):
+def test_any_bytes_decode_or_raise_a_unirank_error(body):
     assert refusals(body) <= {400, 422}
 
 
@@ -41,7 +41,7 @@ FIELDS = st.sampled_from([*RankBody.__struct_encode_fields__, *HomepageBody.__st
 
 @settings(deadline=None)
 @given(st.dictionaries(FIELDS, JSON, max_size=5))
-def test_any_json_decodes_or_fails_as_ours(document):
+def test_any_json_decodes_or_raises_a_unirank_error(document):
     assert refusals(json.dumps(document).encode()) <= {422}
 
 

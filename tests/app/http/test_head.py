@@ -33,7 +33,7 @@ def keyed(tmp_path: Path) -> tuple[FastAPI, FakeModel, dict[str, str]]:
     return app_of(model, api_keys_file=str(tmp_path / "keys.toml")), model, {"x-api-key": secret}
 
 
-def test_these_are_all_routes_that_take_get() -> None:
+def test_the_list_has_all_routes_that_take_get() -> None:
     paths = {route.path for route in app_of().routes if "GET" in route.methods}
     asked = {path.partition("?")[0].replace("/f1", "/{entity_id:path}") for path in GETS}
     assert paths <= asked
@@ -70,7 +70,7 @@ async def test_head_needs_the_key_that_get_needs(keyed: tuple[FastAPI, FakeModel
         assert (await client.head("/nowhere")).status_code == 401
 
 
-async def test_head_over_a_connection_keeps_it_in_step() -> None:
+async def test_head_keeps_a_connection_usable_for_further_requests() -> None:
     server = uvicorn.Server(uvicorn.Config(app_of(), http=Connection, log_level="critical", lifespan="off"))
     with socket.create_server(("127.0.0.1", 0)) as listening:
         serving = asyncio.create_task(server.serve([listening]))
@@ -85,6 +85,6 @@ async def test_head_over_a_connection_keeps_it_in_step() -> None:
             await serving
 
 
-def test_head_is_not_in_the_document() -> None:
+def test_head_is_not_in_the_openapi_document() -> None:
     operations = {method for path in app_of().openapi()["paths"].values() for method in path}
     assert operations == {"get", "post", "delete"}

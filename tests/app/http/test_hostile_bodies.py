@@ -128,7 +128,7 @@ async def test_a_body_that_breaks_the_contract_is_422_with_its_place(client, nam
 
 
 @pytest.mark.parametrize("name", NOT_BUILT)
-async def test_what_is_not_built_says_so(client, name):
+async def test_features_that_are_not_built_are_refused_as_not_supported(client, name):
     problem = assert_problem(await client.post("/v1/rank", content=NOT_BUILT[name][0]), 422)
     assert problem["errors"][0]["code"] == "not_supported"
 
@@ -155,12 +155,12 @@ async def test_a_body_of_ten_megabytes_is_refused_on_every_surface(client, path,
 @pytest.mark.parametrize(
     "body", [b"{", b"[]", b'{"querry":"toy"}', b'{"query":3}', b'{"query":"\\ud800"}', b'{"explain":true}']
 )
-async def test_flat_bodies_are_as_strict(client, path, body):
+async def test_bodies_of_search_homepage_and_more_like_this_are_as_strict(client, path, body):
     response = await client.post(path, content=body)
     assert_problem(response, 400 if body == b"{" else 422)
 
 
-async def test_flat_pointers_start_at_the_body(client):
+async def test_pointers_into_these_bodies_start_at_the_body(client):
     problem = assert_problem(await client.post("/v1/search", json={"user_id": "x" * 257, "features": {"a": 1}}), 422)
     assert [error["pointer"] for error in problem["errors"]] == ["/user_id", "/features"]
 
@@ -177,7 +177,7 @@ async def test_the_content_type_does_not_matter(client, kind):
     assert response.status_code == 200
 
 
-async def test_a_body_that_never_ends_is_cut_short():
+async def test_a_body_that_never_ends_is_refused_with_408():
     async def slow():
         yield b"{"
         await asyncio.sleep(30)

@@ -67,7 +67,7 @@ async def test_a_wrong_method_is_told_which_are_right(client, path, methods):
     assert (await client.request("PATCH", path)).headers["allow"] == methods
 
 
-async def test_a_crash_is_a_problem_that_keeps_its_secrets():
+async def test_a_crash_is_a_problem_document_without_the_error_message():
     model = FakeModel()
     model.crash = RuntimeError("password=123")
     async with client_of(app_of(model)) as client:
@@ -82,13 +82,13 @@ async def test_a_crash_is_a_problem_that_keeps_its_secrets():
     ("given_id", "taken"),
     [("abc-1.2:3_", True), ("x" * 128, True), ("x" * 129, False), ("a b", False), ("é", False), ("", False)],
 )
-async def test_a_request_id_is_taken_over_where_it_is_harmless(client, given_id, taken):
+async def test_a_request_id_of_the_caller_is_used_where_it_is_harmless(client, given_id, taken):
     response = await client.get("/nope", headers={"x-request-id": given_id.encode()})
     assert (response.headers["x-request-id"] == given_id) is taken
     assert response.json()["request_id"] == response.headers["x-request-id"]
 
 
-async def test_a_trace_names_the_request(client):
+async def test_the_trace_id_becomes_the_request_id(client):
     trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
     response = await client.get("/livez", headers={"traceparent": trace})
     assert response.headers["x-request-id"] == "4bf92f3577b34da6a3ce929d0e0e4736"

@@ -159,7 +159,7 @@ app.http.server.serve(Settings(port={port}, model_path={model!r}))
 """
 
 
-def test_a_real_process_lives_gets_ready_drains_and_exits_zero(tmp_path):
+def test_a_process_becomes_live_and_ready_then_drains_and_exits_with_zero(tmp_path):
     (tmp_path / "manifest.json").write_text("{}")
     port = free_port()
     code = SERVE.format(root=str(ROOT), tests=str(ROOT / "tests" / "helpers"), port=port, model=str(tmp_path))

@@ -63,7 +63,7 @@ def stale(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path / "stale"
 
 
-def test_any_worker_tells_what_all_have_counted(model_path: Path, tmp_path: Path, stale: Path) -> None:
+def test_any_worker_reports_the_counts_of_all(model_path: Path, tmp_path: Path, stale: Path) -> None:
     """Also after one was killed with -9, and not what an earlier service counted."""
     log = tmp_path / "log"
     with served(model_path, log, workers=2, state_dir=tmp_path) as (process, url):
@@ -88,7 +88,7 @@ def test_any_worker_tells_what_all_have_counted(model_path: Path, tmp_path: Path
     assert not re.search("Traceback", log.read_text()), log.read_text()
 
 
-def test_one_worker_counts_in_memory(model_path: Path, tmp_path: Path, stale: Path) -> None:
+def test_a_single_worker_keeps_its_metrics_in_memory(model_path: Path, tmp_path: Path, stale: Path) -> None:
     with served(model_path, tmp_path / "log", state_dir=tmp_path) as (_, url):
         search(url, 3)
         found, _ = scrape(url)
@@ -117,7 +117,7 @@ sys.stdout.write("---\\n" + exposition(seen.registry).decode())
 """
 
 
-def test_one_worker_among_several_by_itself(tmp_path: Path) -> None:
+def test_gauges_of_dead_workers_and_counts_of_shadow_models_are_left_out(tmp_path: Path) -> None:
     """What a shadow does counts nowhere, only the newest model is live, and one that is dead has no gauges."""
     environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", WORKER]

@@ -100,7 +100,7 @@ async def test_overload_is_503_before_any_work():
     assert 'unirank_queue_candidates{priority="high"} 0.0' in metrics
 
 
-async def test_what_is_typed_goes_before_what_can_wait():
+async def test_searches_go_before_homepages_and_low_priority_goes_last():
     model = FakeModel()
     model.chunk_s = 0.05
     done = []
@@ -119,7 +119,7 @@ async def test_what_is_typed_goes_before_what_can_wait():
     assert done == ["first", "high home", "search", "home", "low search"]
 
 
-async def test_work_for_a_caller_who_hung_up_is_dropped():
+async def test_work_for_a_caller_who_disconnected_is_dropped():
     model = FakeModel()
     model.chunk_s = 0.05
     app = app_of(model)
@@ -151,7 +151,7 @@ async def _hung_up(app: FastAPI, body: dict[str, object]) -> int:
     return int(str(sent[0]["status"]))
 
 
-async def test_without_time_to_retrieve_there_is_an_empty_answer_and_not_an_error():
+async def test_without_time_to_retrieve_the_answer_is_empty_and_not_an_error():
     model = FakeModel()
     model.propose_s = 0.2
     async with client_of(app_of(model)) as client:
