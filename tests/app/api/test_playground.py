@@ -6,26 +6,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from pathlib import Path
 
 import pytest
 from app_fakes import FakeModel, app_of, client_of
 from fastapi import FastAPI
 
-from app.http.auth.keys import new_key, write_keys
-from app.http.auth.scopes import Scope
-
 pytestmark = pytest.mark.anyio
 HOSTILE = ["</script><script>alert(1)</script>", "<!--", "\u2028", "'\"&", "\ud800", "u\n1", "]]>"]
-
-
-@pytest.fixture
-def keyed(tmp_path: Path) -> tuple[FastAPI, FakeModel, dict[str, str]]:
-    """A service with keys, its model, and the header of a key with `rank`."""
-    secret, key = new_key("shop", [Scope.RANK])
-    write_keys(tmp_path / "keys.toml", [key])
-    model = FakeModel()
-    return app_of(model, api_keys_file=str(tmp_path / "keys.toml")), model, {"x-api-key": secret}
 
 
 def users_in(html: str) -> list[str] | None:

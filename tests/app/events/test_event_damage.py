@@ -8,7 +8,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from damage import Damage as Blow
+from damage import Damage as ByteDamage
 from damage import damaged, damages
 from hypothesis import given, settings
 from old_frames import old_frame
@@ -175,7 +175,7 @@ def test_a_torn_tail_is_cut_from_the_newest_segment_of_a_process_only(tmp_path: 
 @given(damages("flip", "cut", "insert"), damages("flip", "cut", "insert"))
 @settings(deadline=None, max_examples=60)
 def test_exports_between_damages_have_every_whole_event_once(
-    tmp_path_factory: pytest.TempPathFactory, first: list[Blow], then: list[Blow]
+    tmp_path_factory: pytest.TempPathFactory, first: list[ByteDamage], then: list[ByteDamage]
 ) -> None:
     """Damage, export, damage to what was exported too, a further export: nothing twice or lost besides."""
     folder = tmp_path_factory.mktemp("blows")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from api_keys import bearer, key_for_each_scope
+from api_keys import bearer
 from app_fakes import Clock, app_of, client_of
 from typer.testing import CliRunner
 
@@ -21,12 +21,6 @@ from app.http.auth.token_bucket import Bucket
 
 RANK, WRITE, ADMIN = Scope.RANK, Scope.WRITE, Scope.ADMIN
 SEARCH = {"query": "toy"}
-
-
-@pytest.fixture
-def secrets_of(tmp_path: Path) -> dict[str, str]:
-    """A file with a key for each scope; the secrets by scope."""
-    return key_for_each_scope(tmp_path / "keys.toml")
 
 
 async def ask(folder: Path, method: str, path: str, **options: object) -> httpx.Response:

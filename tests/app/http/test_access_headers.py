@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from api_keys import bearer, key_for_each_scope
+from api_keys import bearer
 from app_fakes import Clock, app_of
 
 from app.http.auth.keys import Key, KeysFileError, new_key, write_keys
@@ -16,12 +16,6 @@ from app.http.auth.policy import KeyRing
 from app.http.auth.scopes import Scope
 
 RANK, ADMIN = Scope.RANK, Scope.ADMIN
-
-
-@pytest.fixture
-def secrets_of(tmp_path: Path) -> dict[Scope, str]:
-    """A file with a key for each scope; the secrets by scope."""
-    return key_for_each_scope(tmp_path / "keys.toml")
 
 
 async def ask(folder: Path, method: str, path: str, headers: object = None) -> httpx.Response:

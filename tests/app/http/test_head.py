@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from pathlib import Path
 
 import httpx
 import pytest
@@ -12,8 +11,6 @@ import uvicorn
 from app_fakes import FakeModel, app_of, client_of
 from fastapi import FastAPI
 
-from app.http.auth.keys import new_key, write_keys
-from app.http.auth.scopes import Scope
 from app.http.protocol import Connection
 
 pytestmark = pytest.mark.anyio
@@ -22,15 +19,6 @@ GETS = (
     "/v1/search?q=toy", "/v1/entities/none", "/v1/models", "/nowhere", "/v1/rank", "/v1/search?q=toy&limit=x",
 )  # fmt: skip
 VARYING = {"x-request-id", "server-timing", "date", "content-length"}
-
-
-@pytest.fixture
-def keyed(tmp_path: Path) -> tuple[FastAPI, FakeModel, dict[str, str]]:
-    """A service with keys, its model, and the header of a key with `rank`."""
-    secret, key = new_key("shop", [Scope.RANK])
-    write_keys(tmp_path / "keys.toml", [key])
-    model = FakeModel()
-    return app_of(model, api_keys_file=str(tmp_path / "keys.toml")), model, {"x-api-key": secret}
 
 
 def test_the_list_has_all_routes_that_take_get() -> None:

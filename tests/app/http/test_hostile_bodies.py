@@ -108,12 +108,6 @@ REFUSED = {
 }
 
 
-@pytest.fixture(scope="module")
-async def client():
-    async with client_of(app_of(FakeModel())) as client:
-        yield client
-
-
 @pytest.mark.parametrize("name", UNPARSABLE)
 async def test_a_body_that_is_not_json_is_400(client, name):
     assert_problem(await client.post("/v1/rank", content=UNPARSABLE[name]), 400)

@@ -27,12 +27,6 @@ BAD_QUERIES = [
 ]
 
 
-@pytest.fixture(scope="module")
-async def client():
-    async with client_of(app_of(FakeModel())) as client:
-        yield client
-
-
 @pytest.mark.parametrize("query", BAD_QUERIES)
 async def test_bad_query_strings_are_refused(client, query):
     assert_problem(await client.get(f"/v1/search?{query}"), 422)

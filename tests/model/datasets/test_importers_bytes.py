@@ -12,16 +12,9 @@ from pathlib import Path
 
 import pytest
 from backports import zstd
-from table_imports import CLICKS, Import, importer, rejected
+from table_imports import CLICKS, Import, rejected
 
 from model.datasets.errors import DatasetError
-
-
-@pytest.fixture
-def imported(tmp_path: Path) -> Import:
-    """Imports into a folder of this test."""
-    return importer(tmp_path)
-
 
 # ── bytes: encodings, packing, line ends, delimiters, headers ───────────────────────────────────────────────
 

@@ -8,16 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from table_imports import DAY, SECOND, Import, importer, rejected
+from table_imports import DAY, SECOND, Import, rejected
 
 from model.datasets.errors import DatasetError
-
-
-@pytest.fixture
-def imported(tmp_path: Path) -> Import:
-    """Imports into a folder of this test."""
-    return importer(tmp_path)
-
 
 # ── timestamps ──────────────────────────────────────────────────────────────────────────────────────────────
 
