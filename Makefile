@@ -25,7 +25,7 @@ test: lint  ## everything that must pass: lint, types, tests
 	@$(BIN)/python -m pytest -m alone
 
 chaos: .venv/.dev  ## every fault for real, half an hour; CHAOS="--seconds 2" passes options on
-	@PYTHONPATH=tests $(BIN)/python -m chaos $(CHAOS)
+	@PYTHONPATH=tests:tests/helpers $(BIN)/python -m chaos $(CHAOS)
 
 bench: .venv/.dev .venv-bench/.rivals $(MODEL)/manifest.json  ## this server beside four others; MODEL=folder, BENCH="--full" passes options on
 	@$(BIN)/python -m bench serve $(MODEL) $(BENCH)

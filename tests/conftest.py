@@ -1,4 +1,6 @@
-"""What several files of the model side share: a simulated world and one small model that was trained on it."""
+"""Fixtures that several folders share: a simulated dataset and one small model trained on it; and the files that run
+alone.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +18,9 @@ from model.learning.prepared import Prepared, prepare
 
 # Files that hold something to a time, or break what others would use: `make test` runs them one after the other.
 ALONE = {
-    "test_app_operation.py", "test_bench_load.py", "test_body_cost.py", "test_chaos.py", "test_connection.py",
-    "test_connection_bounds.py", "test_deadlines.py", "test_draining.py", "test_event_checks.py",
-    "test_models_life.py", "test_quick_no.py", "test_server_process.py",
+    "test_bench_load.py", "test_body_cost.py", "test_chaos.py", "test_connection.py", "test_connection_bounds.py",
+    "test_deadlines.py", "test_draining.py", "test_event_checks.py", "test_load_shedding.py", "test_models_life.py",
+    "test_server_process.py", "test_startup.py",
 }  # fmt: skip
 SMALL_NETWORK = NetworkConfig(
     width=16,
@@ -41,6 +43,18 @@ def pytest_collection_modifyitems(items: Iterable[pytest.Item]) -> None:
     for item in items:
         if item.path.name in ALONE:
             item.add_marker("alone")
+
+
+@pytest.fixture
+def alone_files() -> set[str]:
+    """The names in `ALONE`, for the test that looks for the files."""
+    return ALONE
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """The event loop of every asynchronous test."""
+    return "asyncio"
 
 
 @pytest.fixture(scope="session")

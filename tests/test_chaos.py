@@ -1,4 +1,6 @@
-"""The quick half of the chaos: a second or two of each fault, on processes of their own. `make chaos` has the rest."""
+"""No fault costs a ranking or an acknowledged event: one or two seconds of each fault, on separate processes. `make
+chaos` runs all of them for half an hour.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,7 @@ async def test_records_that_nobody_holds_keep_to_the_deadline(model_path: Path, 
     assert_kept(await deadline_row(model_path, tmp_path, 3, timeout_ms=100, grace_ms=400.0))
 
 
-async def test_swaps_under_load_cost_nothing(model_path: Path, tmp_path: Path) -> None:
+async def test_swapping_models_under_load_fails_no_request(model_path: Path, tmp_path: Path) -> None:
     assert_kept(await others.swap_row(model_path, tmp_path, 2.0), "p99 at most doubled")
 
 
@@ -48,23 +50,23 @@ async def test_overload_is_refused_and_passes(model_path: Path, tmp_path: Path) 
     assert_kept(await others.overload_row(model_path, tmp_path, 1.5), *timing)
 
 
-async def test_hostile_requests_are_problems(model_path: Path, tmp_path: Path) -> None:
+async def test_hostile_requests_get_problem_documents(model_path: Path, tmp_path: Path) -> None:
     assert_kept(await others.hostile_row(model_path, tmp_path, 1500))
 
 
-async def test_bodies_of_two_megabytes_stall_nobody(model_path: Path, tmp_path: Path) -> None:
+async def test_bodies_of_two_megabytes_do_not_stall_other_callers(model_path: Path, tmp_path: Path) -> None:
     assert_kept(await callers.stall_row(model_path, tmp_path, 0.2), "within 250 ms")
 
 
-async def test_connections_that_are_half_read_are_let_go(model_path: Path, tmp_path: Path) -> None:
+async def test_connections_that_are_half_read_are_closed(model_path: Path, tmp_path: Path) -> None:
     assert_kept(await callers.half_read_row(model_path, tmp_path, 200))
 
 
-async def test_what_was_acknowledged_survives_kills(tmp_path: Path) -> None:
+async def test_acknowledged_events_survive_kills(tmp_path: Path) -> None:
     assert_kept(await others.kill_row(tmp_path, 4))
 
 
-async def test_flipped_bits_cost_what_they_hit(tmp_path: Path) -> None:
+async def test_flipped_bits_cost_only_the_events_that_they_hit(tmp_path: Path) -> None:
     assert_kept(await event_damage.bit_flip_row(tmp_path, 25))
 
 

@@ -1,4 +1,6 @@
-"""The files that ship the service: image, compose file, pins, metrics. Builds and starts nothing."""
+"""The image, the compose file, the pinned versions and the metrics that ship agree with the code. Builds and starts
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -69,7 +71,7 @@ def test_the_image_runs_as_an_ordinary_user(image) -> None:
     assert last_stage.index(("USER", users[-1])) > max(i for i, (word, _) in enumerate(last_stage) if word == "RUN")
 
 
-def test_the_image_asks_livez_for_its_health(image) -> None:
+def test_the_health_check_of_the_image_is_livez(image) -> None:
     [check] = arguments(image, "HEALTHCHECK")
     command = json.loads(check.partition("CMD ")[2])
     assert command[:2] == ["python", "-c"]

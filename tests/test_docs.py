@@ -1,4 +1,4 @@
-"""The documents say what the code does: settings, tree of folders, commands, links. Their shell blocks are run."""
+"""The documents agree with the code: settings, file map, commands, links. Every shell block in them is run."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_there_are_blocks_to_run() -> None:
     assert len(RUN) >= 2
 
 
-def test_settings_table_is_the_code_s() -> None:
+def test_the_settings_table_is_the_one_that_the_code_writes() -> None:
     """The settings table is the one that the code writes."""
     match = re.search(r"<!-- settings -->\n(.*?)<!-- /settings -->", README, re.DOTALL)
     assert match is not None
@@ -116,7 +116,7 @@ def _names(app: Typer) -> set[str]:
     return {name.strip("_") for name in found}
 
 
-def test_links_lead_somewhere() -> None:
+def test_links_point_at_existing_files() -> None:
     """Relative links of the documents point at files."""
     for path in DOCUMENTS:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", path.read_text(encoding="utf-8")):
@@ -136,7 +136,7 @@ def _headings(path: Path) -> set[str]:
     return {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}
 
 
-def test_the_picture_of_the_architecture_is_that_of_the_imports() -> None:
+def test_the_architecture_diagram_agrees_with_the_imports() -> None:
     """`python docs/architecture.py` prints it."""
     drawn = subprocess.run(
         [sys.executable, "docs/architecture.py"], cwd=ROOT, capture_output=True, text=True, check=True
@@ -144,7 +144,7 @@ def test_the_picture_of_the_architecture_is_that_of_the_imports() -> None:
     assert f"```mermaid\n{drawn}```" in (ROOT / "docs/architecture.md").read_text("utf-8")
 
 
-def test_files_that_the_architecture_names_are_there() -> None:
+def test_files_named_in_the_architecture_exist() -> None:
     """A name without a folder is in the folder of the name before it."""
     text = (ROOT / "docs/architecture.md").read_text("utf-8")
     folder, missing = Path(), []

@@ -1,7 +1,7 @@
-"""The layout is the architecture: reads every import under app/, model/ and bench/ and holds the floors.
+"""Every file under app/, model/ and bench/ imports only from below or, without a circle, from its own floor.
 
-A file imports from its own floor without a circle, and from below; never from above. Imports inside functions
-and under TYPE_CHECKING count like any other. The checker is tested too, on small trees that break each rule.
+Imports inside functions and under TYPE_CHECKING count like any other. The checker is tested too, on small trees that
+break each rule.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 import ast
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
+from source_modules import Module, imported_names, own_imports, read_modules
 
 ROOT = Path(__file__).parents[1]
 
@@ -65,30 +65,6 @@ BENCH_COMMAND = "app/commands/bench.py"  # finds bench/ in a checkout; nothing e
 CLIENT = "app/client.py"  # is copied and imported elsewhere: nothing but httpx and the standard library
 
 
-@dataclass(frozen=True)
-class Module:
-    """One source file: `path` from the root with slashes, `name` with dots, and its syntax tree."""
-
-    path: str
-    name: str
-    tree: ast.Module
-
-    @property
-    def is_package(self) -> bool:
-        return self.path.endswith("/__init__.py")
-
-
-def read_modules(root: Path) -> dict[str, Module]:
-    """All modules under app/, model/ and bench/ by dotted name."""
-    found = {}
-    for top in ("app", "bench", "model"):
-        for file in sorted((root / top).rglob("*.py")):
-            path = file.relative_to(root).as_posix()
-            name = path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
-            found[name] = Module(path, name, ast.parse(file.read_text(encoding="utf-8"), path))
-    return found
-
-
 def floor_of(path: str) -> float | None:
     """Floor of a file, by itself or by the nearest folder above it; None where the table has neither."""
     while path:
@@ -96,32 +72,6 @@ def floor_of(path: str) -> float | None:
             return FLOORS[path]
         path = path.rpartition("/")[0]
     return None
-
-
-def imported_names(module: Module) -> Iterator[tuple[int, str]]:
-    """Line and full dotted name of everything imported, `from a import b` being `a.b`."""
-    for node in ast.walk(module.tree):
-        if isinstance(node, ast.Import):
-            yield from ((node.lineno, alias.name) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            base = _absolute(module, node)
-            yield from ((node.lineno, f"{base}.{alias.name}") for alias in node.names)
-
-
-def _absolute(module: Module, node: ast.ImportFrom) -> str:
-    if not node.level:
-        return node.module or ""
-    parents = module.name.split(".")
-    up = node.level - module.is_package
-    return ".".join([*parents[: len(parents) - up], *([node.module] if node.module else [])])
-
-
-def own_imports(module: Module, modules: dict[str, Module]) -> Iterator[tuple[int, Module]]:
-    """Line and module of the project's own imports: `a.b` is the module a.b or, where there is none, a."""
-    for line, name in imported_names(module):
-        target = modules.get(name) or modules.get(name.rpartition(".")[0])
-        if target is not None and target.name != module.name:
-            yield line, target
 
 
 def not_on_a_floor(modules: dict[str, Module]) -> Iterator[str]:

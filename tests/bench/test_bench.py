@@ -1,4 +1,4 @@
-"""The benchmark of serving speed: requests, equal answers, stages, and one short run with real servers."""
+"""The benchmark of serving sends equal requests to every server, compares answers, and runs with real servers."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_another_order_is_refused(asks: Asks) -> None:
         check_items([*told[1:], told[0]], asks.expected[0])
 
 
-def test_only_equals_may_change_places(asks: Asks) -> None:
+def test_only_items_of_equal_score_may_change_places(asks: Asks) -> None:
     told = items(asks)
     first, second = told[0]["id"], told[1]["id"]
     scores, logits = asks.expected[0].scores, asks.expected[0].logits
@@ -163,7 +163,7 @@ def plan(**changes: object) -> Plan:
     return Plan(NOWHERE, server_core=CORES[-1], load_core=CORES[0], **changes)  # type: ignore[arg-type]
 
 
-def test_a_plan_knows_what_it_takes() -> None:
+def test_a_plan_states_its_duration_candidates_and_rounds() -> None:
     assert plan(seconds=6.0).total_s() > plan(seconds=3.0).total_s() > plan(parts=("limit",)).total_s()
     assert plan().needed_candidates() == (100, 300, 500, 1000)
     assert plan(candidates=(25,), parts=("servers",)).needed_candidates() == (25,)
@@ -191,7 +191,7 @@ def test_the_command_says_where_the_benchmark_is_missing(monkeypatch: pytest.Mon
         serve(tmp_path)
 
 
-def test_the_rivals_have_the_releases_of_the_service() -> None:
+def test_the_other_servers_use_the_releases_of_the_service() -> None:
     """BentoML asks for an older opentelemetry-api than the service has by way of redis-py; nothing else differs."""
     own, theirs = (_pins(ROOT / name) for name in ("constraints.txt", "bench/rivals.txt"))
     assert {name for name in own.keys() & theirs.keys() if own[name] != theirs[name]} == {"opentelemetry-api"}

@@ -1,4 +1,4 @@
-"""Catalogues that are made up for measuring: they load, rank, and follow from their seed."""
+"""Catalogues that are generated for measuring can be loaded and ranked, and are determined by their seed."""
 
 from __future__ import annotations
 

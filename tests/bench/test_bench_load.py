@@ -1,4 +1,4 @@
-"""The load generator against a server of a few lines: counts, percentiles, times from the moment of being due."""
+"""The load generator counts answers, percentiles and times from the moment a request is due."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_a_closed_loop_waits_for_each_answer() -> None:
     assert figures["per_s"] <= 50
 
 
-def test_refusals_are_counted_and_are_no_times() -> None:
+def test_refusals_are_counted_and_left_out_of_the_times() -> None:
     with small(PLAIN, REFUSED) as server:
         tally = closed_loop(target(server), 1, 0.1)
     assert abs(tally.statuses[200] - tally.statuses[503]) <= 1
@@ -141,7 +141,7 @@ def test_an_open_loop_counts_from_the_moment_a_request_was_due() -> None:
     assert figures["per_s"] <= 50
 
 
-def test_what_never_comes_counts_with_the_time_waited(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_request_without_an_answer_counts_with_the_time_waited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bench.load.PATIENCE_S", 0.1)
     with small(PLAIN, seconds=0.5) as server:
         tally = open_loop(target(server), 40, 0.2, connections=2)
@@ -150,7 +150,7 @@ def test_what_never_comes_counts_with_the_time_waited(monkeypatch: pytest.Monkey
         assert closed_loop(target(server), 1, 0.1).unanswered == 1
 
 
-def test_moments_are_of_one_pattern_at_every_rate() -> None:
+def test_arrival_times_have_the_same_pattern_at_every_rate() -> None:
     slow, fast = list(moments(100, 10, 7)), list(moments(200, 5, 7))
     assert slow == pytest.approx([2 * moment for moment in fast])
     assert len(slow) == pytest.approx(1000, rel=0.1)
@@ -158,7 +158,7 @@ def test_moments_are_of_one_pattern_at_every_rate() -> None:
     assert list(moments(100, 10, 8)) != slow
 
 
-def test_percentiles_in_milliseconds() -> None:
+def test_percentiles_are_in_milliseconds() -> None:
     figures = percentiles([0.001, 0.002, 0.003, 0.004, 0.100])
     assert figures["p50_ms"] == pytest.approx(3)
     assert figures["mean_ms"] == pytest.approx(22)
@@ -166,6 +166,6 @@ def test_percentiles_in_milliseconds() -> None:
 
 
 @pytest.mark.parametrize("answer", [PLAIN, CHUNKED, REFUSED])
-def test_no_part_of_an_answer_is_an_answer(answer: bytes) -> None:
+def test_a_partial_answer_is_not_an_answer(answer: bytes) -> None:
     assert [end for end in range(len(answer)) if answer_status(bytearray(answer[:end]))] == []
     assert answer_status(bytearray(answer)) in (200, 503)

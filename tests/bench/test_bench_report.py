@@ -1,4 +1,4 @@
-"""The report of a benchmark from a made-up result: ratios, fits, aims, tables and the page. Measures nothing."""
+"""The report of a benchmark has the right ratios, fits, targets, tables and page. Measures nothing."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_nothing_measured_is_no_aim_reached(result: Result) -> None:
     assert told["catalogues"] == []
 
 
-def test_a_fit_says_how_straight_it_is() -> None:
+def test_a_fit_reports_its_r_squared() -> None:
     assert fit([(100, 1), (200, 2)]) is None
     bent = fit([(100, 1.0), (200, 4.0), (300, 9.0)])
     assert bent is not None

@@ -1,4 +1,4 @@
-"""The benchmark of retrieval: every figure is there, for small models, and the tables show them."""
+"""The benchmark of retrieval gives every figure for small models, and its tables show them."""
 
 from __future__ import annotations
 

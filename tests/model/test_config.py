@@ -1,4 +1,4 @@
-"""Every setting has a checked range; a wrong one is one line that names setting, value and range."""
+"""Every setting of a training has a checked range; a wrong value is one line that names setting, value and range."""
 
 from __future__ import annotations
 

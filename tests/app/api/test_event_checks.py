@@ -1,5 +1,5 @@
-"""`POST /v1/events` holds labels and times to the rules of an import, tells when the disk refuses, and never keeps the
-event loop for long.
+"""`POST /v1/events` accepts labels and times by the rules of an import, reports a full disk, and never holds the event
+loop for long.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 from app_fakes import app_of, client_of, settings
+from event_bodies import ENGAGED, SHOWN, post, stored
 from processor import slowness
-from test_app_events import ENGAGED, SHOWN, post, stored
 
 from app.api.v1 import event_checks
 from app.api.v1 import events as route
@@ -35,7 +35,7 @@ def as_lines(events: list[dict[str, Any]]) -> str:
     return "\n".join(map(json.dumps, events))
 
 
-def test_examples() -> None:
+def test_the_examples_in_the_docstrings_of_the_checks_hold() -> None:
     assert doctest.testmod(event_checks).failed == doctest.testmod(route).failed == 0
 
 
@@ -53,7 +53,7 @@ def test_examples() -> None:
         (2**53, "9007199254740992 is after tomorrow"),
     ],
 )  # fmt: skip
-def test_times_are_plausible_or_named(timestamp: float, says: str | None) -> None:
+def test_an_implausible_time_is_refused_by_its_value(timestamp: float, says: str | None) -> None:
     found = implausible(float(timestamp), NOW_MS)
     assert found is None if says is None else says in (found or "")
 
@@ -117,7 +117,7 @@ async def test_what_is_accepted_loads_as_a_dataset(tmp_path: Path) -> None:
 
 
 @pytest.mark.anyio
-async def test_a_full_disk_is_told_and_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_full_disk_gives_503_until_there_is_room_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
 

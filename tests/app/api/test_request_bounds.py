@@ -1,4 +1,4 @@
-"""What a request may ask for is bounded once, said with a pointer, and is what admission charges for."""
+"""The size of a request is bounded in one place, refused with a pointer, and charged for by admission control."""
 
 from __future__ import annotations
 
@@ -8,11 +8,6 @@ import pytest
 from app_fakes import FakeModel, app_of, client_of
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
 
 
 def asked_of(model: FakeModel) -> list[int]:
@@ -59,7 +54,7 @@ async def test_a_page_beyond_the_candidates_that_are_retrieved_is_refused(path, 
 
 
 @pytest.mark.parametrize(("page", "most"), WITHIN)
-async def test_a_page_within_is_retrieved_and_priced(page, most):
+async def test_a_page_within_the_limit_is_retrieved_and_charged_for(page, most):
     model = FakeModel()
     asked = asked_of(model)
     app = app_of(model, max_candidates=40, retrieve_limit=5)
@@ -120,7 +115,7 @@ async def test_rows_are_bounded_each_and_together(rows, where):
     assert not asked
 
 
-async def test_rows_are_priced_as_they_are_asked_for():
+async def test_rows_are_charged_for_by_the_candidates_that_they_request():
     model = FakeModel()
     asked = asked_of(model)
     app = app_of(model, max_candidates=40, max_homepage_candidates=100, retrieve_limit=5)
@@ -168,7 +163,7 @@ READERS = [
 
 @pytest.mark.parametrize(("method", "path", "route"), READERS)
 @pytest.mark.parametrize("begun", [False, True])
-async def test_who_hangs_up_while_it_sends_its_body_is_counted_as_gone(method, path, route, begun, caplog):
+async def test_a_caller_that_disconnects_while_sending_its_body_is_counted_as_499(method, path, route, begun, caplog):
     app = app_of()
     messages = [{"type": "http.request", "body": b'{"con', "more_body": True}] * begun + [{"type": "http.disconnect"}]
     sent: list[dict[str, object]] = []

@@ -1,4 +1,4 @@
-"""The command line as a user meets it: help at once, one line for bad use, and a model from nothing."""
+"""The command line shows help quickly, reports wrong use in one line, and builds a model from simulated data."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_every_command_has_help(unirank: Unirank, command: list[str]) -> None:
     assert done.err == ""
 
 
-def test_help_comes_at_once() -> None:
+def test_help_is_shown_within_half_a_second() -> None:
     """The promise is half a second; a busy machine gets three times that, and one more try."""
     taken = []
     for _ in range(2):
@@ -157,7 +157,7 @@ def test_a_foreign_folder_is_refused_before_any_work(unirank: Unirank, tmp_path:
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
 
 
-def test_nothing_to_resume(unirank: Unirank, tmp_path: Path, world_path: Path) -> None:
+def test_resuming_without_a_checkpoint_is_refused(unirank: Unirank, tmp_path: Path, world_path: Path) -> None:
     config = tmp_path / "config.toml"
     config.write_text(TINY)
     done = unirank("train", world_path, "--out", tmp_path / "model", "--config", config, "--resume")
@@ -189,7 +189,7 @@ def test_wrong_arguments_are_one_line(unirank: Unirank) -> None:
 # ---- from nothing to a report -------------------------------------------------------------------------------
 
 
-def test_simulate_train_evaluate(unirank: Unirank, tmp_path: Path) -> None:
+def test_a_simulated_dataset_is_trained_on_and_evaluated(unirank: Unirank, tmp_path: Path) -> None:
     dataset, model, config, report = (tmp_path / n for n in ("world", "model", "config.toml", "report.json"))
     config.write_text(TINY)
     made = unirank("data", "simulate", dataset, "--entities", "80", "--users", "30", "--queries", "60", "--seed", "1")

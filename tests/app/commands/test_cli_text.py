@@ -1,4 +1,4 @@
-"""What the command line prints is what the data holds: brackets, colons and braces are no markup, in help neither."""
+"""The command line prints data as it is: brackets, colons and braces are not read as markup, in help texts neither."""
 
 from __future__ import annotations
 
@@ -185,7 +185,7 @@ def test_a_group_alone_shows_its_help(unirank: Unirank, words: tuple[str, ...]) 
     assert out == unirank(*words, "--help")[1]
 
 
-def test_the_version_is_told(unirank: Unirank) -> None:
+def test_the_version_is_printed(unirank: Unirank) -> None:
     code, out, err = unirank("--version")
     assert (code, err) == (0, "")
     assert out.split()[0] == "unirank"

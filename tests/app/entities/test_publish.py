@@ -1,4 +1,4 @@
-"""Records published into Redis: those that the service reads, under its keys, for as long as the setting says."""
+"""Records published into Redis are found by the service under its keys, and expire when the setting says."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_a_service_finds_every_record(artefact: Artefact, model_path: Path) -> N
         assert list(held.values()) == artefact.compute_records(ids)
 
 
-def test_doing_it_again_writes_the_same_and_renews_the_lifetimes(artefact: Artefact, model_path: Path) -> None:
+def test_publishing_again_writes_the_same_and_renews_the_lifetimes(artefact: Artefact, model_path: Path) -> None:
     with real_redis() as server, Redis(port=server.port) as client:
         url = f"redis://127.0.0.1:{server.port}"
         run(url, artefact, model_path, ttl_s=50)
@@ -57,19 +57,21 @@ def test_doing_it_again_writes_the_same_and_renews_the_lifetimes(artefact: Artef
         assert all(1_000 < client.ttl(key) <= 5_000 for key in before)
 
 
-def test_a_cluster_holds_them_too(artefact: Artefact, model_path: Path) -> None:
+def test_records_are_published_to_a_cluster_too(artefact: Artefact, model_path: Path) -> None:
     ids = list(artefact.catalogue.ids)
     with redis_cluster() as url:
         run(url, artefact, model_path)
         assert len(asyncio.run(found(url, artefact, ids))) == len(ids)
 
 
-def test_a_redis_that_is_not_there(model_path: Path) -> None:
+def test_publishing_without_a_redis_is_an_error(model_path: Path) -> None:
     with pytest.raises(ConnectionError, match="redis"):
         asyncio.run(publish(read(model_path), f"redis://127.0.0.1:{free_port()}", 10))
 
 
-def test_the_command(model_path: Path, artefact: Artefact, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_publishes_and_says_how_many(
+    model_path: Path, artefact: Artefact, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("UNIRANK_REDIS_URL", raising=False)
     ended = CliRunner().invoke(models.app, ["publish", str(model_path)])
     assert "no Redis" in str(ended.exception)

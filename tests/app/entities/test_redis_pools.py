@@ -1,4 +1,6 @@
-"""Many at once on Redis: who finds no connection free waits; a node, a part or a caller that goes costs only itself."""
+"""Many callers share few Redis connections: a caller without one waits, and a failing node, part or caller costs only
+itself.
+"""
 
 from __future__ import annotations
 
@@ -26,11 +28,6 @@ RECORDS = {f"f{number}": str(number).encode() * 20 for number in range(40)}
 PAUSE_MS = 60
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @contextmanager
 def one():
     with real_redis() as server:
@@ -40,12 +37,6 @@ def one():
 @pytest.fixture(params=[one, redis_cluster, redis_sentinel], ids=["one", "cluster", "sentinel"])
 def url(request):
     with request.param() as url:
-        yield url
-
-
-@pytest.fixture(scope="module")
-def redis_url():
-    with one() as url:
         yield url
 
 
@@ -69,7 +60,7 @@ async def primary_of(tier: RedisTier) -> Redis:
 
 
 @pytest.mark.parametrize("callers", [30, 200])
-async def test_who_finds_no_connection_free_waits(url, callers):
+async def test_a_caller_without_a_free_connection_waits(url, callers):
     tier = tier_of(url)
     await tier.put(RECORDS)
     with await primary_of(tier) as server:
@@ -81,7 +72,7 @@ async def test_who_finds_no_connection_free_waits(url, callers):
     await tier.close()
 
 
-async def test_writes_wait_too(url):
+async def test_writes_wait_for_a_connection_too(url):
     tier = tier_of(url)
     await tier.put(RECORDS)
     with await primary_of(tier) as server:
@@ -107,7 +98,7 @@ async def test_waiting_is_part_of_the_timeout_and_no_fault_of_the_server():
     assert await node.judged(forever.wait, 0.05)
 
 
-async def test_a_server_that_had_its_time_and_said_nothing_counts():
+async def test_a_server_that_does_not_answer_in_time_counts_as_a_failure():
     node, forever = RedisNode(time.monotonic), asyncio.Event()
     await asyncio.gather(*(node.judged(forever.wait, 0.01) for _ in range(3)), return_exceptions=True)
     assert not node.breaker.closed
@@ -136,7 +127,7 @@ async def test_a_caller_who_hangs_up_costs_neither_breaker_nor_connection(redis_
     await tier.close()
 
 
-async def test_a_silent_server_is_found_out_by_callers_who_cannot_wait_that_long():
+async def test_a_silent_server_is_detected_even_when_callers_give_up_earlier():
     async with canned_redis(None) as url:
         tier = tier_of(url, timeout_ms=50)
         for _ in range(3):
@@ -147,7 +138,7 @@ async def test_a_silent_server_is_found_out_by_callers_who_cannot_wait_that_long
         await tier.close()
 
 
-async def test_one_of_many_is_the_trial():
+async def test_only_one_of_many_callers_is_the_trial_of_the_breaker():
     clock = Clock()
     tier = tier_of(f"redis://127.0.0.1:{free_port()}", clock=clock)
     await asyncio.gather(*(tier.get(["f1"]) for _ in range(3)), return_exceptions=True)
@@ -211,7 +202,7 @@ async def test_a_part_that_is_too_slow_leaves_those_before_it(monkeypatch):
     await tier.close()
 
 
-async def test_what_is_there_in_time_is_given_in_time(monkeypatch):
+async def test_records_that_arrive_in_time_are_returned_in_time(monkeypatch):
     tier, ids = await parts_that_take([0, 0, 0.03, 0.03], monkeypatch)
     began = time.monotonic()
     assert len(await tier.get(ids, within_s=0.015)) == 2 * READ_AT_ONCE
@@ -250,7 +241,7 @@ async def test_a_node_that_is_gone_costs_its_own_records_until_another_has_them(
         await tier.close()
 
 
-async def test_a_sentinel_that_is_gone_is_passed_over():
+async def test_a_sentinel_that_is_down_is_skipped():
     with redis_sentinel() as url:
         tier = tier_of(url.replace("://", f"://127.0.0.1:{free_port()},"), timeout_ms=50)
         for _ in range(100):
@@ -266,7 +257,7 @@ async def test_a_sentinel_that_is_gone_is_passed_over():
 # ---- lifetimes and leaks ------------------------------------------------------------------------------------
 
 
-async def test_records_written_together_do_not_end_together(redis_url):
+async def test_records_written_together_expire_at_different_times(redis_url):
     drawn = iter([0.0, 0.5, 0.99])
     tier = RedisTier(redis_url, "ttl", 2_000, 10_000, time.monotonic, lambda: next(drawn))
     await tier.put({"a": b"one", "b": b"two", "c": b"three"})

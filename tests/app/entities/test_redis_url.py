@@ -1,4 +1,4 @@
-"""`UNIRANK_REDIS_URL` is read before anything starts: what a good one means, and what is wrong with a bad one."""
+"""`UNIRANK_REDIS_URL` is checked before anything starts; the message says what is wrong and shows no password."""
 
 from __future__ import annotations
 
@@ -117,14 +117,14 @@ def test_files_of_tls_are_read(tmp_path: Path) -> None:
         check(f"rediss://h?ssl_ca_certs={bad}")
 
 
-def test_serve_says_so_before_it_listens(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_serve_refuses_a_bad_url_before_it_listens(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text("{}")
     monkeypatch.setattr(server, "_listen", lambda *_: pytest.fail("it listens"))
     with pytest.raises(ValueError, match=r"UNIRANK_REDIS_URL: .*port"):
         server.serve(settings(redis_url="redis://h:x", model_path=tmp_path, port=free_port()))
 
 
-def test_an_application_of_one_s_own_server_says_so_too() -> None:
+def test_create_app_refuses_a_bad_url_too() -> None:
     with pytest.raises(ValueError, match=r"UNIRANK_REDIS_URL: .*scheme"):
         app_of(FakeModel(), redis_url="nonsense")
 
@@ -144,3 +144,18 @@ def test_a_refused_url_leaves_no_port_bound(monkeypatch: pytest.MonkeyPatch, tmp
         server.serve(settings(redis_url="ftp://h", model_path=tmp_path, port=port))
     with socket.create_server(("127.0.0.1", port)):
         pass
+
+
+@pytest.mark.parametrize(
+    "url", ["redis+sentinel://127.0.0.1:26379", "redis+sentinel://127.0.0.1/films", "ftp://127.0.0.1", "nonsense"]
+)
+def test_a_bad_url_is_refused_at_once(url):
+    with pytest.raises(ValueError, match=r"Sentinel|scheme|URL"):
+        connect(url, 0.05)
+
+
+def test_the_certificate_authority_is_passed_to_sentinels_too():
+    client = connect("rediss+sentinel://127.0.0.1:26379/films?ssl_ca_certs=/ca.pem", 0.05)
+    kwargs = client.connection_pool.connection_kwargs
+    sentinel = client.connection_pool.sentinel_manager.sentinels[0].connection_pool.connection_kwargs
+    assert kwargs["ssl_ca_certs"] == sentinel["ssl_ca_certs"] == "/ca.pem"

@@ -1,4 +1,6 @@
-"""Damage to the log on disk: all the rest is exported, once; what is missing is counted, placed and kept aside."""
+"""When the log on disk is damaged, all other events are exported once; what is missing is counted, located and kept
+aside.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +8,10 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from damage import Damage as Blow
+from damage import Damage as ByteDamage
 from damage import damaged, damages
 from hypothesis import given, settings
-from test_event_frames import old_frame
+from old_frames import old_frame
 from typer.testing import CliRunner
 
 from app.cli import app
@@ -143,7 +145,7 @@ def test_a_segment_of_an_earlier_version_is_read_around_its_damage(tmp_path: Pat
     assert exported(folder, tmp_path / "out") == ([], [])
 
 
-def test_zeros_of_a_lost_power_cost_nothing_and_are_told(tmp_path: Path) -> None:
+def test_zeros_left_by_a_power_failure_lose_no_event_and_are_reported(tmp_path: Path) -> None:
     folder = tmp_path / "events"
     log_of(folder, 4)
     (path,) = segments(folder)
@@ -172,8 +174,8 @@ def test_a_torn_tail_is_cut_from_the_newest_segment_of_a_process_only(tmp_path: 
 
 @given(damages("flip", "cut", "insert"), damages("flip", "cut", "insert"))
 @settings(deadline=None, max_examples=60)
-def test_exports_between_blows_have_every_whole_event_once(
-    tmp_path_factory: pytest.TempPathFactory, first: list[Blow], then: list[Blow]
+def test_exports_between_damages_have_every_whole_event_once(
+    tmp_path_factory: pytest.TempPathFactory, first: list[ByteDamage], then: list[ByteDamage]
 ) -> None:
     """Damage, export, damage to what was exported too, a further export: nothing twice or lost besides."""
     folder = tmp_path_factory.mktemp("blows")

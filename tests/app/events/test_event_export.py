@@ -1,4 +1,6 @@
-"""`unirank events export`: the log as rows of a dataset, labels joined; what comes out imports as it is."""
+"""`unirank events export` writes the log as rows of a dataset with labels joined, and the result can be imported as it
+is.
+"""
 
 from __future__ import annotations
 
@@ -122,7 +124,7 @@ def test_the_order_of_storing_does_not_matter(found: list[tuple[str, str, int]],
 
 
 @pytest.mark.parametrize("stored", [b"nonsense", b"{}", b'{"type": "engagement"}', b'"\xff"', b"[1]"])
-def test_what_is_no_event_is_counted(stored: bytes) -> None:
+def test_lines_that_are_not_events_are_counted(stored: bytes) -> None:
     join = Join()
     join.add(stored)
     assert (join.unusable, list(join.rows())) == (1, [])
@@ -213,7 +215,7 @@ def test_nothing_else_is_overwritten(tmp_path: Path) -> None:
     assert len(raw.read_text().splitlines()) == len(EVENTS)
 
 
-def test_lines_that_are_no_events_are_told(tmp_path: Path) -> None:
+def test_the_command_reports_lines_that_are_not_events(tmp_path: Path) -> None:
     ended = run("events", "export", tmp_path / "out", "--state-dir", state(tmp_path, {"type": "old"}, *EVENTS))
     assert ended.exit_code == 1
     assert "1 stored lines are no events" in ended.stderr

@@ -1,19 +1,18 @@
-"""Frames: whatever is done to the bytes, each frame that was left whole is read, once and in order, and nothing else.
+"""Each frame whose bytes are whole is read, once and in order, and nothing else, whatever was done to the rest.
 
-Holds for frames of now and of earlier versions. `whole` below is the oracle: a frame is left whole where its bytes,
-which no other frame has, still stand together.
+Holds for the present format and earlier ones. `whole` below decides what must be read: a frame is whole where its
+bytes, which no other frame has, still stand together.
 """
 
 from __future__ import annotations
 
 import random
-import struct
-import zlib
 
 import pytest
 from damage import Damage, damaged, damages
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from old_frames import old_frame
 
 from app.events.frames import HEADER_BYTES, LONGEST, MARKER, Frame, Gap, frame, scan
 
@@ -23,11 +22,6 @@ PAYLOADS = st.lists(st.binary(min_size=1, max_size=60), min_size=1, max_size=12)
 
 def framed(payloads: list[bytes]) -> list[bytes]:
     return [frame(payload, RUN, number) for number, payload in enumerate(payloads)]
-
-
-def old_frame(payload: bytes) -> bytes:
-    """As versions up to 0.1 framed."""
-    return struct.pack("<II", len(payload), zlib.crc32(payload)) + payload
 
 
 def read(data: bytes) -> list[bytes]:
@@ -94,7 +88,7 @@ def test_each_single_bit_costs_one_frame(make: object) -> None:
 
 
 @pytest.mark.parametrize("filler", [b"\0", b"\xff", b"\xff0", b"0"])
-def test_long_holes_are_stepped_over(filler: bytes) -> None:
+def test_long_damaged_ranges_are_skipped(filler: bytes) -> None:
     """What a disk leaves of a lost megabyte, without a second of work on it."""
     first, last = frame(b"first", RUN, 0), frame(b"last", RUN, 5)
     found = list(scan(first + filler * 2**20 + last))
@@ -121,6 +115,6 @@ def test_zeros_behind_the_last_frame_are_damage_not_a_torn_tail() -> None:
 
 
 @pytest.mark.parametrize("payload", [b"", b"x" * (LONGEST + 1)], ids=["empty", "too long"])
-def test_what_no_frame_holds_is_refused(payload: bytes) -> None:
+def test_an_empty_or_too_long_payload_is_refused(payload: bytes) -> None:
     with pytest.raises(ValueError, match="1 to"):
         frame(payload)

@@ -1,4 +1,4 @@
-"""The event log: what was acknowledged is there after kill -9, torn tails are cut, an export has each event once."""
+"""An acknowledged event survives kill -9; incomplete ends of files are cut off; an export has each event once."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def keep(folder: Path, *payloads: bytes) -> None:
     log.close()
 
 
-def test_acknowledged_events_survive_kill_nine(tmp_path: Path) -> None:
+def test_acknowledged_events_survive_sigkill(tmp_path: Path) -> None:
     """Three processes, each killed while four callers write; the export runs between the deaths, too."""
     folder, out = tmp_path / "events", tmp_path / "out.jsonl"
     acknowledged: list[bytes] = []
@@ -121,7 +121,9 @@ def test_the_segment_of_a_living_process_is_left_alone(tmp_path: Path) -> None:
 
 @given(st.binary(max_size=80), st.integers(0, 60))
 @settings(deadline=None, max_examples=200)
-def test_noise_is_never_read(tmp_path_factory: pytest.TempPathFactory, noise: bytes, at: int) -> None:
+def test_random_bytes_at_the_end_are_never_read(
+    tmp_path_factory: pytest.TempPathFactory, noise: bytes, at: int
+) -> None:
     """Whatever a disk made of the end of a file, nothing is read that was not written."""
     path = tmp_path_factory.mktemp("noise") / "segment.log"
     payloads = [f"event {number}".encode() for number in range(5)]
@@ -187,7 +189,7 @@ def test_a_damaged_cursor_is_refused_or_harmless(tmp_path_factory: pytest.TempPa
 @pytest.mark.parametrize(
     "text", ["", "[]", "{", '{"bytes": -1}', '{"bytes": 1e999}', '{"bytes": 1, "segments": 3}', "\xff"]
 )
-def test_a_cursor_that_is_none_is_refused_by_name(tmp_path: Path, text: str) -> None:
+def test_a_file_that_is_not_a_cursor_is_refused_by_name(tmp_path: Path, text: str) -> None:
     keep(tmp_path / "events", b"one")
     export(tmp_path / "events", tmp_path / "out")
     (tmp_path / "out.cursor").write_bytes(text.encode("latin-1"))
@@ -217,7 +219,7 @@ def _full(file: int, data: memoryview) -> int:
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def test_half_a_write_is_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_partial_write_is_undone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     segment, real, calls = Segment(tmp_path), os.write, []
 
     def fills_up(file: int, data: memoryview) -> int:
@@ -236,7 +238,7 @@ def test_empty_events_are_refused(tmp_path: Path) -> None:
         frame(b"")
 
 
-def test_an_export_goes_on_and_has_each_event_once(tmp_path: Path) -> None:
+def test_an_export_continues_and_has_each_event_once(tmp_path: Path) -> None:
     folder, out = tmp_path / "events", tmp_path / "out.jsonl"
     keep(folder, b"one", b"two")
     assert exported(folder, out) == [b"one", b"two"]
@@ -255,7 +257,7 @@ def test_an_export_that_died_between_file_and_cursor_writes_no_event_twice(tmp_p
     assert exported(folder, out) == [b"one", b"two"]
 
 
-def test_a_file_that_was_moved_away_is_begun_with_what_is_new(tmp_path: Path) -> None:
+def test_after_the_output_was_moved_away_the_export_has_new_events_only(tmp_path: Path) -> None:
     folder, out = tmp_path / "events", tmp_path / "out.jsonl"
     keep(folder, b"one")
     export(folder, out)
@@ -278,7 +280,7 @@ def test_a_foreign_or_shortened_file_is_refused(tmp_path: Path) -> None:
         export(folder, other)
 
 
-def test_the_command_exports(tmp_path: Path) -> None:
+def test_the_command_exports_the_log(tmp_path: Path) -> None:
     keep(tmp_path / "events", b'{"type": "engagement"}')
     out = tmp_path / "out.jsonl"
     done = CliRunner().invoke(app, ["events", "export", str(out), "--raw", "--state-dir", str(tmp_path)])

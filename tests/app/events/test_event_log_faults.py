@@ -1,5 +1,5 @@
-"""The writer of the event log when the disk or the code under it fails: every append ends, none is acknowledged that is
-not on disk, files do not pile up, and it goes on by itself.
+"""When the disk or the code under the event log fails, every append ends, none is acknowledged that is not on disk,
+files do not pile up, and the log recovers by itself.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def test_refusals_leave_no_files_and_read_no_log(
 
 @pytest.mark.parametrize("error", [ValueError("no"), MemoryError(), RuntimeError("bug"), SystemExit(3), KeyError("k")])
 @pytest.mark.parametrize("place", ["frame", "Segment", "recover", "os.fdatasync"])
-def test_any_exception_of_the_writer_is_told_to_who_waits(
+def test_any_exception_of_the_writer_reaches_the_waiting_caller(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, place: str
 ) -> None:
     where = log_module.__name__ if place in ("Segment", "recover") else "app.events.segments"
@@ -108,7 +108,7 @@ def test_a_bad_event_fails_its_own_caller_only(tmp_path: Path) -> None:
     assert exported(tmp_path / "events") == [b"good"]
 
 
-def test_a_thread_that_cannot_start_is_a_refusal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_writer_thread_that_cannot_start_refuses_the_event(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def story() -> None:
         log = EventLog(tmp_path / "events")
         with monkeypatch.context() as broken:
@@ -121,7 +121,7 @@ def test_a_thread_that_cannot_start_is_a_refusal(tmp_path: Path, monkeypatch: py
     assert exported(tmp_path / "events") == [b"after"]
 
 
-def test_a_write_that_stops_half_way_is_taken_back_and_the_file_goes_on(
+def test_a_partial_write_is_undone_and_the_file_is_used_further(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The disk takes the first twenty frames of a group, then none; then room, then none, again and again."""
@@ -146,7 +146,9 @@ def test_a_write_that_stops_half_way_is_taken_back_and_the_file_goes_on(
     assert exported(folder) == [b"kept %d" % turn for turn in range(5)]
 
 
-def test_what_cannot_be_taken_back_ends_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_is_closed_when_a_partial_write_cannot_be_undone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Nothing is ever written behind half a frame."""
     folder, real = tmp_path / "events", os.write
 
@@ -208,7 +210,7 @@ def test_a_segment_that_nobody_may_read_does_not_stop_new_events(tmp_path: Path)
     assert len(segments(folder)) == 2
 
 
-def test_a_file_that_could_not_be_named_for_good_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_whose_creation_cannot_be_synced_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(OS + "fsync", fails(OSError(errno.EIO, "Input/output error")))
     with pytest.raises(OSError, match="Input"):
         Segment(tmp_path)

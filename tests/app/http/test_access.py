@@ -1,4 +1,6 @@
-"""Who is let in: keys and scopes, rates, the admin port, a file of keys that changes or goes bad."""
+"""A request is let in by its key, scope and rate; the admin port is separate; a changed or broken file of keys is
+handled.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from app_fakes import app_of, client_of
+from api_keys import bearer
+from app_fakes import Clock, app_of, client_of
 from typer.testing import CliRunner
 
 from app.cli import app as commands
@@ -18,26 +21,6 @@ from app.http.auth.token_bucket import Bucket
 
 RANK, WRITE, ADMIN = Scope.RANK, Scope.WRITE, Scope.ADMIN
 SEARCH = {"query": "toy"}
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def secrets_of(tmp_path: Path) -> dict[str, str]:
-    """A file with a key for each scope; the secrets by scope."""
-    made = {scope: new_key(str(scope), [scope]) for scope in Scope}
-    write_keys(tmp_path / "keys.toml", [key for _, key in made.values()])
-    return {scope: secret for scope, (secret, _) in made.items()}
-
-
-def bearer(secret: str) -> dict[str, str]:
-    return {"authorization": f"Bearer {secret}"}
 
 
 async def ask(folder: Path, method: str, path: str, **options: object) -> httpx.Response:
@@ -107,7 +90,7 @@ async def test_each_route_asks_for_one_scope(
         assert (answer.status_code == 403) == (scope != needed), (scope, answer.status_code)
 
 
-def test_every_route_of_the_document_is_behind_a_scope_or_meant_to_be_open(
+def test_every_documented_route_needs_a_scope_or_is_meant_to_be_open(
     tmp_path: Path, secrets_of: dict[str, str]
 ) -> None:
     document = app_of(api_keys_file=str(tmp_path / "keys.toml")).openapi()
@@ -123,12 +106,14 @@ def test_every_route_of_the_document_is_behind_a_scope_or_meant_to_be_open(
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("path", ["/", "/livez", "/readyz", "/openapi.json", "/docs"])
-async def test_probes_the_page_and_the_document_are_open(tmp_path: Path, secrets_of: dict[str, str], path: str) -> None:
+async def test_probes_the_page_and_the_openapi_document_need_no_key(
+    tmp_path: Path, secrets_of: dict[str, str], path: str
+) -> None:
     assert (await ask(tmp_path, "GET", path)).status_code == 200
 
 
 @pytest.mark.anyio
-async def test_the_document_names_keys_and_refusals_where_there_are_keys(
+async def test_the_openapi_document_names_keys_and_refusals_where_there_are_keys(
     tmp_path: Path, secrets_of: dict[str, str]
 ) -> None:
     document = (await ask(tmp_path, "GET", "/openapi.json")).json()
@@ -142,7 +127,7 @@ async def test_the_document_names_keys_and_refusals_where_there_are_keys(
 
 
 @pytest.mark.anyio
-async def test_every_answer_carries_the_headers_that_browsers_heed() -> None:
+async def test_every_answer_has_the_security_headers_for_browsers() -> None:
     async with client_of(app_of()) as client:
         for path in ("/", "/livez", "/nowhere"):
             headers = (await client.get(path)).headers
@@ -158,7 +143,7 @@ async def test_every_answer_carries_the_headers_that_browsers_heed() -> None:
 
 
 @pytest.mark.anyio
-async def test_a_key_that_calls_too_often_waits_and_others_do_not(tmp_path: Path) -> None:
+async def test_a_key_above_its_rate_is_refused_and_others_are_not(tmp_path: Path) -> None:
     busy, busy_key = new_key("busy", [RANK], rate_per_s=0.5, burst=2)
     calm, calm_key = new_key("calm", [RANK])
     write_keys(tmp_path / "keys.toml", [busy_key, calm_key])
@@ -171,7 +156,7 @@ async def test_a_key_that_calls_too_often_waits_and_others_do_not(tmp_path: Path
         assert (await client.get("/v1/limits", headers=bearer(calm))).status_code == 200
 
 
-def test_a_bucket_fills_with_time_and_not_above_its_burst() -> None:
+def test_a_token_bucket_fills_with_time_and_not_above_its_burst() -> None:
     _, key = new_key("k", [RANK], rate_per_s=10, burst=3)
     bucket = Bucket(key, now=0.0)
     assert [bucket.wait_s(0.0) for _ in range(3)] == [0, 0, 0]
@@ -184,7 +169,7 @@ def test_a_bucket_fills_with_time_and_not_above_its_burst() -> None:
 # ---- the file -----------------------------------------------------------------------------------------------
 
 
-def test_the_file_holds_no_secret_and_is_its_owners_alone(tmp_path: Path) -> None:
+def test_the_key_file_has_no_secret_and_only_its_owner_may_read_it(tmp_path: Path) -> None:
     secret, key = new_key("search-bar", [RANK, WRITE], 100)
     path = tmp_path / "new" / "keys.toml"
     write_keys(path, [key])

@@ -1,4 +1,6 @@
-"""What a caller may try with headers, ports and newlines; and a file of keys that cannot be read for a while."""
+"""Headers, ports and newlines in paths do not get around access control; an unreadable file of keys is read again
+later.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from api_keys import bearer
 from app_fakes import Clock, app_of
 
 from app.http.auth.keys import Key, KeysFileError, new_key, write_keys
@@ -13,18 +16,6 @@ from app.http.auth.policy import KeyRing
 from app.http.auth.scopes import Scope
 
 RANK, ADMIN = Scope.RANK, Scope.ADMIN
-
-
-@pytest.fixture
-def secrets_of(tmp_path: Path) -> dict[Scope, str]:
-    """A file with a key for each scope; the secrets by scope."""
-    made = {scope: new_key(str(scope), [scope]) for scope in Scope}
-    write_keys(tmp_path / "keys.toml", [key for _, key in made.values()])
-    return {scope: secret for scope, (secret, _) in made.items()}
-
-
-def bearer(secret: str) -> dict[str, str]:
-    return {"authorization": f"Bearer {secret}"}
 
 
 async def ask(folder: Path, method: str, path: str, headers: object = None) -> httpx.Response:
@@ -67,7 +58,7 @@ async def test_a_newline_at_the_end_of_a_path_opens_nothing(
         ([("cookie", "x-api-key={key}")], 401),
     ],
 )
-async def test_a_key_is_one_header_and_no_bytes_of_it_are_a_crash(
+async def test_a_key_comes_in_one_header_and_no_bytes_in_it_cause_a_crash(
     tmp_path: Path, secrets_of: dict[Scope, str], headers: list[tuple[str, str]], status: int
 ) -> None:
     sent = [(name.encode(), value.format(key=secrets_of[RANK]).encode("latin-1")) for name, value in headers]
@@ -76,7 +67,7 @@ async def test_a_key_is_one_header_and_no_bytes_of_it_are_a_crash(
 
 
 @pytest.mark.anyio
-async def test_without_a_key_nobody_learns_what_the_other_port_serves(
+async def test_without_a_key_nothing_is_revealed_of_what_the_admin_port_serves(
     tmp_path: Path, secrets_of: dict[Scope, str]
 ) -> None:
     app = app_of(admin_port=9100, api_keys_file=str(tmp_path / "keys.toml"))
@@ -88,7 +79,7 @@ async def test_without_a_key_nobody_learns_what_the_other_port_serves(
         assert answer.status_code == 404
 
 
-def test_a_file_that_becomes_readable_again_is_read_though_its_stamp_is_the_same(
+def test_a_key_file_that_becomes_readable_again_is_read_although_its_mtime_is_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     path, clock = tmp_path / "keys.toml", Clock()

@@ -1,7 +1,8 @@
-"""Every route × key × port × method × spelling of its path: no spelling gives more than the plain one.
+"""For every route, key, port, method and spelling of a path: no spelling lets in more than the plain one.
 
-What each route needs stands here once more, by hand, so that a route that changes its scope, or a new one, fails. The
-endpoints are replaced by one that says its route: who gets 200 was let in, and to what.
+What each route needs is written down here a second time, by hand, so that a route that changes its scope, or a new one,
+fails. The endpoints are replaced by one that answers the name of its route: status 200 means that the caller was let
+in.
 """
 
 from __future__ import annotations
@@ -39,11 +40,6 @@ ENDINGS = (
     "/%2E%2e", "?", "?x=1", "?%0A", "#x", "%23", "%3F", ".", "%5C", "%C2%A0", "%E2%80%A8", "%FF", "%25", "%250A",
     "/%0A",
 )  # fmt: skip
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
 
 
 def spellings(path: str) -> Iterator[str]:
@@ -118,7 +114,7 @@ def test_what_each_route_needs_is_written_down(app: dict[int, FastAPI]) -> None:
 
 
 @pytest.mark.parametrize("name", NEEDS)
-async def test_the_plain_spelling_lets_in_who_may_and_nobody_else(
+async def test_the_plain_spelling_lets_in_exactly_the_allowed_keys(
     app: dict[int, FastAPI], secrets_of: dict[Needed | None, str | None], name: str
 ) -> None:
     method, path = plain(name)
@@ -187,7 +183,7 @@ async def nothing(scope: Scope, receive: Receive, send: Send) -> None:
     raise AssertionError("never reached")
 
 
-def test_a_route_that_says_nothing_cannot_be_made() -> None:
+def test_a_route_without_a_declared_scope_cannot_be_made() -> None:
     router = APIRouter(route_class=GuardedRoute)
     with pytest.raises(UndeclaredAccessError, match="says not who may call it"):
 
@@ -196,7 +192,7 @@ def test_a_route_that_says_nothing_cannot_be_made() -> None:
 
 
 @pytest.mark.parametrize("kind", ["route", "api route", "mount", "websocket", "included", "documents"])
-async def test_an_application_with_a_route_that_asks_no_guard_refuses_to_start(kind: str) -> None:
+async def test_an_application_with_an_unguarded_route_refuses_to_start(kind: str) -> None:
     app = FastAPI(openapi_url=None) if kind == "documents" else app_of()
     router = APIRouter()
     router.add_api_route("/x", nothing)

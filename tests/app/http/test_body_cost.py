@@ -1,7 +1,7 @@
 """No body holds the event loop longer than 10 ms beyond decoding it, whatever its shape; processor time is measured.
 
-The bound is three times that, and longer on a slow processor: one that is shared runs Python up to that much slower.
-Before there were bounds, 2 MB of integers took 270 ms, and 1.1 s at depth 31.
+The bound is three times that, and longer on a slow processor: a shared one runs Python up to that much slower. Before
+there were bounds, 2 MB of integers took 270 ms, and 1.1 s at depth 31.
 """
 
 from __future__ import annotations
@@ -121,11 +121,6 @@ HOMEPAGE = {
 }
 CASES = [("/v1/rank", schemas.RankBody, name, body) for name, body in RANK.items()]
 CASES += [("/v1/homepage", schemas.HomepageBody, name, body) for name, body in HOMEPAGE.items()]
-
-
-@pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    return "asyncio"
 
 
 @pytest.fixture(scope="module")

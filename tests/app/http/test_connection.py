@@ -1,72 +1,19 @@
-"""Raw bytes over real connections: heads without end, heads that do not come, bodies that stop, what is no HTTP."""
+"""On real connections, heads that are too large, late or not HTTP, and bodies that stop, are refused in time."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
 
 import pytest
-import uvicorn
 from app_fakes import app_of
 from chaos.open_loop import answered
-from fastapi import FastAPI
-from uvicorn.server import ServerState
+from raw_connection import LIVE, SEARCH, port_of, say
 
 from app.execution.admission import Priority
-from app.http.protocol import MOST_HEAD_BYTES, Connection
+from app.http.protocol import MOST_HEAD_BYTES
 
 pytestmark = pytest.mark.anyio
-
-LIVE = b"GET /livez HTTP/1.1\r\nHost: x\r\n"
-SEARCH = b"POST /v1/search HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@asynccontextmanager
-async def port_of(app: FastAPI | None = None, keep_alive_s: int = 5, **changes: object) -> AsyncIterator[int]:
-    """A port with the service behind connections of ours."""
-    config = uvicorn.Config(
-        app or app_of(**changes), log_level="critical", http=Connection, timeout_keep_alive=keep_alive_s
-    )
-    state, loop = ServerState(), asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Connection(config, state, {}), "127.0.0.1", 0)
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
-        for connection in list(state.connections):
-            connection.shutdown()
-        await asyncio.sleep(0)
-
-
-async def say(port: int, pieces: Sequence[bytes], pause_s: float = 0.0) -> bytes:
-    """Send piece after piece, as long as it listens; what it said until it hung up or was silent for a second."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    hearing = asyncio.create_task(_hear(reader))
-    with suppress(ConnectionError):
-        for piece in pieces:
-            if hearing.done():
-                break
-            writer.write(piece)
-            await writer.drain()
-            await asyncio.sleep(pause_s)
-    said = await hearing
-    writer.close()
-    return said
-
-
-async def _hear(reader: asyncio.StreamReader) -> bytes:
-    said = b""
-    with suppress(ConnectionError, TimeoutError):
-        while data := await asyncio.wait_for(reader.read(65_536), 1.0):
-            said += data
-    return said
 
 
 def problem_in(said: bytes) -> dict[str, object]:
@@ -79,7 +26,7 @@ def problem_in(said: bytes) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("size", [1_000, MOST_HEAD_BYTES - 100])
-async def test_a_large_head_is_taken(size: int) -> None:
+async def test_a_large_head_is_accepted(size: int) -> None:
     async with port_of() as port:
         assert (await say(port, [LIVE, b"X-A: ", b"a" * size, b"\r\n\r\n"])).startswith(b"HTTP/1.1 200 ")
 
@@ -106,7 +53,7 @@ async def test_a_head_that_is_too_large_is_refused(pieces: list[bytes]) -> None:
     [([b"GET /li"], 0.0), ([bytes([byte]) for byte in LIVE], 0.02), ([LIVE + b"\r\n", b"GET /li"], 0.01)],
     ids=["silence", "a letter at a time", "second request"],
 )
-async def test_a_head_that_does_not_come_is_not_waited_for(
+async def test_a_head_that_does_not_arrive_is_refused_after_a_while(
     monkeypatch: pytest.MonkeyPatch, pieces: list[bytes], pause_s: float
 ) -> None:
     monkeypatch.setattr("app.http.protocol.HEAD_WITHIN_S", 0.2)
@@ -115,7 +62,7 @@ async def test_a_head_that_does_not_come_is_not_waited_for(
         assert problem_in(said[said.index(b"HTTP/1.1 408") :])["type"] == "urn:unirank:problem:head_timeout"
 
 
-async def test_who_says_nothing_is_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_silent_connection_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.http.protocol.HEAD_WITHIN_S", 0.1)
     async with port_of() as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -123,14 +70,14 @@ async def test_who_says_nothing_is_hung_up_on(monkeypatch: pytest.MonkeyPatch) -
         writer.close()
 
 
-async def test_a_body_that_stops_is_not_waited_for() -> None:
+async def test_a_body_that_stops_is_refused_after_a_while() -> None:
     async with port_of(body_timeout_ms=100) as port:
         said = await say(port, [SEARCH % 100, b"{"])
         assert said.startswith(b"HTTP/1.1 408 ")
         assert b"urn:unirank:problem:body_timeout" in said
 
 
-async def test_a_large_body_is_no_head_and_a_connection_is_used_again() -> None:
+async def test_a_large_body_is_not_counted_as_head_and_the_connection_is_reused() -> None:
     body = b'{"query":"toy"' + b" " * 500_000 + b"}"
     async with port_of() as port:
         said = await say(port, [SEARCH % len(body), body, LIVE[:9], LIVE[9:] + b"\r\n"], 0.05)
@@ -140,13 +87,13 @@ async def test_a_large_body_is_no_head_and_a_connection_is_used_again() -> None:
 @pytest.mark.parametrize(
     "nonsense", [b"\x16\x03\x01\x02\x00\x01", b"hello\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"\x00" * 100]
 )
-async def test_what_is_no_http_is_a_problem(nonsense: bytes) -> None:
+async def test_bytes_that_are_not_http_get_a_problem_document(nonsense: bytes) -> None:
     async with port_of() as port:
         assert problem_in(await say(port, [nonsense]))["type"] == "urn:unirank:problem:malformed_request"
 
 
 @pytest.mark.parametrize("welcome_first", [True, False])
-async def test_who_asks_and_is_refused_again_and_again_is_not_hung_up_on(
+async def test_a_connection_with_repeated_refusals_stays_open_while_it_is_used(
     welcome_first: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("app.http.protocol.HEAD_WITHIN_S", 0.5)

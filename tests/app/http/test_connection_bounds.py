@@ -1,4 +1,6 @@
-"""No connection stays for nothing: unread bodies, answers nobody takes, idle ones above the limit, too much ahead."""
+"""No connection is kept without use: unread bodies, answers that nobody reads, idle connections above the limit, too
+many requests sent ahead.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,7 @@ import pytest
 from app_fakes import FakeModel, app_of
 from chaos.open_loop import answered
 from fastapi import FastAPI
-from test_connection import LIVE, SEARCH, port_of, say
+from raw_connection import LIVE, SEARCH, port_of, say
 
 from app.http.auth.keys import new_key, write_keys
 from app.http.auth.scopes import Scope
@@ -22,11 +24,6 @@ pytestmark = pytest.mark.anyio
 
 WHOLE = LIVE + b"\r\n"
 CHUNKED = b"POST /v1/search HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
 
 
 @pytest.fixture(autouse=True)
@@ -107,7 +104,7 @@ async def test_a_body_that_is_not_read_to_its_end_ends_the_connection(changes, p
     assert b"\r\nconnection: close\r\n" in said.lower()
 
 
-async def test_who_sends_on_gets_to_read_the_answer(tmp_path):
+async def test_a_caller_that_keeps_sending_can_still_read_the_answer(tmp_path):
     async with port_of(guarded(tmp_path)[0]) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(SEARCH % 2_000_000 + b"x" * 2_000_000)
@@ -115,7 +112,7 @@ async def test_who_sends_on_gets_to_read_the_answer(tmp_path):
         writer.close()
 
 
-async def test_who_is_refused_with_its_body_sent_keeps_its_connection(tmp_path):
+async def test_a_refused_request_whose_body_was_sent_keeps_its_connection(tmp_path):
     app, secret = guarded(tmp_path)
     async with port_of(app) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -125,7 +122,7 @@ async def test_who_is_refused_with_its_body_sent_keeps_its_connection(tmp_path):
         writer.close()
 
 
-async def test_requests_ahead_are_answered_in_order():
+async def test_pipelined_requests_are_answered_in_order():
     async with port_of() as port:
         said = await say(port, [WHOLE * 20, SEARCH % 15 + b'{"query":"toy"}' + WHOLE, SEARCH % 2 + b"{"])
         assert said.count(b"HTTP/1.1 200 ") == 22
@@ -141,7 +138,7 @@ async def test_requests_ahead_are_answered_in_order():
         ([CHUNKED, b"0\r\n" + b"a:\r\n" * 300], 431),
     ],
 )
-async def test_too_much_at_once_is_refused(pieces, status):
+async def test_too_many_pipelined_requests_are_refused(pieces, status):
     async with port_of() as port:
         said = await say(port, pieces)
     problem = json.loads(said[said.rindex(b"\r\n\r\n") :])
@@ -150,7 +147,7 @@ async def test_too_much_at_once_is_refused(pieces, status):
 
 
 @pytest.mark.parametrize("upgrade", [b"websocket", b"h2c"])
-async def test_an_upgrade_is_no_way_around(monkeypatch, upgrade):
+async def test_an_upgrade_does_not_bypass_the_bounds(monkeypatch, upgrade):
     monkeypatch.setattr("app.http.protocol.HEAD_WITHIN_S", 0.2)
     head = b"Connection: Upgrade\r\nUpgrade: " + upgrade + b"\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: "
     async with port_of(keep_alive_s=1) as port:
@@ -161,7 +158,7 @@ async def test_an_upgrade_is_no_way_around(monkeypatch, upgrade):
         writer.close()
 
 
-async def test_an_answer_that_nobody_takes_is_not_kept(monkeypatch):
+async def test_an_answer_that_nobody_reads_is_dropped(monkeypatch):
     monkeypatch.setattr("app.http.protocol.TAKEN_WITHIN_S", 0.2)
     app = app_of(FakeModel(3_000))
     async with port_of(app) as port:
@@ -192,7 +189,7 @@ async def open_all(port: int, count: int, first: Sequence[bytes]) -> list[asynci
 
 
 @pytest.mark.parametrize("first", [[b""], [b"GET /li"], [WHOLE], [b"", WHOLE, b"GET /"], [SEARCH % 100]], ids=range(5))
-async def test_who_waits_makes_room_for_others(tmp_path, first):
+async def test_an_idle_connection_is_closed_to_make_room(tmp_path, first):
     app = guarded(tmp_path, max_connections=8)[0]
     async with port_of(app) as port:
         writers = await open_all(port, 40, first)
@@ -204,7 +201,7 @@ async def test_who_waits_makes_room_for_others(tmp_path, first):
             writer.close()
 
 
-async def test_where_all_are_at_work_one_more_is_told_to_come_back():
+async def test_when_all_connections_are_busy_a_new_one_gets_503():
     app = app_of(max_connections=2)
     async with port_of(app) as port:
         writers = await open_all(port, 2, [SEARCH % 2 + b"{"])

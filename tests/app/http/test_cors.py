@@ -1,35 +1,26 @@
-"""Whoever may call from a browser may read every answer: problems, refusals from raw bytes, what is no HTTP at all."""
+"""An origin that may call the service from a browser can read every answer, refusals of raw bytes included."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
 import pytest
-import uvicorn
 from app_fakes import FakeModel, app_of, client_of
-from fastapi import FastAPI
-from uvicorn.server import ServerState
+from raw_connection import port_of
 
 from app.execution.admission import Priority
 from app.http.auth.keys import new_key, write_keys
 from app.http.auth.scopes import Scope
 from app.http.load_shedding import QuickNo
-from app.http.protocol import MOST_HEAD_BYTES, Connection
+from app.http.protocol import MOST_HEAD_BYTES
 
 pytestmark = pytest.mark.anyio
 SHOP, EVIL = "https://shop.example", "https://evil.example"
 ALLOW, EXPOSE = "access-control-allow-origin", "access-control-expose-headers"
 BODY = b'{"context": {"task": "search"}}'
 LISTS = [SHOP, f"https://other.example,{SHOP}", "*"]
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
 
 
 def cors_of(headers: httpx.Headers) -> dict[str, str]:
@@ -111,7 +102,7 @@ async def test_a_preflight_that_is_refused_is_a_problem(origin: str, method: str
 
 @pytest.mark.parametrize("origins", ["", *LISTS])
 @pytest.mark.parametrize("origin", [None, SHOP, EVIL, "null"])
-async def test_load_shedding_says_of_origins_what_the_long_way_says(origins: str, origin: str | None) -> None:
+async def test_load_shedding_sets_the_cors_headers_of_the_full_path(origins: str, origin: str | None) -> None:
     app = app_of(max_queue_candidates=1, cors_origins=origins)
     quick = QuickNo(app.state.live)
     async with client_of(app) as client:
@@ -123,21 +114,6 @@ async def test_load_shedding_says_of_origins_what_the_long_way_says(origins: str
     assert cors_of(parsed(answer).headers) == cors_of(long.headers)
     if origin == SHOP and origins:
         assert ALLOW in long.headers
-
-
-@asynccontextmanager
-async def port_of(app: FastAPI) -> AsyncIterator[int]:
-    """A port with the service behind connections of ours."""
-    config = uvicorn.Config(app, log_level="critical", http=Connection)
-    state = ServerState()
-    server = await asyncio.get_running_loop().create_server(lambda: Connection(config, state, {}), "127.0.0.1", 0)
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
-        for connection in list(state.connections):
-            connection.shutdown()
-        await asyncio.sleep(0)
 
 
 async def say(port: int, *pieces: bytes) -> httpx.Response:
@@ -163,7 +139,7 @@ async def say(port: int, *pieces: bytes) -> httpx.Response:
         (408, [b"GET / HTTP/1.1\r\nOrigin: %s\r\nX-A: a"]),
     ],
 )
-async def test_what_is_refused_unread_can_be_read_by_the_origin(
+async def test_refusals_before_parsing_can_be_read_by_the_origin(
     monkeypatch: pytest.MonkeyPatch, origin: str, status: int, pieces: list[bytes]
 ) -> None:
     monkeypatch.setattr("app.http.protocol.HEAD_WITHIN_S", 0.1)
@@ -176,10 +152,21 @@ async def test_what_is_refused_unread_can_be_read_by_the_origin(
 
 @pytest.mark.parametrize("target", ["http://x/metrics", "http://u:p@x:9100/metrics", "HTTP://X/metrics", "//x/metrics"])
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "TRACE", "CONNECT"])
-async def test_an_absolute_target_is_no_way_in(tmp_path: Path, target: str, method: str) -> None:
+async def test_an_absolute_target_does_not_bypass_access_control(tmp_path: Path, target: str, method: str) -> None:
     secret, key = new_key("shop", [Scope.RANK])
     write_keys(tmp_path / "keys.toml", [key])
     async with port_of(app_of(api_keys_file=str(tmp_path / "keys.toml"))) as port:
         for header, found in ((f"Authorization: Bearer {secret}", (400, 403, 404)), ("X-A: b", (400, 401))):
             head = f"{method} {target} HTTP/1.1\r\nHost: x\r\n{header}\r\nConnection: close\r\n\r\n"
             assert (await say(port, head.encode())).status_code in found
+
+
+async def test_cors_is_off_by_default_and_covers_problems_when_on():
+    origin = {"origin": "https://shop.example"}
+    async with client_of(app_of()) as client:
+        assert "access-control-allow-origin" not in (await client.get("/livez", headers=origin)).headers
+    async with client_of(app_of(cors_origins="https://shop.example, https://b.example")) as client:
+        response = await client.get("/nope", headers=origin)
+        assert response.headers["access-control-allow-origin"] == "https://shop.example"
+        foreign = await client.get("/livez", headers={"origin": "https://evil.example"})
+        assert "access-control-allow-origin" not in foreign.headers

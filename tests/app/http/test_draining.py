@@ -1,5 +1,5 @@
-"""The end of a service: `/readyz` says so a moment before the listener closes, in every worker, while requests are
-still answered; Ctrl-C does not wait.
+"""At its end a service reports `/readyz` 503 in every worker before it stops listening, and still answers requests
+meanwhile; Ctrl-C ends it at once.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ LONG_MS = 10_000 * int(PATIENCE_S)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_sigterm_is_told_while_requests_are_answered(model_path: Path, tmp_path: Path, workers: int) -> None:
+def test_after_sigterm_readyz_is_503_while_requests_are_answered(
+    model_path: Path, tmp_path: Path, workers: int
+) -> None:
     settings = {"workers": workers, "state_dir": tmp_path, "drain_notice_ms": LONG_MS}
     with served(model_path, tmp_path / "log", **settings) as (process, url):
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()

@@ -1,4 +1,4 @@
-"""Every fault points into what was sent: at a place that is there, or whose parent is there where a key is missing."""
+"""Every fault points to a place in what was sent, or to its parent where a key is missing."""
 
 from __future__ import annotations
 
@@ -110,11 +110,6 @@ def cases() -> list[tuple[str, dict[str, Any], list[str]]]:
     ]
     rows = [([{"row_id": str(place), **row} for place, row in enumerate(given)], at) for given, at in ROWS]
     return found + [("/v1/homepage", {"rows": given, "unknown": "error"}, at) for given, at in rows]
-
-
-@pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    return "asyncio"
 
 
 @pytest.fixture(scope="module")

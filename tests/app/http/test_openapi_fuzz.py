@@ -1,4 +1,5 @@
-"""schemathesis against a real server: whatever the OpenAPI document allows or forbids, the answers are as documented.
+"""Whatever the OpenAPI document allows or forbids, a real server answers as documented; schemathesis makes the
+requests.
 
 It runs as a command of its own, so that its plugins and warnings stay out of the other tests.
 """

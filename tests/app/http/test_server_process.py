@@ -1,5 +1,5 @@
-"""The server as processes: several workers, a port for the operator, a worker that dies, a drain at the end; replicas
-that answer alike, a disk that fills up.
+"""A real server drains and exits with 0, replaces a worker that dies, answers alike on every replica, and keeps ranking
+when the disk is full.
 """
 
 from __future__ import annotations
@@ -9,7 +9,10 @@ import os
 import re
 import resource
 import signal
+import socket
 import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,18 +21,13 @@ from typing import Any
 import httpx
 import pytest
 from redis_server import real_redis
-from server_process import free_port, served, status, wait_for
+from server_process import ROOT, free_port, served, status, wait_for, workers_of
 
 from app.events.export import export
 from app.http.auth.keys import new_key, write_keys
 from app.http.auth.scopes import Scope
 
 Replica = tuple[subprocess.Popen[bytes], str, Path]  # its process, its URL, its state folder
-
-
-def workers_of(process: subprocess.Popen[bytes]) -> set[int]:
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    return {int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()}
 
 
 def test_workers_share_both_ports_and_one_that_dies_is_replaced(model_path: Path, tmp_path: Path) -> None:
@@ -42,7 +40,7 @@ def test_workers_share_both_ports_and_one_that_dies_is_replaced(model_path: Path
         assert status(f"{url}/metrics", headers=operator) == 404
         assert status(f"http://127.0.0.1:{admin}/metrics") == 401
         assert status(f"http://127.0.0.1:{admin}/metrics", headers=operator) == 200
-        first = workers_of(process)
+        first = set(workers_of(process))
         assert len(first) == 2
         wait_for(lambda: log.read_text().count("is live with") == 2)  # one that dies before says nothing
         os.kill(min(first), signal.SIGKILL)
@@ -55,7 +53,7 @@ def test_workers_share_both_ports_and_one_that_dies_is_replaced(model_path: Path
         wait_for(asked_until_repaired)
         assert asked_until_repaired()
         assert set(answers) == {200}
-        assert len(workers_of(process) - first) == 1
+        assert len(set(workers_of(process)) - first) == 1
     assert process.returncode == 0
     assert secret not in log.read_text()
     assert not re.search(r"Traceback|q=a", log.read_text()), log.read_text()
@@ -141,3 +139,51 @@ def test_a_disk_that_fills_up_costs_events_and_nothing_else(replicas: list[Repli
     export(state / "events", tmp_path / "out")
     kept = [json.loads(line)["query"] for line in (tmp_path / "out").read_text().splitlines()]
     assert sorted(kept) == sorted(acknowledged)
+
+
+SERVE = """
+import sys, time
+sys.path[:0] = [{root!r}, {tests!r}]
+from app_fakes import FakeModel
+import app.main, app.http.server
+from app.settings import Settings
+
+def load(folder, device, limit_s):
+    time.sleep(0.5)
+    model = FakeModel()
+    model.chunk_s = 0.3
+    return model
+
+app.main.load_model = load
+app.http.server.serve(Settings(port={port}, model_path={model!r}))
+"""
+
+
+def test_a_process_becomes_live_and_ready_then_drains_and_exits_with_zero(tmp_path):
+    (tmp_path / "manifest.json").write_text("{}")
+    port = free_port()
+    code = SERVE.format(root=str(ROOT), tests=str(ROOT / "tests" / "helpers"), port=port, model=str(tmp_path))
+    environment = {**os.environ, "PYTHONWARNINGS": "error"}
+    process = subprocess.Popen([sys.executable, "-c", code], env=environment, stderr=subprocess.PIPE)
+    try:
+        url = f"http://127.0.0.1:{port}"
+        wait_for(lambda: process.poll() is not None or status(f"{url}/livez") == 200)
+        assert process.poll() is None, process.stderr.read().decode()
+        assert status(f"{url}/readyz") == 503
+        wait_for(lambda: status(f"{url}/readyz") == 200)
+        assert _rank_while_terminated(process, port) == 200
+        assert process.wait(10) == 0
+    finally:
+        process.kill()
+        process.stderr.close()
+        process.wait()
+
+
+def _rank_while_terminated(process: subprocess.Popen, port: int) -> int:
+    body = b'{"context":{"task":"search"},"candidates":["f1"]}'
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        head = f"POST /v1/rank HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+        connection.sendall(head.encode() + body)
+        time.sleep(0.1)
+        process.send_signal(signal.SIGTERM)
+        return int(connection.recv(65_536).split(b" ", 2)[1])

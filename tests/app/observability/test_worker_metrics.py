@@ -1,5 +1,5 @@
-"""Metrics of a service with several workers: every scrape sees all of them, nothing falls, and what was counted stays
-when a worker is killed; a new service begins at nothing. One worker keeps its metrics in memory.
+"""With several workers every scrape sees all of them, no counter falls when a worker is killed, and a new service
+starts at zero. One worker keeps its metrics in memory.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from server_process import ROOT, served, status, wait_for
+from server_process import ROOT, served, status, wait_for, workers_of
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 SEARCHES = ("unirank_requests_total", frozenset({"route": "/v1/search", "status": "200"}.items()))
@@ -53,11 +53,6 @@ def assert_never_falls(url: str, scrapes: int) -> Samples:
     return before
 
 
-def workers_of(process: subprocess.Popen[bytes]) -> list[int]:
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    return [int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
-
-
 @pytest.fixture
 def stale(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A folder that somebody's environment names for metrics; and one for temporary files."""
@@ -68,7 +63,7 @@ def stale(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path / "stale"
 
 
-def test_any_worker_tells_what_all_have_counted(model_path: Path, tmp_path: Path, stale: Path) -> None:
+def test_any_worker_reports_the_counts_of_all(model_path: Path, tmp_path: Path, stale: Path) -> None:
     """Also after one was killed with -9, and not what an earlier service counted."""
     log = tmp_path / "log"
     with served(model_path, log, workers=2, state_dir=tmp_path) as (process, url):
@@ -93,7 +88,7 @@ def test_any_worker_tells_what_all_have_counted(model_path: Path, tmp_path: Path
     assert not re.search("Traceback", log.read_text()), log.read_text()
 
 
-def test_one_worker_counts_in_memory(model_path: Path, tmp_path: Path, stale: Path) -> None:
+def test_a_single_worker_keeps_its_metrics_in_memory(model_path: Path, tmp_path: Path, stale: Path) -> None:
     with served(model_path, tmp_path / "log", state_dir=tmp_path) as (_, url):
         search(url, 3)
         found, _ = scrape(url)
@@ -122,7 +117,7 @@ sys.stdout.write("---\\n" + exposition(seen.registry).decode())
 """
 
 
-def test_one_worker_among_several_by_itself(tmp_path: Path) -> None:
+def test_gauges_of_dead_workers_and_counts_of_shadow_models_are_left_out(tmp_path: Path) -> None:
     """What a shadow does counts nowhere, only the newest model is live, and one that is dead has no gauges."""
     environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", WORKER]

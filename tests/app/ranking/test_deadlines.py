@@ -1,4 +1,6 @@
-"""Records obey the deadline of a ranking: gathered in parts, stopped in time, priced, and never computed for nobody."""
+"""Fetching and computing records obeys the deadline of a ranking: it runs in parts, stops in time, is priced by
+admission control, and is not done for nobody.
+"""
 
 from __future__ import annotations
 
@@ -55,11 +57,6 @@ class NoRedis:
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 def clock() -> Clock:
     return Clock()
 
@@ -101,7 +98,7 @@ async def test_what_was_not_gathered_in_time_goes_last_without_a_score():
     assert [item["id"] for item in items[scored:]] == ids[scored:]
 
 
-async def test_eight_at_once_end_in_time_and_leave_nothing_to_do():
+async def test_eight_rankings_at_once_end_in_time_and_leave_no_work_behind():
     model = SlowTower(8 * MANY)
     ids = list(model.entities)
     async with client_of(cold(model)) as client:
@@ -138,7 +135,7 @@ async def test_a_ranking_that_would_get_no_record_in_time_is_refused_and_others_
         assert (await first)[0] == 200
 
 
-async def test_one_deadline_for_all_rows_of_a_homepage():
+async def test_all_rows_of_a_homepage_share_one_deadline():
     model = SlowTower()
     ids = list(model.entities)
     rows = [{"row_id": str(row), "candidates": ids[row * 200 : row * 200 + 200]} for row in range(10)]
@@ -151,7 +148,7 @@ async def test_one_deadline_for_all_rows_of_a_homepage():
     assert all(item["score"] is None for item in answer["rows"][-1]["items"])
 
 
-async def test_a_real_tower_obeys_too(artefact: Artefact):
+async def test_a_real_model_keeps_to_the_deadline_too(artefact: Artefact):
     ids = list(artefact.catalogue.ids)
     body = {"context": {"task": "search", "query": "a"}, "candidates": ids}
     async with client_of(cold(artefact)) as client:
@@ -180,19 +177,19 @@ async def test_gathering_stops_after_the_part_in_which_the_time_passed(clock):
     assert gathered.unknown == ["nobody"]
 
 
-async def test_without_any_time_nobody_is_asked(clock):
+async def test_without_any_time_no_record_is_fetched_or_computed(clock):
     model = SlowTower(100, clock)
     gathered = await store_of(model, Load(clock)).gather(list(model.entities), (), clock.now)
     assert (len(gathered.late), model.calls, gathered.degraded, gathered.hopeless) == (100, 0, False, False)
 
 
-async def test_what_time_allows_is_all_there_and_not_late(clock):
+async def test_records_that_fit_into_the_time_are_all_returned_in_time(clock):
     model = SlowTower(4 * PART, clock, part_s=0.01)
     gathered = await store_of(model, Load(clock)).gather(list(model.entities), (), clock.now + 0.035)
     assert (len(gathered.candidates), gathered.late) == (4 * PART, frozenset())
 
 
-async def test_parts_are_counted_until_they_end_and_shared_ones_once(clock):
+async def test_parts_count_as_load_until_they_end_and_shared_ones_once(clock):
     load = Load(clock)
     model = SlowTower(10 * PART)
     store = store_of(model, load)
@@ -224,7 +221,7 @@ async def test_a_part_that_nobody_waits_for_is_not_begun_and_one_that_has_begun_
     assert model.computed == ids[:PART]
 
 
-async def test_a_tower_that_fails_fails_who_waits_and_nobody_later():
+async def test_a_failing_computation_fails_the_callers_who_wait_and_none_later():
     model = SlowTower(PART)
     store = store_of(model, Load(time.monotonic))
     ids = list(model.entities)
@@ -238,7 +235,7 @@ async def test_a_tower_that_fails_fails_who_waits_and_nobody_later():
 # ---- the price ----------------------------------------------------------------------------------------------
 
 
-def test_records_of_others_are_a_price_for_those_alone_who_need_some(clock):
+def test_records_in_computation_delay_only_rankings_that_need_records(clock):
     gate = Gate(1_000, clock, Telemetry(CollectorRegistry()))
     gate.records.measured(1, 0.1)
     gate.records.move(Priority.NORMAL, 20)
@@ -248,7 +245,7 @@ def test_records_of_others_are_a_price_for_those_alone_who_need_some(clock):
     assert gate.records_refusal(Priority.NORMAL).headers() == {"retry-after": "2"}
 
 
-def test_proposals_under_way_are_a_price_for_everybody_behind(clock):
+def test_retrieval_in_progress_delays_every_ranking_behind_it(clock):
     gate = Gate(1_000, clock, Telemetry(CollectorRegistry()))
     gate.proposals.measured(1, 0.5)
     with gate.proposals.one(Priority.HIGH), gate.proposals.one(Priority.NORMAL):
@@ -257,7 +254,7 @@ def test_proposals_under_way_are_a_price_for_everybody_behind(clock):
     assert gate.wait_s(Priority.LOW) == 0
 
 
-async def test_a_ranking_cut_short_does_not_make_others_dear():
+async def test_a_ranking_stopped_early_does_not_raise_the_cost_estimate():
     model = SlowTower()
     model.chunk_s = 0.02
     app = cold(model)
@@ -269,7 +266,7 @@ async def test_a_ranking_cut_short_does_not_make_others_dear():
     assert app.state.live.gate.records.unit_s > 0
 
 
-async def test_a_shadow_is_no_load_for_callers():
+async def test_a_shadow_model_does_not_count_as_load():
     live = app_of(FakeModel()).state.live
     shadow, served = live.build_shadow(FakeModel()), live.serving
     assert shadow.service.admission is not live.gate

@@ -1,4 +1,6 @@
-"""What a person has met is kept whole and not shown again, however long the history; a limit is said where it bites."""
+"""Everything a user has seen is stored and not shown again, however long the history; a limit is reported when it
+applies.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +51,7 @@ def test_rows_without_a_time_are_older_than_all_others() -> None:
     assert seen_of(("ann", "e1", None), ("ann", "e2", -5), ("ann", "e3", None)).rows_of("ann").tolist() == [2, 3, 1]
 
 
-def test_a_log_without_users_knows_nobody() -> None:
+def test_a_log_without_users_has_no_seen_entities() -> None:
     seen = seen_of((None, "e1", 3))
     assert len(seen) == 0
     assert SeenEntities.from_arrays(seen.arrays()).rows_of("ann").tolist() == []
@@ -59,7 +61,7 @@ events = st.lists(st.tuples(st.sampled_from(["ann", "bob", "ł\x1f", None]), st.
 
 
 @given(events)
-def test_everything_that_anybody_met_survives_a_file(told: list[tuple[str | None, str, int | None]]) -> None:
+def test_all_seen_entities_survive_saving_and_loading(told: list[tuple[str | None, str, int | None]]) -> None:
     seen = SeenEntities.from_arrays(seen_of(*told).arrays()) if told else seen_of((None, "e0", 1))
     for user in ("ann", "bob", "ł\x1f"):
         assert {IDS[row] for row in seen.rows_of(user)} == {entity for who, entity, _ in told if who == user}
@@ -75,7 +77,7 @@ def test_arrays_that_disagree_are_refused() -> None:
         SeenEntities.from_arrays({**arrays, "seen_rows": np.array([1, 2], np.int32)})
 
 
-def test_a_model_knows_more_than_the_histories_that_it_reads(world: Dataset, small_config: Config) -> None:
+def test_a_model_stores_more_seen_entities_than_its_histories_hold(world: Dataset, small_config: Config) -> None:
     """The histories are cut to two events, and the derived pairs among them take one."""
     short = replace(small_config.network, profile_length=2, history_length=2)
     config = Config(short, replace(small_config.training, steps=2, evaluations=1))
@@ -88,7 +90,7 @@ def test_a_model_knows_more_than_the_histories_that_it_reads(world: Dataset, sma
         assert known == set(met["entity_id"])
 
 
-def test_a_written_model_proposes_nothing_that_the_person_has_met(artefact: Artefact) -> None:
+def test_a_saved_model_proposes_nothing_that_the_user_has_seen(artefact: Artefact) -> None:
     for user in artefact.sample_users(20):
         seen, history = artefact.seen(user), artefact.history(user)
         filled = artefact.fill(Context(HOMEPAGE, user, history=history))
@@ -124,7 +126,7 @@ def ids(answer: Answer) -> list[str]:
     return [item["id"] for item in answer["items"]]
 
 
-async def test_a_homepage_shows_nothing_that_was_met_and_is_filled_all_the_same(client: httpx.AsyncClient) -> None:
+async def test_a_homepage_shows_nothing_seen_and_is_still_filled(client: httpx.AsyncClient) -> None:
     answer = await rank(client, limit=FILMS)
     assert set(ids(answer)) == {f"f{n}" for n in range(FILMS - 37)} - {"f3", "f5", "f7"}
     assert answer["degraded"] == []
@@ -132,7 +134,7 @@ async def test_a_homepage_shows_nothing_that_was_met_and_is_filled_all_the_same(
     assert len(page.json()["rows"][0]["items"]) == 20
 
 
-async def test_given_candidates_are_dropped_or_put_behind(client: httpx.AsyncClient) -> None:
+async def test_given_candidates_that_were_seen_are_dropped_or_demoted(client: httpx.AsyncClient) -> None:
     given = ["f59", "f0", "f3", "f1", "stranger"]
     assert ids(await rank(client, candidates=given)) == ["f1", "f0", "f3", "f59", "stranger"]
     assert ids(await rank(client, candidates=given, seen="drop")) == ["f1", "f0", "stranger"]
@@ -140,18 +142,18 @@ async def test_given_candidates_are_dropped_or_put_behind(client: httpx.AsyncCli
     assert ids(await rank(client, candidates=["f3", "f59", "f4"], seen="demote")) == ["f4", "f3", "f59"]
 
 
-async def test_what_is_proposed_and_was_met_may_go_behind(client: httpx.AsyncClient) -> None:
+async def test_proposed_candidates_that_were_seen_can_be_demoted(client: httpx.AsyncClient) -> None:
     shown = ids(await rank(client, limit=FILMS, seen="demote"))
     assert len(shown) == FILMS
     assert set(shown[-40:]) == {"f3", "f5", "f7", *(f"f{n}" for n in range(FILMS - 37, FILMS))}
 
 
-async def test_a_history_that_the_caller_gives_stands_for_ours(client: httpx.AsyncClient) -> None:
+async def test_a_history_in_the_request_replaces_what_was_seen(client: httpx.AsyncClient) -> None:
     shown = ids(await rank(client, context={"history": ["f20"]}, limit=FILMS))
     assert len(shown) == FILMS - 1
 
 
-async def test_the_limit_keeps_the_newest_and_is_said_where_it_bites(model: FakeModel) -> None:
+async def test_the_limit_keeps_the_newest_and_is_reported_where_it_applies(model: FakeModel) -> None:
     async with client_of(app_of(model, max_seen=10)) as client:
         answer = await rank(client, limit=FILMS)
         assert answer["degraded"] == ["seen_limit"]

@@ -1,4 +1,4 @@
-"""The service over a real model: three surfaces, and the same order whatever tier the records come from."""
+"""With a real model, the three surfaces answer, and the order is the same whichever tier the records come from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The specialists: likes small enough to count by hand, and the block-wise fit against a dense product."""
+"""The baselines agree with arithmetic on a few likes, and the block-wise fit agrees with a dense product."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_popularity_counts_users() -> None:
     assert twice.scores(np.array([0])).dtype == np.float32
 
 
-def test_cosine_by_hand() -> None:
+def test_cosine_agrees_with_a_calculation_by_hand() -> None:
     knn = ItemKNN(shrink=0.0).fit(USERS, ITEMS, n_users=3, n_items=4)
     # 0 and 1 share both users: 2 / √(2·2); 0 and 2 share one: 1 / √(2·2)
     assert knn.scores(np.array([0])).tolist() == [0.0, 1.0, 0.5, 0.0]
@@ -30,12 +30,12 @@ def test_cosine_by_hand() -> None:
     assert knn.scores(np.array([0])).dtype == np.float32
 
 
-def test_shrinkage_by_hand() -> None:
+def test_shrinkage_agrees_with_a_calculation_by_hand() -> None:
     knn = ItemKNN(shrink=2.0).fit(USERS, ITEMS, n_users=3, n_items=4)
     assert knn.scores(np.array([0])).tolist() == pytest.approx([0.0, 2 / (2 + 2), 1 / (2 + 2), 0.0])
 
 
-def test_unequal_popularity_by_hand() -> None:
+def test_unequal_popularity_agrees_with_a_calculation_by_hand() -> None:
     # item 0 has three likes, item 1 has one of the same users
     knn = ItemKNN(shrink=1.0).fit(np.array([0, 1, 2, 2]), np.array([0, 0, 0, 1]), n_users=3, n_items=2)
     assert knn.scores(np.array([1])).tolist() == pytest.approx([1 / (math.sqrt(3) + 1), 0.0])

@@ -1,4 +1,4 @@
-"""The order of the columns is part of a model: fields are bits by place. It must survive the folder on disk."""
+"""The order of the columns is part of a model, as fields are bits by place: it survives saving and loading."""
 
 from __future__ import annotations
 

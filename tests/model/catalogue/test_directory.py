@@ -1,4 +1,4 @@
-"""Looking entities up: packed texts, ids by hash, and the same answers whether a catalogue is small or large."""
+"""Entities are found by id, from packed texts and hashed ids, and a large catalogue answers as a small one does."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ def test_texts_are_a_list_of_strings(strings: list[str], data: st.DataObject) ->
 
 
 @pytest.mark.parametrize("place", [2, -3])
-def test_a_place_beyond_the_end(place: int) -> None:
+def test_a_place_beyond_the_end_is_an_error(place: int) -> None:
     with pytest.raises(IndexError):
         Texts.of(["a", "b"])[place]
 
 
-def test_bytes_that_do_not_fit_their_offsets() -> None:
+def test_bytes_that_do_not_fit_their_offsets_are_refused() -> None:
     with pytest.raises(ValueError, match="bytes of text"):
         Texts(np.array([0, 3]), np.zeros(2, np.uint8))
 
@@ -59,7 +59,7 @@ def test_a_table_is_a_dictionary(ids: list[str], others: list[str]) -> None:
     assert [one in table for one in asked] == [one in wanted for one in asked]
 
 
-def test_many_ids_of_many_lengths() -> None:
+def test_ids_of_any_length_are_found() -> None:
     ids = ["x" * (number % 90) + str(number) for number in range(20_000)]
     table = IdTable.of(Texts.of(ids))
     assert table.find(ids).tolist() == list(range(20_000))

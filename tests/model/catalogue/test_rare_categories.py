@@ -1,6 +1,6 @@
-"""What a network knows of categories: the commonest values by a number of their own, and the null for all others.
+"""The commonest category values have a number of their own, and all others are null.
 
-Serving numbers them as training did, and so it is with users, countries and entities: what training never saw is null.
+Serving numbers them as training did; so it is with users, countries and entities. What training never saw is null.
 """
 
 from __future__ import annotations

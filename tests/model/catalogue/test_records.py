@@ -1,4 +1,4 @@
-"""Entity records: bytes and back, bytes that are none, and the same bytes whoever computes them."""
+"""A record of an entity has the same bytes whoever computes it, is read back unchanged, and other bytes are refused."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_packing_and_unpacking_changes_no_bit(count: int) -> None:
     assert LAYOUT.pack(LAYOUT.unpack(packed)) == packed
 
 
-def test_no_records_at_all() -> None:
+def test_an_empty_list_of_records_packs_and_unpacks() -> None:
     assert LAYOUT.pack(make(0)) == []
     assert len(LAYOUT.unpack([])) == 0
 
@@ -131,7 +131,7 @@ def test_records_computed_together_have_the_bytes_of_the_artefact(artefact: Arte
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_records_in_any_company_have_the_bytes_of_the_artefact(artefact: Artefact, seed: int) -> None:
+def test_records_computed_with_any_others_have_the_bytes_of_the_artefact(artefact: Artefact, seed: int) -> None:
     rng = np.random.default_rng(seed)
     ids = rng.choice(artefact.catalogue.ids, int(rng.integers(2, 700))).tolist()  # with repeats, above one chunk
     assert artefact.compute_records(ids) == [artefact.record(entity_id) for entity_id in ids]

@@ -1,4 +1,4 @@
-"""The dataset folder: what is read, what is set aside with which reason, what stops a load."""
+"""Loading a dataset folder reads valid rows, sets others aside with the reason, and stops where too many are bad."""
 
 from __future__ import annotations
 

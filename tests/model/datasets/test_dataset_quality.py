@@ -1,4 +1,4 @@
-"""Description and validation of datasets, by arithmetic a reader can redo."""
+"""The description and the validation of a dataset agree with arithmetic that a reader can redo."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ EVENTS = frame(
 )
 
 
-def test_counts_per_task_and_part() -> None:
+def test_rows_are_counted_per_task_and_part() -> None:
     counts = task_counts(EVENTS)
     assert counts["search"]["all"] == {
         "rows": 3,
@@ -58,7 +58,7 @@ def test_counts_per_task_and_part() -> None:
     assert set(counts["homepage"]) == {"all", "train", "none"}
 
 
-def test_divergence_by_hand() -> None:
+def test_divergence_agrees_with_a_calculation_by_hand() -> None:
     # P = (1, 0), Q = (1/2, 1/2), M = (3/4, 1/4): ½·log2(4/3) + ½·(½·log2(2/3) + ½·log2 2)
     expected = 0.5 * math.log2(4 / 3) + 0.5 * (0.5 * math.log2(2 / 3) + 0.5)
     assert jensen_shannon_bits({"a": 3}, {"a": 5, "b": 5}) == pytest.approx(expected)
@@ -69,7 +69,7 @@ def test_overlap_of_nothing_is_zero() -> None:
     assert overlap({}, {"a": 1}) == {"jaccard": 0.0, "shared_of_first": 0.0, "shared_of_second": 0.0}
 
 
-def test_missing_fields_in_percent() -> None:
+def test_missing_fields_are_reported_in_percent() -> None:
     missing = missing_context(EVENTS)
     assert missing["search"]["user_id"] == 66.67
     assert (missing["search"]["query"], missing["homepage"]["query"]) == (0.0, 100.0)
@@ -80,7 +80,7 @@ def test_a_test_pair_that_training_has_is_counted_whoever_asked() -> None:
     assert repeated_contexts(EVENTS) == {"search": 50.0}
 
 
-def test_describe_of_a_folder(tmp_path: Path) -> None:
+def test_a_folder_can_be_described(tmp_path: Path) -> None:
     write_dataset(tmp_path, "toy", ENTITIES, EVENTS, {})
     told = describe(Dataset.load(tmp_path))
     assert (told["entities"], told["users"], told["events"]) == (4, 2, 5)

@@ -1,4 +1,6 @@
-"""Files as people have them: encodings, packing, line ends, delimiters, headers: imported, or refused clearly."""
+"""Files of many encodings, compressions, line ends, delimiters and headers are imported, or refused with a clear
+message.
+"""
 
 from __future__ import annotations
 
@@ -10,16 +12,9 @@ from pathlib import Path
 
 import pytest
 from backports import zstd
-from table_imports import CLICKS, Import, importer, rejected
+from table_imports import CLICKS, Import, rejected
 
 from model.datasets.errors import DatasetError
-
-
-@pytest.fixture
-def imported(tmp_path: Path) -> Import:
-    """Imports into a folder of this test."""
-    return importer(tmp_path)
-
 
 # ── bytes: encodings, packing, line ends, delimiters, headers ───────────────────────────────────────────────
 
@@ -39,7 +34,7 @@ NAMES = "entity_id,display_name\n1,Amélie\n2,Æon Flux\n"
         (NAMES.encode("utf-8-sig"), "latin-1"),  # the mark decides
     ],
 )
-def test_encodings(imported: Import, content: bytes, encoding: str | None) -> None:
+def test_every_common_encoding_is_read(imported: Import, content: bytes, encoding: str | None) -> None:
     events = "entity_id\n1\n".encode(encoding or "utf-8")
     dataset = imported(events, content, encoding=encoding)
     assert [row["display_name"] for row in dataset.entities] == ["Amélie", "Æon Flux"]
@@ -71,12 +66,14 @@ def test_one_line_in_another_encoding_loses_only_itself(imported: Import) -> Non
         ("a.v2.csv", bytes),
     ],
 )  # fmt: skip
-def test_names_and_packing(imported: Import, tmp_path: Path, name: str, pack: Callable[[bytes], bytes]) -> None:
+def test_packed_and_plain_files_are_read_whatever_their_names(
+    imported: Import, tmp_path: Path, name: str, pack: Callable[[bytes], bytes]
+) -> None:
     (tmp_path / name).write_bytes(pack(CLICKS.encode()))
     assert imported(tmp_path / name).events["user_id"].to_list() == ["ann", "bob"]
 
 
-def test_packed_tabs_and_json_lines(imported: Import, tmp_path: Path) -> None:
+def test_packed_tab_separated_files_and_json_lines_are_read(imported: Import, tmp_path: Path) -> None:
     (tmp_path / "a.tsv.zst").write_bytes(zstd.compress(CLICKS.replace(",", "\t").encode()))
     (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(b'{"entity_id": 1, "user_id": "ann"}\n'))
     assert imported(tmp_path / "a.tsv.zst").events.height == 2
@@ -96,7 +93,7 @@ def test_a_packed_file_that_was_cut_off_is_refused(
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 @pytest.mark.parametrize("final", [True, False])
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
-def test_line_ends_and_delimiters_are_told_by_the_file(imported: Import, end: str, final: bool, delimiter: str) -> None:
+def test_line_ends_and_delimiters_are_detected(imported: Import, end: str, final: bool, delimiter: str) -> None:
     lines = [line.replace(",", delimiter) for line in ("entity_id,query,user_id", "1,a b,ann", "2,c d,bob")]
     events = imported(end.join(lines) + (end if final else "")).events
     assert events.select("entity_id", "query", "user_id").rows() == [("1", "a b", "ann"), ("2", "c d", "bob")]
@@ -115,12 +112,12 @@ def test_a_delimiter_by_option_and_by_excel_s_first_line(imported: Import) -> No
         ("item,user_id,x", r"column entity_id: expected it or a map entity_id=COLUMN, found item, user_id, x"),
     ],
 )
-def test_headers_that_cannot_be_used(imported: Import, header: str, says: str) -> None:
+def test_headers_that_cannot_be_used_are_refused(imported: Import, header: str, says: str) -> None:
     with pytest.raises(DatasetError, match=says):
         imported(f"{header}\n1,a,b\n")
 
 
-def test_headers_with_blanks_and_without_names(imported: Import) -> None:
+def test_blanks_in_headers_are_stripped_and_unnamed_columns_left_out(imported: Import) -> None:
     warned: list[str] = []
     events = imported(", entity_id ,user_id \n0,1,ann\n1,2,bob\n", warned=warned).events
     assert events["user_id"].to_list() == ["ann", "bob"]
@@ -139,6 +136,6 @@ def test_headers_with_blanks_and_without_names(imported: Import) -> None:
         (".csv", "entity_id,user_id\n1,a\n1,b,c\n", r"clicks\.csv line 3: expected 2 fields, got 3"),
     ],
 )
-def test_files_that_hold_no_table(imported: Import, suffix: str, content: str, says: str) -> None:
+def test_files_without_a_table_are_refused(imported: Import, suffix: str, content: str, says: str) -> None:
     with pytest.raises(DatasetError, match=says):
         imported(content, suffix=suffix)

@@ -1,4 +1,6 @@
-"""`unirank data import` as a user meets it: options, warnings, refusals in one line, the old dataset kept."""
+"""`unirank data import` passes every option on, shows warnings, refuses in one line, and keeps the old dataset on
+failure.
+"""
 
 from __future__ import annotations
 

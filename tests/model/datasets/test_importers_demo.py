@@ -1,4 +1,4 @@
-"""The demo dataset from a small table in the package's shape."""
+"""The demo dataset has clean entities, and searches with positive and negative labels, in all parts."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_the_title_index_matches_the_last_word_as_a_prefix() -> None:
     assert index.matching("nothing") == set()
 
 
-def test_decades() -> None:
+def test_years_are_grouped_into_decades() -> None:
     assert [decade(year) for year in (1902, 1919, 1999, 2000, 2016)] == [
         "1900s",
         "10s",

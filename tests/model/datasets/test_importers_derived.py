@@ -1,4 +1,4 @@
-"""Derived pairs: association by arithmetic, nearness, no leak between parts, content scores."""
+"""Derived pairs follow from association and content scores by arithmetic, and do not leak between parts."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def others(users: int, start: int = 100) -> list[Like]:
     return [Like(f"u{user}", f"own{user}", 0) for user in range(start, start + users)]
 
 
-def test_association_by_hand() -> None:
+def test_association_agrees_with_a_calculation_by_hand() -> None:
     likes = [*crowd(("a", "b"), 5), Like("u50", "a", 0), *others(14)]
     association = Association(likes)  # 20 users, 6 like a, 5 like b, 5 like both
     assert association.lift("a", "b") == pytest.approx(5 * 20 / (6 * 5))
@@ -119,7 +119,7 @@ def test_directors_count_with_genres() -> None:
     assert content_pairs(contents) == [("1", "2"), ("2", "1")]
 
 
-def test_rare_tags_by_hand() -> None:
+def test_scores_of_rare_tags_agree_with_a_calculation_by_hand() -> None:
     tags = [{"x", "y"}, {"x", "y", "z"}, {"z"}, {"w"}]
     contents = [Content(str(i), f"Film {'abcd'[i]}", tags=frozenset(t)) for i, t in enumerate(tags)]
     weight = math.log(4 / 2)  # x, y and z are each on two of four
@@ -147,6 +147,6 @@ def test_a_pair_stays_only_in_the_later_part_of_its_two_directions() -> None:
     assert kept.columns == content_events(pairs).columns
 
 
-def test_jaccard() -> None:
+def test_jaccard_similarity_agrees_with_a_calculation_by_hand() -> None:
     assert jaccard(frozenset("ab"), frozenset("bc")) == pytest.approx(1 / 3)
     assert jaccard(frozenset(), frozenset()) == 0.0

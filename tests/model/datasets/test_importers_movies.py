@@ -1,4 +1,4 @@
-"""The joint film dataset from small files in the publishers' formats."""
+"""The joint film dataset is built right from small files in the publishers' formats."""
 
 from __future__ import annotations
 
@@ -190,7 +190,7 @@ def test_missing_sources_are_one_clear_line(tmp_path: Path) -> None:
          ("Senryô-kubi", "Zatôichi 6")),
     ],
 )  # fmt: skip
-def test_titles(raw: str, name: str, year: int | None, others: tuple[str, ...]) -> None:
+def test_titles_are_cleaned(raw: str, name: str, year: int | None, others: tuple[str, ...]) -> None:
     title = parse_title(raw)
     assert (title.name, title.year, title.others) == (name, year, others)
 
@@ -208,7 +208,7 @@ def test_titles(raw: str, name: str, year: int | None, others: tuple[str, ...]) 
         ("", None),
     ],
 )
-def test_franchises(name: str, key: str | None) -> None:
+def test_franchises_are_found_in_titles(name: str, key: str | None) -> None:
     assert franchise_of(name) == key
 
 

@@ -1,4 +1,4 @@
-"""Quotes: a legal field over many lines is imported, a stray quote costs its own line, and nothing is swallowed."""
+"""A legal quoted field over many lines is imported, a stray quote costs its own line, and no line is swallowed."""
 
 from __future__ import annotations
 

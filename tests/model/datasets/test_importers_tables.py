@@ -1,4 +1,4 @@
-"""Tables of one's own: formats, mapping, conversions, and rows that are set aside."""
+"""A user's own tables are imported with formats, mapping and conversions; bad rows are set aside with the reason."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def rejected_rows(out: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in (out / "rejected.jsonl").read_text().splitlines()]
 
 
-def test_csv_with_a_mapping(tmp_path: Path) -> None:
+def test_csv_columns_are_renamed_by_a_mapping(tmp_path: Path) -> None:
     out = tmp_path / "shop"
     assert import_tables(out, *files(tmp_path), MAPPING) == {"entities": 3, "events": 2, "rejected": 0}
     dataset = Dataset.load(out, max_rejected=0)

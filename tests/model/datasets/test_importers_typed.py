@@ -1,4 +1,6 @@
-"""JSON and Parquet as people have them: arrays, nested objects, and types that a dataset has no column for."""
+"""JSON and Parquet keep their types; arrays and nested objects are imported, or refused where a dataset has no column
+for them.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +57,7 @@ LINE = json.dumps(ENTITY)
         ("a.json", LINE.encode("utf-16")),
     ],
 )
-def test_json_lines_and_arrays(tmp_path: Path, name: str, text: str | bytes) -> None:
+def test_json_lines_and_json_arrays_are_imported_alike(tmp_path: Path, name: str, text: str | bytes) -> None:
     assert imported(tmp_path, text_file(tmp_path, name, text)).entities == [ENTITY]
 
 
@@ -80,7 +82,9 @@ def test_an_element_of_an_array_is_named_by_its_line(tmp_path: Path) -> None:
         (1e300, {"x": 1e300}),
     ],
 )
-def test_values_of_json_attributes(tmp_path: Path, value: object, expected: dict[str, object]) -> None:
+def test_json_attributes_become_numbers_texts_or_categories(
+    tmp_path: Path, value: object, expected: dict[str, object]
+) -> None:
     items = text_file(tmp_path, "a.jsonl", json.dumps({**ENTITY, "x": value}))
     assert imported(tmp_path, items).entities == [{**ENTITY, **expected}]
 
@@ -116,20 +120,22 @@ def test_an_object_can_be_dropped_whole_or_in_part(tmp_path: Path) -> None:
         ([True], {"x": 1}),
     ],
 )
-def test_types_of_parquet_attributes(tmp_path: Path, column: Any, expected: dict[str, object]) -> None:
+def test_parquet_attributes_become_numbers_texts_or_categories(
+    tmp_path: Path, column: Any, expected: dict[str, object]
+) -> None:
     items = parquet(tmp_path, {"entity_id": [1], "display_name": ["Lamp"], "x": column})
     assert imported(tmp_path, items).entities == [{**ENTITY, **expected}]
 
 
 @pytest.mark.parametrize("column", [[[0.5]], [b"\xff\xfe"], [[{"a": 1}]]])
-def test_parquet_columns_that_no_attribute_holds(tmp_path: Path, column: list[object]) -> None:
+def test_parquet_columns_of_unsupported_types_are_refused(tmp_path: Path, column: list[object]) -> None:
     items = parquet(tmp_path, {"entity_id": [1], "display_name": ["Lamp"], "x": column})
     with pytest.raises(DatasetError, match=r"items\.parquet, column x: expected text, .*; --drop x leaves"):
         imported(tmp_path, items)
     assert imported(tmp_path, items, drop=("x",)).entities == [ENTITY]
 
 
-def test_types_of_parquet_events(tmp_path: Path) -> None:
+def test_parquet_events_keep_their_types(tmp_path: Path) -> None:
     items = text_file(tmp_path, "items.csv", "entity_id,display_name\n1,Lamp\n2,Chair\n")
     clicks = parquet(
         tmp_path,
@@ -186,14 +192,16 @@ def test_an_extra_column_has_one_type_in_all_batches(tmp_path: Path, monkeypatch
         ("entity_id,display_name\n1,a\n1,b\n", {}, r'items\.csv line 3, column entity_id: expected each .*"1" again'),
     ],
 )
-def test_entities_that_are_none(tmp_path: Path, items: str, mapping: dict[str, str], says: str) -> None:
+def test_files_that_are_not_entities_are_refused(
+    tmp_path: Path, items: str, mapping: dict[str, str], says: str
+) -> None:
     clicks = text_file(tmp_path, "clicks.csv", "entity_id\n1\n")
     with pytest.raises(DatasetError, match=says):
         import_tables(tmp_path / "out", text_file(tmp_path, "items.csv", items), clicks, mapping)
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
-def test_a_map_of_a_column_that_is_not_there(tmp_path: Path, suffix: str) -> None:
+def test_a_mapping_of_a_missing_column_is_refused(tmp_path: Path, suffix: str) -> None:
     rows = {".csv": "entity_id\n1\n", ".jsonl": '{"entity_id": 1}\n'}[suffix]
     clicks = text_file(tmp_path, f"clicks{suffix}", rows)
     items = text_file(tmp_path, "items.csv", "entity_id,display_name\n1,Lamp\n")

@@ -1,4 +1,4 @@
-"""The simulated world: seeded, sound, and true to what it says."""
+"""The simulated dataset is determined by its seed, valid, and has the properties that it documents."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_time_runs_forward_for_each_user(tmp_path: Path) -> None:
         assert times == sorted(set(times))
 
 
-def test_a_world_that_cannot_be_is_refused(tmp_path: Path) -> None:
+def test_impossible_simulation_settings_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="expected 32 entities or more"):
         simulate(tmp_path, entities=10)
     with pytest.raises(ValueError, match="overlap in 0 … 1"):

@@ -1,4 +1,4 @@
-"""A folder is written whole or not at all: a kill, an error or a full disk leaves the old one, and no litter."""
+"""A folder is written whole or not at all: a kill, an error or a full disk leaves the old one and nothing else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Co-engagement is EASE, out of fold; popularity counts; the factorisation behind it."""
+"""Co-engagement vectors are EASE factors, out of fold; popularity is a count; the factorisation is exact."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_popularity_is_the_logarithm_of_the_count() -> None:
     np.testing.assert_allclose(table.popularity, np.log([2, 1, 4, 1]), rtol=1e-6)
 
 
-def test_whoever_nobody_engaged_with_has_zeros() -> None:
+def test_entities_without_engagement_have_zeros() -> None:
     table = fit(np.array([0, 1]), np.array([0, 0]), 3, 2, 1.0, seed=0)
     assert not table.vectors[1:].any()
     assert table.inverse[1:].tolist() == [1, 1]
@@ -160,7 +160,7 @@ def test_the_fold_of_a_user_is_the_same_in_every_process() -> None:
 
 @settings(deadline=None, max_examples=25)
 @given(st.integers(1, 14), st.integers(1, 14), st.integers(1, 20), st.integers(0, 3))
-def test_truncated_svd_is_svd(rows: int, columns: int, rank: int, seed: int) -> None:
+def test_the_truncated_svd_agrees_with_the_full_one(rows: int, columns: int, rank: int, seed: int) -> None:
     dense = torch.from_numpy(np.random.default_rng(seed).normal(size=(rows, columns)).astype(np.float32))
     values, right = truncated_svd(dense.to_sparse_coo().coalesce(), rank, seed)
     kept = min(rank, rows, columns)
@@ -199,7 +199,7 @@ def test_popularity_of_a_fold_is_scaled_by_its_share_of_likes() -> None:
         assert np.expm1(table.popularity).sum() == pytest.approx(20, rel=1e-4)
 
 
-def test_a_taste_is_what_a_country_likes_more_than_all_do() -> None:
+def test_the_taste_of_a_country_is_what_it_likes_more_than_average() -> None:
     vectors = np.array([[1, 0], [0, 1], [0, 0]], np.float32)
     table = Engagement(vectors, np.ones(3, np.float32), np.zeros(3, np.float32))
     entities, places = np.array([0, 0, 0, 1, 1]), np.array([0, 0, 0, 1, 0])

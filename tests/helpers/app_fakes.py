@@ -1,4 +1,4 @@
-"""Stand-ins for the tests of the service: a model of sixty films, a clock, an application. Tests nothing."""
+"""Fakes for the tests of the service: a model of sixty films, a clock, an application. Tests nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Large catalogues: approximate search keeps the contract of exact search, and is kept where it is good enough."""
+"""Approximate search over a large catalogue keeps the contract of exact search, and is used only where it is good
+enough.
+"""
 
 from __future__ import annotations
 
@@ -75,7 +77,7 @@ def test_all_but_a_few_are_excluded(an_index: Index) -> None:
     assert an_index.search(MATRIX[0], 5, set(range(N))).tolist() == []
 
 
-def test_a_query_that_is_no_number_finds_nothing(an_index: Index) -> None:
+def test_a_query_vector_of_nan_finds_nothing(an_index: Index) -> None:
     assert an_index.search(np.full(WIDTH, np.nan, np.float32), 5).tolist() == []
 
 

@@ -1,6 +1,6 @@
-"""Small worlds in which something is missing that most catalogues have, and the contexts to ask their models with.
+"""Small datasets in which something is missing that most catalogues have, and contexts to query their models with.
 
-Every world is a plain dataset of at most a dozen entities, with one thing left out or made useless. Tests nothing.
+Each has at most a dozen entities, with one thing left out or made useless. Tests nothing.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A dataset is there as a whole or not at all: full disks, kills, and files that were cut off."""
+"""A dataset is written whole or not at all: full disks, kills, and files that were cut off."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each surface answers as API.md says: names, defaults, order, paging, seen, unknown. No faults, no Redis."""
+"""Each ranking endpoint answers as API.md documents: names, defaults, order, paging, seen entities, unknown ids."""
 
 from __future__ import annotations
 
@@ -7,11 +7,6 @@ import pytest
 from app_fakes import FakeModel, app_of, client_of
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
 
 
 @pytest.fixture
@@ -98,7 +93,7 @@ async def test_all_given_candidates_come_back_and_ten_of_the_retrieved(client):
     assert len(ids(await rank(client))) == 10
 
 
-async def test_pages_fit_together(client):
+async def test_pages_join_without_gap_or_overlap(client):
     everything = await rank(client, candidates=[f"f{n}" for n in range(30)])
     page = await rank(client, candidates=[f"f{n}" for n in range(30)], limit=10, offset=10.0)
     assert page["items"] == everything["items"][10:20]
@@ -111,7 +106,7 @@ async def test_retrieval_goes_as_deep_as_the_page(model):
         assert len(ids(await rank(client, limit=20, offset=10))) == 20
 
 
-async def test_exclude_leaves_out(client):
+async def test_excluded_entities_are_left_out(client):
     answer = await rank(client, candidates=["f1", "f2"], exclude=["f1"])
     assert ids(answer) == ["f2"]
     assert answer["coverage"] == {"requested": 1, "scored": 1}
@@ -121,7 +116,7 @@ async def test_exclude_leaves_out(client):
     ("seen", "expected"),
     [(None, ["f1", "f2", "f3", "f4"]), ("drop", ["f1", "f2", "f4"]), ("demote", ["f1", "f2", "f4", "f3"])],
 )
-async def test_seen_entities_of_given_candidates(client, seen, expected):
+async def test_seen_entities_among_given_candidates_are_kept_demoted_or_dropped(client, seen, expected):
     context = {"task": "search", "user_id": "u1"}
     assert ids(await rank(client, context=context, candidates=["f1", "f2", "f3", "f4"], seen=seen)) == expected
 
@@ -133,7 +128,7 @@ async def test_seen_entities_are_dropped_from_a_retrieved_homepage(client):
     assert len(search["items"]) == 60
 
 
-async def test_the_history_of_the_caller_replaces_ours(client):
+async def test_a_history_in_the_request_replaces_the_stored_one(client):
     context = {"task": "homepage", "user_id": "u1", "history": ["f20", {"entity_id": "f21", "label": 0}]}
     answer = await rank(client, context=context, limit=60)
     assert not {"f20", "f21"} & set(ids(answer))
@@ -147,7 +142,7 @@ async def test_a_history_with_times_is_put_in_order_of_time(client):
     assert answer["context"]["used"]["source_entity_id"] == "f20"
 
 
-async def test_an_empty_history_of_the_caller_counts(client):
+async def test_an_empty_history_in_the_request_replaces_the_stored_one(client):
     answer = await rank(client, context={"task": "homepage", "user_id": "u1", "history": []})
     assert answer["context"]["imputed"]["source_entity_id"]["rule"] == "null_source"
 
@@ -175,7 +170,7 @@ async def test_unknown_ids_can_fail_the_request(client, unknown, code):
     assert response.json()["errors"][0]["code"] == code
 
 
-async def test_only_unknown_ids_is_still_an_answer(client):
+async def test_a_request_of_unknown_ids_alone_is_answered(client):
     answer = await rank(client, candidates=["x"])
     assert answer["items"] == [{"id": "x", "rank": 1, "score": None}]
 
@@ -196,7 +191,7 @@ async def test_search_by_body_and_by_link_agree(client):
 
 
 @pytest.mark.parametrize("query", ["", "   ", "\u202eyot", "🎬 фильм", "映画"])
-async def test_any_script_is_an_ordinary_query(client, query):
+async def test_queries_of_any_script_are_answered(client, query):
     for answer in (
         await client.post("/v1/search", json={"query": query}),
         await client.get("/v1/search", params={"q": query}),

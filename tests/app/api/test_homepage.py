@@ -1,4 +1,4 @@
-"""Homepage rows: their order, each entity once, refilled rows, titles. Nothing on single rankings."""
+"""Homepage rows come in order of their scores, show each entity once, are refilled, and have titles."""
 
 from __future__ import annotations
 
@@ -11,11 +11,6 @@ ROWS = [
     {"row_id": "low", "candidates": ["f50", "f51", "f0", "f1"], "limit": 2},
     {"row_id": "high", "candidates": ["f0", "f1", "f2", "f3"], "limit": 2},
 ]
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
 
 
 @pytest.fixture
@@ -55,7 +50,7 @@ async def test_rows_without_overlap_are_ordered_by_their_top_scores(client):
     ]
 
 
-async def test_rows_keep_the_asked_order_on_request(client):
+async def test_rows_keep_the_given_order_on_request(client):
     answer = await homepage(client, rows=ROWS, rank_rows=False)
     assert [row["row_id"] for row in answer["rows"]] == ["low", "high"]
 
@@ -67,7 +62,7 @@ async def test_the_higher_row_keeps_an_entity_and_the_lower_is_refilled(client):
     assert [item["rank"] for item in answer["rows"][1]["items"]] == [1, 2]
 
 
-async def test_duplicates_stay_on_request(client):
+async def test_duplicates_are_kept_on_request(client):
     answer = await homepage(client, rows=ROWS, dedupe=False)
     assert shown(answer) == {"low": ["f0", "f1"], "high": ["f0", "f1"]}
 
@@ -85,7 +80,7 @@ async def test_a_title_fills_the_query_of_its_row(client):
     assert answer["rows"][0]["context"]["imputed"]["query"] == {"value": "ghost night", "rule": "row_title"}
 
 
-async def test_no_rows_means_one_row(client):
+async def test_a_request_without_rows_gets_one_row(client):
     assert list(shown(await homepage(client))) == ["home"]
     assert (await client.post("/v1/homepage")).status_code == 200
 

@@ -1,4 +1,4 @@
-"""`POST /v1/events`: both forms, all or nothing, acknowledged when on disk, refused with a pointer."""
+"""`POST /v1/events` keeps all events of a body or none, answers 202 once they are on disk, and points at faults."""
 
 from __future__ import annotations
 
@@ -8,30 +8,12 @@ from typing import Any
 
 import pytest
 from app_fakes import app_of, client_of
-
-from app.events.export import export
-
-ENGAGED = {"type": "engagement", "timestamp": 1_700_000_000_000, "task": "search", "user_id": "u1", "query": "toy",
-           "entity_id": "f3", "label": 1.0}  # fmt: skip
-SHOWN = {"type": "impression", "timestamp": 1_700_000_000_000, "task": "homepage", "user_id": "u1",
-         "shown": ["f1", "f2"], "ranking_id": "r"}  # fmt: skip
-
-
-async def post(state: Path, body: bytes, **changes: object) -> Any:
-    async with client_of(app_of(state_dir=str(state), **changes)) as client:
-        return await client.post("/v1/events", content=body)
-
-
-def stored(state: Path) -> list[dict[str, Any]]:
-    if not (state / "events").exists():
-        return []
-    export(state / "events", state / "out")
-    return [json.loads(line) for line in (state / "out").read_text().splitlines()]
+from event_bodies import ENGAGED, SHOWN, post, stored
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("form", ["array", "lines", "windows lines"])
-async def test_events_are_kept_as_sent(tmp_path: Path, form: str) -> None:
+async def test_events_are_stored_as_sent(tmp_path: Path, form: str) -> None:
     lines = [json.dumps(ENGAGED), json.dumps(SHOWN)]
     body = {"array": f"[{','.join(lines)}]", "lines": "\n".join(lines) + "\n", "windows lines": "\r\n".join(lines)}[
         form
@@ -56,7 +38,7 @@ async def test_events_are_kept_as_sent(tmp_path: Path, form: str) -> None:
         ({"user_id": "a\0b"}, "/1/user_id", "nul"),
     ],
 )
-async def test_one_bad_event_keeps_none_and_is_pointed_at(
+async def test_one_bad_event_rejects_the_body_and_is_pointed_at(
     tmp_path: Path, change: dict[str, Any], pointer: str, code: str
 ) -> None:
     answer = await post(tmp_path, json.dumps([ENGAGED, {**ENGAGED, **change}]).encode())
@@ -67,7 +49,7 @@ async def test_one_bad_event_keeps_none_and_is_pointed_at(
 
 
 @pytest.mark.anyio
-async def test_what_was_shown_is_bounded(tmp_path: Path) -> None:
+async def test_the_number_of_shown_entities_is_bounded(tmp_path: Path) -> None:
     answer = await post(tmp_path, json.dumps([{**SHOWN, "shown": ["a", "b", "c"]}]).encode(), max_candidates=2)
     assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/0/shown")
     answer = await post(tmp_path, json.dumps([{**SHOWN, "shown": ["a", "b" * 300]}]).encode())
@@ -76,7 +58,7 @@ async def test_what_was_shown_is_bounded(tmp_path: Path) -> None:
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("body", [b"{", b"\xff", b"[1]", b"nonsense\n", b'{"a"'])
-async def test_bytes_that_are_no_events_are_refused(tmp_path: Path, body: bytes) -> None:
+async def test_bytes_that_are_not_events_are_refused(tmp_path: Path, body: bytes) -> None:
     answer = await post(tmp_path, body)
     assert answer.status_code in (400, 422)
     assert stored(tmp_path) == []
@@ -84,13 +66,13 @@ async def test_bytes_that_are_no_events_are_refused(tmp_path: Path, body: bytes)
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("body", [b"", b"[]", b"\n"])
-async def test_no_events_are_no_error(tmp_path: Path, body: bytes) -> None:
+async def test_a_body_without_events_is_accepted(tmp_path: Path, body: bytes) -> None:
     answer = await post(tmp_path, body)
     assert (answer.status_code, answer.json()) == (202, {"accepted": 0})
 
 
 @pytest.mark.anyio
-async def test_a_state_folder_that_cannot_be_written_is_503_for_events_only(tmp_path: Path) -> None:
+async def test_a_read_only_state_folder_gives_503_for_events_only(tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("in the way")
     async with client_of(app_of(state_dir=str(blocked))) as client:

@@ -1,4 +1,4 @@
-"""Damage to bytes, as a disk, a cut copy or an enemy does it: a hypothesis strategy. Tests nothing."""
+"""Damage to bytes, as a disk, an interrupted copy or an attacker does it: a hypothesis strategy. Tests nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The quickest no says what the long way says, and takes nothing for a ranking that is not plainly one."""
+"""Load shedding answers raw bytes as the full path does, and only where they are plainly a ranking request."""
 
 from __future__ import annotations
 
@@ -17,18 +17,13 @@ pytestmark = pytest.mark.anyio
 BODY = b'{"context": {"task": "search"}}'
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 def request(path: str = "/v1/rank", body: bytes = BODY, *more: str, length: int | None = None) -> bytes:
     lines = [f"POST {path} HTTP/1.1", "Host: a", f"Content-Length: {len(body) if length is None else length}", *more]
     return "\r\n".join([*lines, "", ""]).encode() + body
 
 
 @pytest.mark.parametrize("path", ["/v1/rank", "/v1/search", "/v1/homepage", "/v1/more-like-this/a%20b", "/v1/rank?x=1"])
-def test_a_whole_request_for_a_ranking_is_one(path: str) -> None:
+def test_a_whole_ranking_request_is_recognised(path: str) -> None:
     found = plain_ranking(request(path))
     assert found is not None
     assert found[0] == path.partition("?")[0]
@@ -47,17 +42,17 @@ def test_a_whole_request_for_a_ranking_is_one(path: str) -> None:
         request().replace(b"Content-Length", b"Content-Size"), request().replace(b"31", b"+31"),
     ],
 )  # fmt: skip
-def test_anything_else_goes_the_long_way(data: bytes) -> None:
+def test_anything_else_takes_the_full_path(data: bytes) -> None:
     assert plain_ranking(data) is None
 
 
 @given(st.binary(max_size=200))
-def test_bytes_of_any_kind_are_read(data: bytes) -> None:
+def test_any_bytes_are_parsed_without_an_error(data: bytes) -> None:
     assert plain_ranking(data) is None
     plain_ranking(b"POST /v1/rank HTTP/1.1\r\n" + data)
 
 
-async def test_the_quick_and_the_long_way_say_the_same() -> None:
+async def test_load_shedding_and_the_full_path_answer_alike() -> None:
     app = app_of(max_queue_candidates=1)
     live = app.state.live
     quick = QuickNo(live)
@@ -86,7 +81,7 @@ async def test_the_quick_and_the_long_way_say_the_same() -> None:
     assert 'unirank_errors_total{code="overloaded"} 3.0' in metrics
 
 
-async def test_who_is_let_in_takes_room_at_once() -> None:
+async def test_an_admitted_request_takes_room_at_once() -> None:
     live = app_of(max_queue_candidates=10).state.live
     quick = QuickNo(live)
     with live.gate.admitted(6, Priority.HIGH, 1e12):

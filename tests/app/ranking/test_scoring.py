@@ -1,4 +1,6 @@
-"""Scoring and what may go wrong inside it: deadlines, values that are not finite, overload, hung callers."""
+"""Scoring keeps to the deadline, orders by group, logit and input, flags scores that are not finite, and sheds
+overload.
+"""
 
 from __future__ import annotations
 
@@ -12,22 +14,11 @@ from app_fakes import FakeModel, app_of, client_of
 from fastapi import FastAPI
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from prometheus_client import CollectorRegistry
 
-from app.errors import OverloadedError
-from app.execution.admission import Gate, Priority
-from app.execution.scheduler import Turns
-from app.execution.worker_thread import ComputeThread
-from app.observability.metrics import Telemetry
 from app.ranking import ordering
 from app.ranking.scoring import CHUNK
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
 
 
 async def rank(client, **body: object) -> dict:
@@ -109,7 +100,7 @@ async def test_overload_is_503_before_any_work():
     assert 'unirank_queue_candidates{priority="high"} 0.0' in metrics
 
 
-async def test_what_is_typed_goes_before_what_can_wait():
+async def test_searches_go_before_homepages_and_low_priority_goes_last():
     model = FakeModel()
     model.chunk_s = 0.05
     done = []
@@ -128,7 +119,7 @@ async def test_what_is_typed_goes_before_what_can_wait():
     assert done == ["first", "high home", "search", "home", "low search"]
 
 
-async def test_work_for_a_caller_who_hung_up_is_dropped():
+async def test_work_for_a_caller_who_disconnected_is_dropped():
     model = FakeModel()
     model.chunk_s = 0.05
     app = app_of(model)
@@ -160,7 +151,7 @@ async def _hung_up(app: FastAPI, body: dict[str, object]) -> int:
     return int(str(sent[0]["status"]))
 
 
-async def test_without_time_to_retrieve_there_is_an_empty_answer_and_not_an_error():
+async def test_without_time_to_retrieve_the_answer_is_empty_and_not_an_error():
     model = FakeModel()
     model.propose_s = 0.2
     async with client_of(app_of(model)) as client:
@@ -169,137 +160,6 @@ async def test_without_time_to_retrieve_there_is_an_empty_answer_and_not_an_erro
         late = (await client.post("/v1/search", json={"query": "toy", "timeout_ms": 50})).json()
         assert (late["items"], late["degraded"]) == ([], ["deadline"])
         await slow
-
-
-# ---- admission ----------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def gate() -> Gate:
-    return Gate(100, lambda: 0.0, Telemetry(CollectorRegistry()))
-
-
-def fits(gate: Gate, candidates: int, priority: Priority, deadline: float = 1e9) -> bool:
-    try:
-        with gate.admitted(candidates, priority, deadline):
-            return True
-    except OverloadedError:
-        return False
-
-
-def test_the_lowest_priority_is_refused_first(gate):
-    with gate.admitted(49, Priority.LOW, 1e9):
-        assert [fits(gate, 20, priority) for priority in Priority] == [True, True, False]
-        with gate.admitted(20, Priority.HIGH, 1e9):
-            assert [fits(gate, 20, priority) for priority in Priority] == [True, False, False]
-            with gate.admitted(31, Priority.HIGH, 1e9):
-                assert not any(fits(gate, 1, priority) for priority in Priority)
-                with pytest.raises(OverloadedError, match="full"):
-                    gate.check_full(1e9)
-    assert fits(gate, 1, Priority.LOW)
-
-
-def test_an_empty_queue_takes_a_ranking_of_any_size(gate):
-    with gate.admitted(5000, Priority.LOW, 1e9):
-        assert not fits(gate, 1, Priority.HIGH)
-
-
-def test_what_would_wait_past_its_deadline_is_refused_and_told_when_to_come_back(gate):
-    gate.measured(10, 1.0)  # a tenth of a second each
-    with gate.admitted(30, Priority.NORMAL, 1e9):
-        assert gate.wait_s(Priority.HIGH) == 0
-        gate.check_full(0)
-        assert gate.wait_s(Priority.LOW) == pytest.approx(3)
-        assert fits(gate, 1, Priority.HIGH, deadline=0.1)  # goes before those who wait
-        with pytest.raises(OverloadedError) as refused, gate.admitted(1, Priority.NORMAL, 2.9):
-            pass
-        assert refused.value.headers() == {"retry-after": "3"}
-        assert fits(gate, 1, Priority.NORMAL, deadline=3.1)
-
-
-def test_what_would_wait_too_long_at_the_highest_priority_is_refused_before_its_body_is_read(gate):
-    gate.measured(10, 1.0)
-    with gate.admitted(30, Priority.HIGH, 1e9):
-        gate.check_full(3.1)
-        with pytest.raises(OverloadedError, match=r"it would wait 3\.00 s"):
-            gate.check_full(2.9)
-
-
-def test_the_measure_follows_what_is_measured(gate):
-    gate.measured(10, 1.0)
-    for _ in range(200):
-        gate.measured(100, 1.0)
-    with gate.admitted(50, Priority.HIGH, 1e9):
-        assert gate.wait_s(Priority.HIGH) == pytest.approx(0.5, rel=0.01)
-
-
-def test_room_comes_back_after_an_error(gate):
-    def fail() -> None:
-        with gate.admitted(100, Priority.HIGH, 1e9):
-            raise KeyError("in the middle")
-
-    with pytest.raises(KeyError):
-        fail()
-    gate.check_full(0)
-
-
-async def test_the_compute_thread_drops_what_waits_when_it_closes():
-    compute, ran = ComputeThread(), []
-    first = asyncio.create_task(compute.run(lambda: time.sleep(0.1) or ran.append("first")))
-    await asyncio.sleep(0.02)
-    second = asyncio.create_task(compute.run(lambda: ran.append("second")))
-    await asyncio.sleep(0)
-    await asyncio.to_thread(compute.close)
-    await asyncio.gather(first, second, return_exceptions=True)
-    assert ran == ["first"]
-    assert second.cancelled()
-    with pytest.raises(RuntimeError, match="closed"):
-        await compute.run(lambda: None)
-
-
-# ---- turns --------------------------------------------------------------------------------------------------
-
-
-async def test_a_turn_lets_the_event_loop_breathe():
-    turns, waits = Turns(), []
-
-    async def look() -> None:
-        while True:
-            began = time.perf_counter()
-            await asyncio.sleep(0)
-            waits.append(time.perf_counter() - began)
-
-    looking = asyncio.create_task(look())
-    await asyncio.gather(*(turns.run(lambda: time.sleep(0.001), 10) for _ in range(50)))
-    looking.cancel()
-    assert len(waits) >= 10, "fifty milliseconds of work are many turns"
-    assert np.median(waits) < 0.02
-
-
-async def test_what_does_not_begin_in_time_is_not_done():
-    turns, done = Turns(), []
-    work = [turns.run(lambda: time.sleep(0.03), 10) for _ in range(3)]
-    *_, late = await asyncio.gather(*work, turns.run(lambda: done.append("late"), 0.02))
-    assert (late, done) == (None, [])
-    assert await turns.run(lambda: "on time", 0.02) == "on time"
-
-
-async def test_the_most_urgent_goes_first_and_nobody_starves():
-    turns, done = Turns(), []
-
-    async def one(name: str, priority: Priority, after_s: float = 0.0) -> None:
-        await asyncio.sleep(after_s)
-        await turns.run(lambda: time.sleep(0.02) or done.append(name), 10, priority)
-
-    high = [one(f"high {number}", Priority.HIGH) for number in range(3)]
-    await asyncio.gather(one("low", Priority.LOW), *high, one("much later", Priority.HIGH, 0.05))
-    assert done == ["high 0", "high 1", "high 2", "low", "much later"]
-
-
-async def test_an_error_goes_to_who_asked_and_to_nobody_else():
-    turns = Turns()
-    bad, good = await asyncio.gather(turns.run(lambda: 1 // 0, 1), turns.run(lambda: 1, 1), return_exceptions=True)
-    assert (type(bad), good) == (ZeroDivisionError, 1)
 
 
 LOGITS = st.lists(st.floats(-3, 3, width=32) | st.just(float("nan")), max_size=12)

@@ -1,4 +1,4 @@
-"""Imports a table of a test beside a plain partner, and reads what was set aside. Tests nothing."""
+"""Imports a table that a test wrote beside a plain second one, and reads what was set aside. Tests nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Parts: shares, time, and no leak between them."""
+"""Rankings are split into parts by the documented shares and by time, and nothing leaks between parts."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_hash_shares_are_as_documented_and_salts_are_independent() -> None:
     assert abs(sum(source_part(text) == TEST for text in unseen) / len(unseen) - 0.10) < 0.04
 
 
-def test_the_hash_is_the_same_for_ever() -> None:
+def test_the_hash_never_changes() -> None:
     assert round(fraction("query", "toy story"), 6) == 0.746344
 
 
@@ -157,5 +157,5 @@ def test_row_order_and_columns_stay() -> None:
     assert after["ranking_id"].to_list() == before["ranking_id"].to_list()
 
 
-def test_no_rows_are_no_problem() -> None:
+def test_an_empty_table_is_split_without_an_error() -> None:
     assert assign_parts(events([{}]).clear()).is_empty()

@@ -1,4 +1,4 @@
-"""Tables as people have them: each row of the tables below is imported as it stands here, or refused with a sentence.
+"""Times, labels, ids and nulls as they occur in real tables are imported as given below, or refused with a sentence.
 
 Text on the left is a file of events or entities beside a plain partner; what it must become is on the right.
 """
@@ -8,16 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from table_imports import DAY, SECOND, Import, importer, rejected
+from table_imports import DAY, SECOND, Import, rejected
 
 from model.datasets.errors import DatasetError
-
-
-@pytest.fixture
-def imported(tmp_path: Path) -> Import:
-    """Imports into a folder of this test."""
-    return importer(tmp_path)
-
 
 # ── timestamps ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -51,13 +44,13 @@ OCTOBER = 1_569_888_000_000  # 2019-10-01
         ("NaN", None),
     ],
 )
-def test_times(imported: Import, written: str, ms: int | None) -> None:
+def test_times_are_read_as_milliseconds(imported: Import, written: str, ms: int | None) -> None:
     events = imported(f"entity_id,timestamp\n1,{written}\n2,{written}\n").events
     assert events["timestamp"].to_list() == [ms, ms]
 
 
 @pytest.mark.parametrize("written", ["01/02/2013", "soon", "20190231x", "1e300", "2019-13-01", "inf", "12:30"])
-def test_what_is_no_time_is_refused_by_its_value(imported: Import, written: str) -> None:
+def test_text_that_is_not_a_time_is_refused_by_its_value(imported: Import, written: str) -> None:
     with pytest.raises(DatasetError, match=rf'clicks\.csv line 3, column timestamp: expected a time .*"{written}"'):
         imported(f"entity_id,timestamp\n1,2019-10-01\n2,{written}\n")
 
@@ -84,7 +77,7 @@ def test_seconds_among_milliseconds_are_refused_by_line(imported: Import, tmp_pa
         (["2019-10-01", "1066-10-14"], "1 times are outside 1990 to 2100, the first 1066-10-14 on line 3"),
     ],
 )
-def test_doubtful_times_are_told(imported: Import, column: list[str], says: str) -> None:
+def test_doubtful_times_are_warned_of(imported: Import, column: list[str], says: str) -> None:
     warned: list[str] = []
     imported("entity_id,timestamp\n" + "".join(f"1,{cell}\n" for cell in column), warned=warned)
     assert [says in line for line in warned] == [True], warned
@@ -104,12 +97,12 @@ def test_plausible_times_are_not_warned_of(imported: Import) -> None:
     [("True", 1), ("False", 0), ("yes", 1), ("No", 0), ("TRUE", 1), ("f", 0), ("", 1), ("0", 0), ("4.5", 4.5),
      ("1e1", 10), ('"1,234.5"', 1234.5), (" 2 ", 2)],
 )  # fmt: skip
-def test_labels(imported: Import, written: str, label: float) -> None:
+def test_labels_are_read_as_numbers(imported: Import, written: str, label: float) -> None:
     assert imported(f"entity_id,label\n1,{written}\n2,1\n").events["label"].to_list() == [label, 1]
 
 
 @pytest.mark.parametrize("written", ["nan", "NULL", "inf", "maybe", "1_0", "-1", "0x1"])
-def test_what_is_no_label_is_refused_by_its_value(imported: Import, written: str) -> None:
+def test_text_that_is_not_a_label_is_refused_by_its_value(imported: Import, written: str) -> None:
     with pytest.raises(DatasetError, match=rf"clicks\.csv line 2, column label: expected a number.*{written}"):
         imported(f"entity_id,label\n1,{written}\n2,1\n")
 

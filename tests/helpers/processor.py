@@ -1,4 +1,6 @@
-"""How fast this processor is now, so that a bound in milliseconds means the same work on a slower one."""
+"""How slow this processor is at the moment, so that a bound in milliseconds means the same work everywhere. Tests
+nothing.
+"""
 
 from __future__ import annotations
 

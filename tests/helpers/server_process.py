@@ -1,4 +1,4 @@
-"""The service as processes of its own, for tests that kill, stop and drain it. Tests nothing."""
+"""The service as a process, for tests that kill, stop and drain it. Tests nothing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import httpx
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PATIENCE_S = 180.0  # a start takes seconds, on a machine that does much else a minute
 
 
@@ -58,3 +58,9 @@ def served(model: Path, log: Path, **settings: object) -> Iterator[tuple[subproc
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(PATIENCE_S)
+
+
+def workers_of(process: subprocess.Popen[bytes]) -> list[int]:
+    """Process ids of its workers."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    return [int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
