@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from model.catalogue.encoding import EntityEncoder
 from model.catalogue.records import Records
@@ -58,7 +59,7 @@ class SourceFeatures:
         norms = records.static[:, self._static.norms] * source.static[0, self._static.norms]
         return np.asarray(sums / np.maximum(norms, 1e-6), np.float32)
 
-    def _shared(self, source: Records, candidates: Candidates) -> np.ndarray:
+    def _shared(self, source: Records, candidates: Candidates) -> NDArray[np.uint16]:
         """The fields in which both have a token, as a mask. [tokens]"""
         own = source.tokens.row(0)
         marked = (own >> FIELD_BITS).astype(np.int64)
