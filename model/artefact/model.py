@@ -19,7 +19,7 @@ from model.catalogue.record_table import TableRows
 from model.catalogue.records import NamedRecords, RecordLayout, Records, assemble
 from model.context.context import Context, HistoryEvent
 from model.context.imputation import Filled
-from model.features.matching import MatchFeatures
+from model.features.match import MatchFeatures
 from model.network.catalogue import CatalogueRanker
 from model.network.inputs import ContextEncoder, EncodedContext
 from model.network.scorer import Asked, Scorer

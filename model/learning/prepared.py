@@ -16,7 +16,7 @@ from model.datasets.dataset import Dataset
 from model.events import engagement
 from model.events.engagement import Engagement
 from model.events.timelines import Timeline, Unit, timelines, units
-from model.features.matching import MatchFeatures
+from model.features.match import MatchFeatures
 from model.learning.sampling import Sampler
 from model.network.inputs import ContextEncoder
 from model.network.ranker import Ranker, Sizes

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,12 +18,14 @@ from model.context.imputation import Filled, Rules, fill
 from model.events.engagement import fold_of
 from model.events.timelines import NO_TIME, Timeline, Unit
 from model.learning.teacher import targets
+from model.text.bounded_cache import BoundedCache
 from model.text.normalise import normalise
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
 Alike = Callable[[str], Ints]  # a query → rows of entities that share words with it
 POOL = 4  # one step draws this many times `negatives`, and its contexts share them: fewer entities to encode
+QUERIES_KEPT = 2**16  # whose entities that share words with them are kept
 TAUGHT = 1.5  # times as many contexts for a task with a teacher: soft targets take longer to learn by heart
 LATE = 0.5  # moments are drawn as u ** LATE along the positives, so later ones, with more history, come more often
 
@@ -82,7 +83,8 @@ class Sampler:
         self.names = names
         self.rules = rules
         self.config = config
-        self.alike = lru_cache(2**16)(alike)
+        self._find_alike = alike
+        self._alike: BoundedCache[str, Ints] = BoundedCache(QUERIES_KEPT)
         self.tasks = sorted({unit.context.task for unit in units})
         self._units = {task: [unit for unit in units if unit.context.task == task] for task in self.tasks}
         self._weights = {task: _weights(group) for task, group in self._units.items()}
@@ -179,7 +181,7 @@ class Sampler:
         has to rank those lower.
         """
         count = self.config.negatives // 4 if unit.slate else self.config.negatives
-        alike = self.alike(context.query) if unit.slate and context.query else pool[:0]
+        alike = self._alike.get(context.query, self._find_alike) if unit.slate and context.query else pool[:0]
         hard = rng.permutation(alike)[: self.config.hard_negatives]
         rows = np.unique(np.append(rng.choice(pool, count), hard))
         expected = np.exp(self._negatives[unit.context.task].log_q(rows, count))

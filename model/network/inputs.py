@@ -13,7 +13,9 @@ from torch import Tensor
 from model.catalogue.records import Records
 from model.context.context import HistoryEvent
 from model.context.imputation import Filled
-from model.features.matching import EncodedQuery, MatchFeatures, Profile, empty_profile
+from model.features.history import Profile, empty_profile
+from model.features.match import MatchFeatures
+from model.features.query import EncodedQuery
 from model.network.fast.context_side import OneContext
 from model.network.ranker import ContextBatch
 

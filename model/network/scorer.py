@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from model.catalogue.encoding import EntityArrays, chunks
 from model.catalogue.record_table import RecordTable, TableRows
 from model.catalogue.records import Records
-from model.features.matching import given_parts
+from model.features.match import given_parts
 from model.network.fast.folded import Folded
 from model.network.inputs import ContextEncoder, EncodedContext, one_context, serving_batch
 from model.network.ranker import ContextBatch, EntityBatch, Ranker, retrieval_entity

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.catalogue.ragged import Ragged
-from model.features.matching import EncodedQuery
+from model.features.query import EncodedQuery
 from model.retrieval.exact import best_rows
 from model.text.vocabulary import FIELD_BITS, Vocabulary
 

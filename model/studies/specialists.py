@@ -6,16 +6,17 @@ the list as *joint* and, once a task, *alone*: the same network and steps, with 
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import polars as pl
 
+from model import features
 from model.baselines.bm25 import ALL, BM25
 from model.baselines.content import TfIdfContent
 from model.baselines.ease import EASE
@@ -30,7 +31,6 @@ from model.datasets.dataset import Dataset
 from model.evaluation.metrics import ece
 from model.evaluation.protocols import Ranked, Subject
 from model.events.timelines import timelines
-from model.features import matching
 from model.learning.calibration import Calibration
 from model.learning.prepared import Prepared, part_rows, prepare
 from model.learning.trainer import NetworkSubject, Trained, steps_for, subject_of, train
@@ -251,8 +251,12 @@ def specialist_cell(world: World, specialist: Specialist) -> Cell:
 
     settings = {"grid": [dict(settings) for settings in specialist.grid], "protocols": specialist.protocols}
     if specialist.make is _trees_on_features:
-        settings["features"] = inspect.getsource(matching)  # other features are another specialist
+        settings["features"] = _source_of_features()  # other features are another specialist
     return Cell(specialist.name, settings, specialist.seconds, run)
+
+
+def _source_of_features() -> list[str]:
+    return [file.read_text(encoding="utf-8") for file in sorted(Path(features.__path__[0]).glob("*.py"))]
 
 
 def network_cell(world: World, task: str | None, seed: int, share: float = 1.0, name: str | None = None) -> Cell:

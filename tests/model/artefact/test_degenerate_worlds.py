@@ -155,7 +155,7 @@ def test_a_model_that_fails_on_a_kind_of_request_may_not_serve(
     def broken(*_: object) -> None:
         raise ValueError("cannot reshape array of size 0")
 
-    monkeypatch.setattr(artefact.scorer.matcher, "_number_features", broken)
+    monkeypatch.setattr(artefact.scorer.matcher._history, "_write_numbers", broken)
     with pytest.raises(ValueError, match=r"golden request .* cannot reshape"):
         check(artefact, 10.0)
 

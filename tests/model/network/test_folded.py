@@ -11,7 +11,7 @@ import torch
 from model.artefact.model import Artefact
 from model.config import NetworkConfig
 from model.context.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH, Context
-from model.network.fast import folded
+from model.network.fast import evidence
 from model.network.fast.context_side import OneContext
 from model.network.fast.folded import Folded
 from model.network.ranker import ContextBatch, Ranker, Sizes
@@ -88,7 +88,7 @@ def test_both_ways_to_asinh(monkeypatch: pytest.MonkeyPatch) -> None:
     vectors, features = torch.randn(C, D, generator=g), torch.randn(C, F, generator=g) * 100
     logits = []
     for vectorised in (False, True):
-        monkeypatch.setattr(folded, "ASINH_IS_VECTORISED", vectorised)
+        monkeypatch.setattr(evidence, "ASINH_IS_VECTORISED", vectorised)
         made = Folded(ranker).context(one(batch, 2), np.arange(F), np.zeros(F, np.float32))
         logits.append(made(vectors, features))
     torch.testing.assert_close(*logits, rtol=1e-4, atol=1e-4)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from model.catalogue.encoding import EntityArrays, EntityEncoder
 from model.catalogue.ragged import Ragged
 from model.config import NetworkConfig
-from model.features.matching import MatchFeatures
+from model.features.match import MatchFeatures
 from model.retrieval import lexical
 from model.retrieval.exact import DenseIndex, best_rows
 from model.retrieval.lexical import GRAM_WEIGHT, NAME_WEIGHT, PREFIX_SHARE, LexicalIndex, Postings
@@ -121,7 +121,7 @@ WORDS = st.lists(st.sampled_from(["toy", "story", "sol", "heat", "cowboy", "boys
 def test_scores_are_sums_over_words_trigrams_and_the_prefix(words: list[str], k: int, exclude: set[int]) -> None:
     matcher, index = parts()
     query = matcher.encode_query(" ".join(words))
-    tokens, vocabulary = encoded()[1].tokens, matcher.vocabulary
+    tokens, vocabulary = encoded()[1].tokens, matcher.encoder.vocabulary
     scores = []
     for row in range(len(NAMES)):
         held = {int(code) >> FIELD_BITS: NAME_WEIGHT if code & 1 else 1.0 for code in tokens.row(row)}

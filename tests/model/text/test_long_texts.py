@@ -18,7 +18,7 @@ from model.catalogue.fields import split_fields
 from model.catalogue.ids import IdTable, hashed
 from model.catalogue.packed_text import Texts
 from model.config import NetworkConfig
-from model.features.matching import MatchFeatures
+from model.features.match import MatchFeatures
 from model.retrieval.lexical import LexicalIndex, Postings
 from model.text import vocabulary as vocabularies
 from model.text.normalise import GRAM_CHARACTERS, LONGEST_WORD, normalise, trigrams, words

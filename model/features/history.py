@@ -1,0 +1,102 @@
+"""History ↔ entity: co-engagement and text of what somebody liked and passed over, and the numbers of what they met."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.catalogue.encoding import EntityEncoder
+from model.catalogue.records import Records
+from model.features.candidates import Candidates, StaticColumns, ease_scale
+from model.features.layout import FeatureGroup, Floats
+
+PRIOR_EVENTS = 4.0  # half of them liked, before anything is known of somebody
+_EASE = ("liked", "liked_recent", "liked_last", "passed")
+_TEXT = ("text_liked", "text_recent")
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Who asks: a history summed into vectors of the co-engagement and the text space, and the taste of a country."""
+
+    liked: Floats  # [3, Dz]: all, recent, last three
+    passed: Floats  # [Dz]
+    text: Floats  # [2, Dt]: all liked, recent liked
+    size: float  # ln(1 + liked)
+    liked_share: float  # of what was met, pulled towards one half; people differ in how often they like
+    numbers: Floats  # [2, n] mean and highest of each number of the entities met; NaN where none has it
+    events: int  # 0 = nobody's
+    country: Floats | None = None  # [Dz] what is liked there more than elsewhere; None = not known
+
+
+def empty_profile(engagement_width: int, text_width: int, numbers: int) -> Profile:
+    """The profile of nobody."""
+    zeros = np.zeros((3, engagement_width), np.float32)
+    unknown = np.full((2, numbers), np.nan, np.float32)
+    return Profile(zeros, zeros[0], np.zeros((2, text_width), np.float32), 0.0, 0.5, unknown, 0)
+
+
+def encode_history(history: Records, labels: Floats, static: StaticColumns) -> Profile:
+    """Sum the records of a history, oldest first, into a profile. labels [H]."""
+    liked = np.flatnonzero(labels > 0)
+    age = np.arange(len(liked))[::-1]
+    recent = 0.9**age + 0.1
+    z, text = history.engagement[liked], history.text[liked]
+    passed = history.engagement[labels <= 0]
+    profile = np.stack([z.sum(0), recent @ z, z[-3:].sum(0)]) if len(liked) else np.zeros((3, z.shape[1]))
+    texts = np.stack([text.mean(0), recent @ text / recent.sum()]) if len(liked) else np.zeros((2, text.shape[1]))
+    return Profile(
+        profile.astype(np.float32),
+        np.asarray(passed.sum(0), np.float32),
+        texts.astype(np.float32),
+        float(np.log1p(len(liked))),
+        (len(liked) + PRIOR_EVENTS / 2) / (len(labels) + PRIOR_EVENTS),
+        _mean_and_highest(*_known_numbers(history, static)),
+        len(labels),
+    )
+
+
+class HistoryFeatures:
+    """Computes the group."""
+
+    def __init__(self, encoder: EntityEncoder) -> None:
+        names = [column.name for column in encoder.numbers]
+        numbers = (*(f"history_mean_{name}" for name in names), *(f"history_most_{name}" for name in names))
+        self.group = FeatureGroup("history", (_EASE, ("liked_cosine",), _TEXT, numbers), needs="history")
+        self._static = StaticColumns.of(encoder)
+
+    def write(self, profile: Profile, candidates: Candidates, rows: Floats) -> None:
+        """The features of C candidates into `rows` [A, C]; the profile has events."""
+        records = candidates.records
+        ease, (cosine,), texts, numbers = self.group.split(rows)
+        scores = records.engagement @ np.concatenate([profile.liked, profile.passed[None]]).T  # [C, 4]
+        ease[:] = ease_scale(scores * records.inverse[:, None]).T
+        cosine[:] = scores[:, 0] / np.maximum(candidates.engagement_lengths * np.linalg.norm(profile.liked[0]), 1e-6)
+        texts[:] = (records.text @ profile.text.T).T
+        self._write_numbers(profile, records, numbers.reshape(2, len(numbers) // 2, len(records)))
+
+    def _write_numbers(self, profile: Profile, records: Records, rows: Floats) -> None:
+        """How far each number lies from the mean and from the highest of the history, 0 where unknown, into `rows`
+        [2, n, C].
+
+        What is newer than all that somebody met could mostly not be met.
+        """
+        values, known = _known_numbers(records, self._static)
+        missing = np.ascontiguousarray(~known.T) | np.isnan(profile.numbers)[:, :, None]
+        np.subtract(values.T, profile.numbers[:, :, None], out=rows)
+        np.copyto(rows, 0, where=missing)
+
+
+def _known_numbers(records: Records, static: StaticColumns) -> tuple[Floats, NDArray[np.bool_]]:
+    """Standard scores, 0 where missing, and which are not. [C, n] each"""
+    return records.static[:, static.numbers], records.static[:, static.missing] == 0
+
+
+def _mean_and_highest(values: Floats, known: NDArray[np.bool_]) -> Floats:
+    """Of each number of a history, NaN where none is known. [H, n] each → [2, n]"""
+    count = known.sum(0)
+    mean = values.sum(0) / np.maximum(count, 1)
+    most = np.where(known, values, -np.inf).max(0, initial=-np.inf)
+    return np.where(count > 0, np.stack([mean, most]), np.nan).astype(np.float32)

@@ -1,0 +1,167 @@
+"""Query ↔ entity: lexical coverage of each field, likeness of the name, text cosine. Ranks and retrieves nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.catalogue.encoding import EntityEncoder, query_bag
+from model.catalogue.records import Records
+from model.features.candidates import FIELD_MASK, Candidates, StaticColumns, fields_of_masks, marked_tokens
+from model.features.layout import FeatureGroup, Floats, Ints, write_rows
+from model.text.latent import TextVectors
+from model.text.normalise import trigrams, words
+from model.text.vocabulary import Vocabulary
+
+Masks = NDArray[np.uint16]
+MAX_QUERY_WORDS = 24
+STEM_SHARE = 0.5  # a word of the same stem covers this much of the word asked for
+_WHOLE = 0.999  # this much of the weight is all of it
+_PREFIX_SLOT = MAX_QUERY_WORDS + 1
+_TRIGRAM_SLOT = MAX_QUERY_WORDS + 2
+_STEM_SLOT = MAX_QUERY_WORDS + 3  # and up, one a word
+_OF_WORDS = (
+    "exact_in_name", "in_any_field", "unexplained_words", "rarest_unexplained", "name_in_query",
+    "whole_query_in_name", "whole_name_in_query",
+)  # fmt: skip
+_OF_TRIGRAMS = ("name_dice", "grams_in_name", "name_in_grams")
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedQuery:
+    """A query as the match features need it. Empty words = no query."""
+
+    words: tuple[str, ...]
+    last: int  # place of the word typed last, which counts as a prefix too
+    weights: Floats  # [K] inverse document frequency
+    text: Floats  # [Dt]
+    grams: frozenset[str]
+
+
+def encode_query(vocabulary: Vocabulary, vectors: TextVectors, query: str | None) -> EncodedQuery:
+    """Words, weights and text vector of a query; a null query is empty."""
+    ordered = words(query or "")[-MAX_QUERY_WORDS:]
+    distinct = tuple(dict.fromkeys(ordered))
+    weights = np.array([vocabulary.weight(word) for word in distinct], np.float32)
+    text = vectors.vector(query_bag(ordered, vectors.table.shape[0]))
+    last = distinct.index(ordered[-1]) if ordered else -1
+    return EncodedQuery(distinct, last, weights, text, frozenset(trigrams(ordered)) if ordered else frozenset())
+
+
+def stem_of(word: str) -> str | None:
+    """What words of the same stem begin with, roughly and in any language; None for words too short to tell.
+
+    >>> stem_of("comedies"), stem_of("robots"), stem_of("toys")
+    ('comed', 'robo', None)
+    """
+    return word[: max(4, len(word) - 3)] if len(word) > 4 and word.isalpha() else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Hits:
+    """What C candidates hold of the K words of a query, as masks of the fields that hold it."""
+
+    exact: Masks  # [C, K]
+    covered: Masks  # [C, K] the last word also as a prefix
+    stems: Masks  # [C, K] words of the same stem
+    grams: Ints  # [C] how many trigrams the name shares
+
+
+class QueryFeatures:
+    """Computes the group. Holds a scratch table, so one instance serves one thread."""
+
+    def __init__(self, encoder: EntityEncoder) -> None:
+        by_field = tuple(f"query_in_{name}" for name in encoder.fields)
+        self.group = FeatureGroup("query", (by_field, _OF_WORDS, _OF_TRIGRAMS, ("query_text",)), needs="query")
+        self._vocabulary = encoder.vocabulary
+        self._static = StaticColumns.of(encoder)
+        self._in_fields = fields_of_masks(len(encoder.fields))
+        self._slots = np.zeros(len(encoder.vocabulary.weights), np.uint8)  # scratch
+
+    def write(self, query: EncodedQuery, candidates: Candidates, rows: Floats) -> None:
+        """The features of C candidates into `rows` [A, C]; the query has words."""
+        hits, records = self._hits(query, candidates), candidates.records
+        by_field, of_words, of_trigrams, (text,) = self.group.split(rows)
+        self._write_words(query, hits, records, by_field, of_words)
+        in_query, in_name = len(query.grams), records.static[:, self._static.name_trigrams]
+        shared = hits.grams
+        write_rows(
+            of_trigrams, 2 * shared / (in_query + in_name), shared / in_query, shared / np.maximum(in_name, 1)
+        )  # fmt: skip
+        text[:] = records.text @ query.text
+
+    def _write_words(
+        self, query: EncodedQuery, hits: _Hits, records: Records, by_field: Floats, of_words: Floats
+    ) -> None:
+        weights = query.weights / query.weights.sum()
+        coverage = weights @ self._in_fields.take(hits.covered, axis=0)  # [C, fields]
+        whole_query = coverage[:, 0] > _WHOLE
+        coverage += STEM_SHARE * (weights @ self._in_fields.take(hits.stems & ~hits.covered, axis=0))
+        by_field[:] = coverage.T
+        exact_name = (hits.exact & 1) @ weights
+        found = hits.covered != 0
+        rarest = np.where(found | (hits.stems != 0), 0.0, query.weights).max(1) / self._vocabulary.unknown_idf
+        name_idf = records.static[:, self._static.name_idf]
+        name_in_query = exact_name * query.weights.sum() / np.maximum(name_idf, 1e-6)
+        write_rows(
+            of_words, exact_name, found @ weights, (~found).sum(1), rarest, name_in_query,
+            whole_query, name_in_query > _WHOLE,
+        )  # fmt: skip
+
+    def _hits(self, query: EncodedQuery, candidates: Candidates) -> _Hits:
+        tokens = candidates.records.tokens
+        total, count = len(tokens), len(query.words)
+        marks = self._slots_of(query, candidates.token_ids)
+        places, bounds = marked_tokens(marks, tokens)
+        owner = np.repeat(np.arange(total), np.diff(bounds))
+        slot, mask = marks[places], (tokens.values[places] & FIELD_MASK).astype(np.uint16)
+        exact = np.zeros((total, count), np.uint16)
+        words_only = slot <= MAX_QUERY_WORDS
+        exact[owner[words_only], slot[words_only] - 1] = mask[words_only]
+        prefix = np.zeros(total, np.uint16)
+        np.bitwise_or.at(prefix, owner[slot == _PREFIX_SLOT], mask[slot == _PREFIX_SLOT])
+        stems = np.zeros((total, count), np.uint16)
+        of_stem = slot >= _STEM_SLOT
+        np.bitwise_or.at(stems, (owner[of_stem], slot[of_stem] - _STEM_SLOT), mask[of_stem])
+        grams = np.bincount(owner[slot == _TRIGRAM_SLOT], minlength=total)
+        return _Hits(exact, _with_prefix(query, exact, prefix), stems, grams)
+
+    def _slots_of(self, query: EncodedQuery, token_ids: Ints) -> NDArray[np.uint8]:
+        """The slot that each token fills, 0 = none. [tokens]"""
+        touched, grams_touched = self._mark(query)
+        marks = self._slots.take(token_ids)
+        self._slots[grams_touched] = 0
+        for start, end in touched:
+            self._slots[start:end] = 0
+        return marks
+
+    def _mark(self, query: EncodedQuery) -> tuple[list[tuple[int, int]], list[int]]:
+        """Write the slot of each stem, prefix, trigram and word into the scratch table; returns what to clear: ranges
+        of words, trigrams."""
+        touched: list[tuple[int, int]] = []
+        for number, word in enumerate(query.words):
+            if (root := stem_of(word)) is not None:
+                self._mark_range(self._vocabulary.prefix_range(root), _STEM_SLOT + number, touched)
+        self._mark_range(self._vocabulary.prefix_range(query.words[query.last]), _PREFIX_SLOT, touched)
+        grams = [found for found in map(self._vocabulary.gram_id, query.grams) if found is not None]
+        self._slots[grams] = _TRIGRAM_SLOT
+        for number, word in enumerate(query.words):
+            found = self._vocabulary.id(word)
+            self._mark_range((found, found + 1), number + 1, touched)
+        return touched, grams
+
+    def _mark_range(self, ids: tuple[int, int], slot: int, touched: list[tuple[int, int]]) -> None:
+        self._slots[ids[0] : ids[1]] = slot
+        touched.append(ids)
+
+
+def _with_prefix(query: EncodedQuery, exact: Masks, prefix: Masks) -> Masks:
+    """exact [C, K], the last word also where it is the beginning of a word, `prefix` [C]."""
+    covered = exact.copy()
+    covered[:, query.last] |= prefix
+    for place, word in enumerate(query.words):  # words of the query that are themselves continuations of the prefix
+        if word.startswith(query.words[query.last]):
+            covered[:, query.last] |= exact[:, place]
+    return covered
