@@ -19,10 +19,11 @@ from safetensors.numpy import load_file, save_file
 
 from model.artefact.build import build
 from model.artefact.check import check
-from model.artefact.files import FILES, MANIFEST, refuse_foreign, write
 from model.artefact.golden import Golden
 from model.artefact.lookups import EXACT
+from model.artefact.manifest import FILES, MANIFEST
 from model.artefact.model import Artefact, ArtefactError
+from model.artefact.writing import refuse_foreign, write
 from model.catalogue.records import RecordError
 from model.config import Config
 from model.context.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH, Context, HistoryEvent
