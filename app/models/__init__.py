@@ -1,1 +1,1 @@
-"""Floor 3: model folders, and how one of them gets to serve."""
+"""Model folders, and how one of them gets to serve."""

@@ -1,4 +1,4 @@
-"""From a dataset to a model folder: prepare, train, calibrate, pack, write. The loop itself is in `training.py`."""
+"""From a dataset to a model folder: prepare, train, calibrate, pack, write. The loop itself is in `trainer.py`."""
 
 from __future__ import annotations
 
