@@ -61,7 +61,7 @@ def create_app(
         version=_version(),
         lifespan=_lifespan(live, follower),
         redirect_slashes=False,
-        openapi_url=None,  # FastAPI would add routes that declare no access: see routes/document.py
+        openapi_url=None,  # FastAPI would add routes that declare no access: see `app/api/ops/document.py`
     )
     app.state.live = live
     app.state.quick_no = QuickNo(live)

@@ -15,8 +15,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from model.artefact import files
-from model.artefact.files import Contents, Manifest
+from model.artefact.contents import Contents
+from model.artefact.manifest import Manifest
+from model.artefact.reading import read
+from model.artefact.writing import write
 from model.catalogue.encoding import chunks
 from model.catalogue.record_table import RecordTable
 from model.catalogue.records import Floats, Records
@@ -33,13 +35,13 @@ Ints = NDArray[np.int64]
 
 def make(model: Path, out: Path, entities: int, seed: int = 0, report: Report = lambda *_: None) -> Manifest:
     """Write the folder `out`; the first entities are the films of `model` in their order, the others drawn."""
-    found = files.read(model)
+    found = read(model)
     rng = np.random.default_rng(seed)
     held = len(found.records)
     sources = np.concatenate([np.arange(min(entities, held)), rng.integers(0, held, max(0, entities - held))])
     records = _records(found.records, sources, rng, report)
     report(entities, entities, "writing")
-    return files.write(out, _contents(found, records, sources), f"made-{entities}")
+    return write(out, _contents(found, records, sources), f"made-{entities}")
 
 
 def _records(table: RecordTable, sources: Ints, rng: np.random.Generator, report: Report) -> RecordTable:

@@ -1,11 +1,15 @@
-"""The documents agree with the code: settings, file map, commands, links. Every shell block in them is run."""
+"""The documents and docstrings agree with the code: settings, tree, commands, files, links. Shell blocks are run."""
 
 from __future__ import annotations
 
+import ast
+import io
 import os
 import re
 import subprocess
 import sys
+import tokenize
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import pytest
@@ -153,3 +157,36 @@ def test_files_named_in_the_architecture_exist() -> None:
         folder = path.parent if path.suffix else path
         missing += [] if (ROOT / path).exists() else [str(path)]
     assert missing == []
+
+
+SOURCES = {
+    file.relative_to(ROOT).as_posix(): file.read_text("utf-8")
+    for top in ("app", "model", "bench", "tests", "docs")
+    for file in (ROOT / top).rglob("*.py")
+}
+
+
+def texts_of(source: str) -> Iterator[str]:
+    """Docstrings and comments."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            yield ast.get_docstring(node) or ""
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            yield token.string
+
+
+def missing_files(source: str, paths: Collection[str]) -> list[str]:
+    """Names of Python files in docstrings and comments that are the end of no path."""
+    named = [name for text in texts_of(source) for name in re.findall(r"[\w/]+\.py\b", text)]
+    return [name for name in named if not any(f"/{path}".endswith(f"/{name}") for path in paths)]
+
+
+def test_files_that_docstrings_and_comments_name_are_there() -> None:
+    missing = {path: missing_files(source, SOURCES) for path, source in SOURCES.items()}
+    assert {path: names for path, names in missing.items() if names} == {}
+
+
+def test_a_name_of_no_file_is_found() -> None:
+    source = '"""See `gone.py`, `other/kept.py`."""\ndef f():\n    """As kept.py."""\n    return 1  # in lost.py\n'
+    assert missing_files(source, {"app/kept.py"}) == ["gone.py", "other/kept.py", "lost.py"]

@@ -1,4 +1,4 @@
-"""`unirank data …`: make, check and describe dataset folders. The work is done in `model.data`."""
+"""`unirank data …`: make, check and describe dataset folders. The work is done in `model.datasets`."""
 
 from __future__ import annotations
 

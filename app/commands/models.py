@@ -79,7 +79,7 @@ def publish(
     from app.entities.publish import publish
     from app.entities.redis_url import SETTING, check
     from app.settings import Settings
-    from model.artefact.files import read
+    from model.artefact.reading import read
 
     settings = Settings()
     url = redis_url or settings.redis_url

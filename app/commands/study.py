@@ -14,7 +14,7 @@ from app.execution.torch_threads import one_thread
 
 if TYPE_CHECKING:
     from model.studies.cells import Cell
-    from model.studies.specialists import World
+    from model.studies.world import World
 
 OUT = Annotated[Path | None, typer.Option(help="Folder for cells and reports; default: studies/DATASET-STUDY.")]
 CONFIG = Annotated[Path | None, typer.Option(help="TOML file with settings of the network.")]
@@ -41,7 +41,7 @@ def specialists(
     time: TIME = False,
 ) -> None:
     """Every specialist, tuned on validation, against one network on the test rows. Goes on where it was stopped."""
-    from model.studies.specialists import study_cells
+    from model.studies.specialist_cells import study_cells
 
     _run("specialists", dataset, out, config, only, time, lambda world: study_cells(world, seeds))
 
@@ -81,9 +81,9 @@ def _study(
     from model.datasets.dataset import Dataset
     from model.studies.cells import CellStore, fingerprint
     from model.studies.html_report import page
-    from model.studies.specialists import World
-    from model.studies.specialists_report import report
+    from model.studies.specialists_report import study_report
     from model.studies.time_split import by_time
+    from model.studies.world import World
 
     with terminal.spinner("reading") as say:
         loaded = by_time(Dataset.load(dataset)) if time else Dataset.load(dataset)
@@ -110,7 +110,7 @@ def _study(
         "cut": "at one date for everybody" if time else "the last rows of each user",
         "dataset": {"name": loaded.name, "entities": len(loaded.entities), "events": loaded.events.height},
     }
-    written = report(finished, world.protocols["test"], about)
+    written = study_report(finished, world.protocols["test"], about)
     (folder / "report.json").write_text(json.dumps(written, indent=1), "utf-8")
     (folder / "report.html").write_text(page(written), "utf-8")
     show_study(written)

@@ -14,7 +14,7 @@ import numpy as np
 
 from app.entities.redis import RedisTier
 from app.entities.tier import TierError
-from model.artefact.files import Contents
+from model.artefact.contents import Contents
 from model.artefact.lookups import Lookups
 from model.catalogue.encoding import chunks
 

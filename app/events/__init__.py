@@ -1,1 +1,1 @@
-"""Floor 3: events that people caused, kept durably."""
+"""Events that people caused, kept durably."""

@@ -1,6 +1,6 @@
 """The whole log as a dataset (or one file of its rows), made anew each time and put in place in one step.
 
-`model.data` checks entities and assigns parts; joining is done in joined.py. Never touches what it did not write.
+`model.datasets` checks entities and assigns parts; joining is done in `joined.py`. Never touches what it did not write.
 """
 
 from __future__ import annotations

@@ -62,33 +62,27 @@ def frame(payload: bytes, run: int = 0, number: int = 0) -> bytes:
 
 def scan(data: bytes, start: int = 0) -> Iterator[Frame | Gap]:
     """All of `data` from `start` on: whole frames, and the gaps between them."""
-    return _scan_old(data, start) if first_frame(data) is None else _scan(data, start)
+    marked = first_frame(data) is not None
+    next_frame, is_torn = (first_frame, _is_torn) if marked else (_next_old, _is_torn_old)
+    at = start
+    while found := next_frame(data, at):
+        if at < found.start:
+            yield Gap(at, found.start)
+        yield found
+        at = found.end
+    if at < len(data):
+        yield Gap(at, len(data), is_torn(data, at))
 
 
-def first_frame(data: bytes) -> Frame | None:
-    """The first whole frame with a marker. Without any, `data` is of an earlier version (or empty)."""
-    return next((found for match in _HEADER.finditer(data) if (found := _marked(data, match))), None)
+def first_frame(data: bytes, start: int = 0) -> Frame | None:
+    """The first whole frame with a marker from `start` on. Without any, `data` is of an earlier version (or empty)."""
+    return next((found for match in _HEADER.finditer(data, start) if (found := _marked(data, match))), None)
 
 
 def frame_at(data: bytes, start: int) -> Frame | None:
     """The whole frame with a marker that begins at `start`, if one does."""
     match = _HEADER.match(data, start)
     return _marked(data, match) if match else None
-
-
-def _scan(data: bytes, start: int) -> Iterator[Frame | Gap]:
-    at = start
-    while match := _HEADER.search(data, at):
-        found = _marked(data, match)
-        if found is None:
-            at = match.start() + 1
-            continue
-        if start < found.start:
-            yield Gap(start, found.start)
-        yield found
-        start = at = found.end
-    if start < len(data):
-        yield Gap(start, len(data), _is_torn(data, start))
 
 
 def _marked(data: bytes, match: re.Match[bytes]) -> Frame | None:
@@ -122,21 +116,20 @@ def _is_torn(data: bytes, start: int) -> bool:
     return match is not None and fields is not None and match.end() + fields[0] > len(data)
 
 
-def _scan_old(data: bytes, start: int) -> Iterator[Frame | Gap]:
-    """As `_scan`. A length has no checksum of its own here: only what is too short for any frame counts as torn."""
-    at = start
+def _next_old(data: bytes, start: int) -> Frame | None:
+    """As `first_frame`. Nothing marks a beginning: behind damage every place is tried, with shorter lengths."""
+    at, longest = start, LONGEST
     while 0 <= at < len(data) - _OLD_HEADER.size:
-        found = _old(data, at, LONGEST if at == start else _OLD_RESYNC_LONGEST)
-        if found is None:
-            match = _OLD_START.search(data, at + 1)
-            at = match.start() if match else -1
-            continue
-        if start < found.start:
-            yield Gap(start, found.start)
-        yield found
-        start = at = found.end
-    if start < len(data):
-        yield Gap(start, len(data), torn=len(data) - start <= _OLD_HEADER.size)
+        if found := _old(data, at, longest):
+            return found
+        match = _OLD_START.search(data, at + 1)
+        at, longest = match.start() if match else -1, _OLD_RESYNC_LONGEST
+    return None
+
+
+def _is_torn_old(data: bytes, start: int) -> bool:
+    """A length has no checksum of its own here: only what is too short for any frame counts as torn."""
+    return len(data) - start <= _OLD_HEADER.size
 
 
 def _old(data: bytes, start: int, longest: int) -> Frame | None:

@@ -1,7 +1,7 @@
 """Files of events: one process appends to each, everybody may read, recovery cuts what a death left half-written.
 
 A segment belongs to the process that made it, for as long as that process holds its lock; another process never appends
-to it. How frames look, and how damage is stepped over, is in frames.py. Knows no event.
+to it. How frames look, and how damage is stepped over, is in `frames.py`. Knows no event.
 """
 
 from __future__ import annotations

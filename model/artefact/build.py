@@ -1,4 +1,4 @@
-"""From a dataset to a model folder: prepare, train, calibrate, pack, write. The loop itself is in `training.py`."""
+"""From a dataset to a model folder: prepare, train, calibrate, pack, write. The loop itself is in `trainer.py`."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from typing import Any
 
 import polars as pl
 
-from model.artefact.files import Contents, Manifest, layout_of, write
+from model.artefact.contents import Contents, layout_of
 from model.artefact.golden import golden
 from model.artefact.index import index_large
+from model.artefact.manifest import Manifest
 from model.artefact.place import try_out
+from model.artefact.writing import write
 from model.catalogue.record_table import RecordTable
 from model.catalogue.records import Records
 from model.config import Config

@@ -1,6 +1,6 @@
 """What a loaded model must show before it may serve: it answers as it did when it was made, and it tells things apart.
 
-Files, checksums, shapes and finite weights are the reader's work (`artefact_files.py`).
+Files, checksums, shapes and finite weights are the reader's work (`reading.py`).
 """
 
 from __future__ import annotations

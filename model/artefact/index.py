@@ -16,9 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from model.artefact import files, lookups
-from model.artefact.files import Manifest
+from model.artefact import lookups
+from model.artefact.manifest import Manifest
 from model.artefact.model import Artefact, ArtefactError
+from model.artefact.writing import rewrite
 from model.context.context import MORE_LIKE_THIS, SEARCH, Context
 from model.network.scorer import retrieval_matrix
 from model.retrieval.approximate import ApproximateIndex, build, faiss
@@ -59,7 +60,7 @@ def index(folder: Path, seed: int = 0, report: Report = lambda *_: None) -> tupl
 def _rewritten(folder: Path, artefact: Artefact, dense: DenseIndex | ApproximateIndex, found: Measured) -> Manifest:
     old = artefact.contents.manifest
     manifest = replace(old, metrics={**old.metrics, "retrieval": _said(dense, found)})
-    return files.rewrite(folder, manifest, dense)
+    return rewrite(folder, manifest, dense)
 
 
 def _said(dense: DenseIndex | ApproximateIndex, found: Measured) -> dict[str, Any]:

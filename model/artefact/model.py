@@ -1,6 +1,6 @@
 """A model folder in memory: everything a ranking needs, and nothing of how it is asked for.
 
-Reading and writing the files is in `files.py`. Serving, evaluation and studies use the same object.
+Its files are `reading.py` and `writing.py`. Serving, evaluation and studies use the same object.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model.artefact import files, lookups
-from model.artefact.files import ArtefactError, Contents
+from model.artefact import lookups
+from model.artefact.contents import Contents
+from model.artefact.manifest import ArtefactError
+from model.artefact.reading import read
 from model.catalogue.encoding import EntityEncoder
 from model.catalogue.record_table import TableRows
 from model.catalogue.records import NamedRecords, RecordLayout, Records, assemble
@@ -58,7 +60,7 @@ class Artefact:
     @classmethod
     def load(cls, path: Path, device: str = "cpu") -> Artefact:
         """Read and check a model folder. Raises `ArtefactError`, one line."""
-        contents = files.read(path)
+        contents = read(path)
         try:
             return cls(contents, device)
         except (LookupError, RuntimeError, TypeError, ValueError) as error:

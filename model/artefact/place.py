@@ -7,7 +7,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from model.artefact.files import ArtefactError, refuse_foreign
+from model.artefact.manifest import ArtefactError
+from model.artefact.writing import refuse_foreign
 from model.datasets.whole_folder import check_can_be_replaced, remove_unfinished
 
 PROBE_BYTES = 2**20  # a disk without this much is full

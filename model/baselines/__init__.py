@@ -1,1 +1,1 @@
-"""Floor 2: the specialists to beat."""
+"""The specialists to beat."""

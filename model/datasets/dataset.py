@@ -1,7 +1,7 @@
 """A dataset: a folder with entities, events and `dataset.json`, read strictly and written plainly.
 
 Bad rows are set aside with line, column and reason; only a bad file, or too many bad rows, stops a load. This
-file checks and stores. It does not import foreign tables (importers/) nor decide parts (parts.py).
+file checks and stores. It does not import foreign tables (importers/) nor decide parts (`model/events/parts.py`).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The files of a dataset folder: their names, how rows are written to them, and the folder written as a whole.
 
-Writes what it is given. What a row may hold is checked by dataset.py and event_table.py.
+Writes what it is given. What a row may hold is checked by `dataset.py` and `model/events/table.py`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How good a model is on the rows of a dataset: the protocol, not the metrics themselves (metrics.py).
+"""How good a model is on the rows of a dataset: the protocol, not the metrics themselves (`metrics.py`).
 
 Slates are ranked as they were judged. Everything else is ranked against the whole catalogue, by the ranker
 itself, less what the user's history already holds. `homepage` is always ranked against the catalogue.

@@ -1,1 +1,1 @@
-"""Floor 2: training, evaluation and the artefact on disk."""
+"""Training: what is drawn, what is learnt from it, and how the scores are calibrated."""

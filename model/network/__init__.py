@@ -1,1 +1,1 @@
-"""Floor 1: the one shared ranking network."""
+"""The one shared ranking network."""

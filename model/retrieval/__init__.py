@@ -1,1 +1,1 @@
-"""Floor 2: proposing candidates from the whole catalogue."""
+"""Proposing candidates from the whole catalogue."""

@@ -1,1 +1,1 @@
-"""Floor 2: studies that compare models on the same rows."""
+"""Studies that compare models on the same rows."""

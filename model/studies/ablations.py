@@ -14,10 +14,10 @@ import polars as pl
 from model.context.imputation import DEFAULT_RULES, Rules, rules_to_json
 from model.datasets.dataset import Dataset
 from model.learning.prepared import prepare
-from model.learning.trainer import train
 from model.studies.cells import Cell, Result
-from model.studies.specialists import NETWORK_SECONDS, World, network_result, settle_steps
+from model.studies.network_cells import NETWORK_SECONDS, network_result, settle_steps, train_share
 from model.studies.specialists_report import JOINT, TENTH_ALONE, TENTH_JOINT
+from model.studies.world import World
 from model.text.normalise import stable_hash
 
 SHARE = 1 / 3  # of the steps: the order of ablations shows early, and two seeds of each are run
@@ -64,7 +64,7 @@ def variants(dataset: Dataset) -> list[Variant]:
     ]
 
 
-def cuts(tasks: Sequence[str]) -> list[Variant]:
+def cut_variants(tasks: Sequence[str]) -> list[Variant]:
     """Each task on a tenth of its training events: among the others, and alone."""
     return [
         variant
@@ -87,22 +87,16 @@ def variant_cell(world: World, variant: Variant, seed: int, share: float = SHARE
     settings = {**asdict(variant), "rules": rules_to_json(variant.rules), "config": asdict(config), "share": share}
 
     def run() -> Result:
-        dataset = changed(world.dataset, variant)
+        dataset = changed_dataset(world.dataset, variant)
         chosen = None if variant.task is None else [variant.task]
         prepared = replace(prepare(dataset, config, chosen, say=world.say), rules=variant.rules)
-        steps = max(1, round(share * config.training.steps))
-
-        def report(step: int, of: int, note: str) -> None:
-            if step % 50 == 0:
-                world.say(f"{variant.name} seed {seed}: step {step} of {of}")
-
-        trained = train(prepared, steps, report=report)
-        return network_result(world, prepared, trained, variant.task, seed, variant.nulls)
+        trained = train_share(world, prepared, share, variant.name)
+        return network_result(world, prepared, trained, variant.task, variant.nulls)
 
     return Cell(variant.name, settings, NETWORK_SECONDS * share, run)
 
 
-def changed(dataset: Dataset, variant: Variant) -> Dataset:
+def changed_dataset(dataset: Dataset, variant: Variant) -> Dataset:
     """The dataset without a column, or with a tenth of the training rankings of one task, chosen by hash."""
     if variant.without_column is not None:
         columns = {name: kind for name, kind in dataset.columns.items() if name != variant.without_column}
@@ -118,5 +112,5 @@ def ablation_cells(world: World, seeds: int = SEEDS) -> list[Cell]:
     """All cells; the whole network first."""
     settle_steps(world)
     tasks = sorted({protocol.task for protocol in world.protocols["test"].values()})
-    every = [*variants(world.dataset), *cuts(tasks)]
+    every = [*variants(world.dataset), *cut_variants(tasks)]
     return [variant_cell(world, variant, seed) for variant in every for seed in range(seeds)]

@@ -21,8 +21,8 @@ PERSON = ("homepage", "tags")  # protocols in which somebody asks
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """A way of asking less, the tasks where it is less, and the subject that asks so."""
+class MissingInput:
+    """An input that is left out, the tasks where that changes something, and the subject that is asked so."""
 
     name: str
     tasks: tuple[str, ...]
@@ -30,14 +30,16 @@ class Asked:
     subject: Callable[[NetworkSubject], Subject]
 
 
-def ways(rules: Rules) -> Iterator[Asked]:
+def missing_inputs(rules: Rules) -> Iterator[MissingInput]:
     """Each field that a rule fills with a value, then the person."""
     for name in FIELDS:
         tasks = tuple(task for task in (SEARCH, HOMEPAGE, MORE_LIKE_THIS) if _is_filled(rules, task, name))
         if tasks:
             changed = {**rules, **{task: {**rules[task], name: (f"null_{_short(name)}",)} for task in tasks}}
-            yield Asked(f"{name} not imputed", tasks, None, partial(_with, changed))
-    yield Asked("nobody told", (SEARCH, HOMEPAGE), PERSON, lambda network: Without(network, user_id=None, history=()))
+            yield MissingInput(f"{name} not imputed", tasks, None, partial(_with, changed))
+    yield MissingInput(
+        "nobody told", (SEARCH, HOMEPAGE), PERSON, lambda network: Without(network, user_id=None, history=())
+    )
 
 
 def _is_filled(rules: Rules, task: str, name: str) -> bool:

@@ -17,7 +17,7 @@ from model.text.normalise import normalise, stable_hash
 MOST_NAMES = 400
 
 
-def named(entities: Sequence[Mapping[str, object]], users: Set[str]) -> tuple[list[Unit], list[Unit]]:
+def name_searches(entities: Sequence[Mapping[str, object]], users: Set[str]) -> tuple[list[Unit], list[Unit]]:
     """The same searches twice, in one order: without a user, and with one drawn by hash.
 
     Only names that one entity alone has, of `MOST_NAMES` entities chosen by hash. No users, no second list.

@@ -19,9 +19,9 @@ from model.datasets.dataset import Dataset
 from model.evaluation.protocols import Ranked, Subject, rank_catalogue, rank_slates
 from model.events.timelines import Timeline, Unit, timelines, units
 from model.learning.prepared import part_rows, rankable
-from model.studies.known_items import named
+from model.studies.known_items import name_searches
 from model.studies.proxies import proxies
-from model.studies.sentences import described
+from model.studies.sentences import sentence_searches
 from model.text.normalise import stable_hash, words
 
 Step = Callable[[str], None]
@@ -52,11 +52,11 @@ def protocols(dataset: Dataset, part: str) -> list[Protocol]:
     judged = [unit for unit in rows if unit.context.task == SEARCH and unit.slate]
     tagged = [unit for unit in rows if unit.context.task == SEARCH and not unit.slate]
     derived = [unit for unit in rows if unit.context.task == MORE_LIKE_THIS]
-    by_nobody, by_somebody = named(dataset.entities, known)
+    by_nobody, by_somebody = name_searches(dataset.entities, known)
     every = [
         Protocol("slates", SEARCH, judged, True, "ndcg@10"),
         Protocol("catalogue", SEARCH, _against_all(judged), False, "recall@30"),
-        Protocol("sentences", SEARCH, described(dataset.entities), False, "recall@10"),
+        Protocol("sentences", SEARCH, sentence_searches(dataset.entities), False, "recall@10"),
         Protocol("names", SEARCH, by_nobody, False, "recall@1", met=True),
         Protocol(NAMES_BY_SOMEBODY, SEARCH, by_somebody, False, "recall@1", met=True),
         Protocol("tags", SEARCH, tagged, False, "recall@30"),

@@ -47,7 +47,7 @@ DESCRIBED: tuple[tuple[str, int, str], ...] = (
 )
 
 
-def described(entities: Sequence[Mapping[str, object]]) -> list[Unit]:
+def sentence_searches(entities: Sequence[Mapping[str, object]]) -> list[Unit]:
     """One search a description, over the catalogue; none where the catalogue knows too few of the films."""
     ids = {(str(e["display_name"]), e.get("year")): str(e["entity_id"]) for e in entities}
     known = [(ids[name, year], sentence) for name, year, sentence in DESCRIBED if (name, year) in ids]

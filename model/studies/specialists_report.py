@@ -83,7 +83,9 @@ def _is_ours(name: str) -> bool:
     )
 
 
-def report(results: Sequence[Result], protocols: Mapping[str, Protocol], about: Mapping[str, Any]) -> dict[str, Any]:
+def study_report(
+    results: Sequence[Result], protocols: Mapping[str, Protocol], about: Mapping[str, Any]
+) -> dict[str, Any]:
     """The whole report of a study; `about` is copied into it."""
     answers = Answers(results)
     named = answers.named()

@@ -27,7 +27,8 @@ from chaos.load import Ask, Phase, load
 from chaos.open_loop import arrive
 from chaos.redis_faults import service
 from chaos.rows import Row, SameOrder, asks_of, order_of
-from model.artefact.files import read, write
+from model.artefact.reading import read
+from model.artefact.writing import write
 
 CANDIDATES = 500
 GOODPUT = 0.9

@@ -14,7 +14,8 @@ from chaos.load import load
 from chaos.others import shelf_of_two
 from chaos.redis_faults import service
 from chaos.rows import Row, SameOrder, asks_of
-from model.artefact.files import read, write
+from model.artefact.reading import read
+from model.artefact.writing import write
 
 LONGEST_S = 20.0  # from the last byte until it serves: the pause after a refusal, and reading and checking it
 

@@ -16,7 +16,9 @@ from app_fakes import client_of, settings
 from app.main import create_app
 from app.models.loaded_models import Load
 from app.models.registry import LIVE
-from model.artefact.files import Contents, read, write
+from model.artefact.contents import Contents
+from model.artefact.reading import read
+from model.artefact.writing import write
 
 PATIENCE = 1000  # polls of 10 ms
 

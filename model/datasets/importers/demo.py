@@ -17,16 +17,9 @@ import polars as pl
 
 from model.context.context import HOMEPAGE, SEARCH
 from model.datasets.dataset import CATEGORIES, NUMBER, write_dataset
-from model.datasets.derived import (
-    Content,
-    co_like_events,
-    co_like_pairs,
-    content_events,
-    content_pairs,
-    likes_of,
-    without_reversals,
-)
 from model.datasets.errors import DatasetError, Rejected
+from model.datasets.importers.co_likes import co_like_events, co_like_pairs, likes_of
+from model.datasets.importers.content_pairs import Content, content_events, content_pairs, without_reversals
 from model.datasets.importers.movielens import genre_names, rating_events
 from model.datasets.importers.titles import article_free, parse_title
 from model.events.parts import TRAIN, assign_parts

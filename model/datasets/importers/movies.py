@@ -6,33 +6,21 @@ Each source may be missing, as long as one of the first two is given. Reads loca
 
 from __future__ import annotations
 
-import gzip
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
 
-import msgspec
 import polars as pl
 
 from model.context.context import SEARCH
 from model.datasets.dataset import CATEGORIES, NUMBER, TEXT, write_dataset
-from model.datasets.derived import (
-    Content,
-    co_like_events,
-    co_like_pairs,
-    content_events,
-    content_pairs,
-    likes_of,
-    without_reversals,
-)
-from model.datasets.errors import UNREADABLE, DatasetError, FileFormatError, MissingFileError, Rejected
+from model.datasets.errors import DatasetError, Rejected
+from model.datasets.importers.co_likes import co_like_events, co_like_pairs, likes_of
+from model.datasets.importers.content_pairs import Content, content_events, content_pairs, without_reversals
+from model.datasets.importers.movie_sources import Extract, Progress, SearchFilm, Sources, read_sources
 from model.datasets.importers.movielens import (
     Film,
-    MovieLens,
     genre_names,
     rating_events,
-    read_movielens,
     tag_events,
 )
 from model.datasets.importers.titles import parse_title
@@ -40,8 +28,6 @@ from model.events.parts import UNSEEN_SHARE, assign_parts
 from model.events.table import check_events, conform
 
 Entity = dict[str, object]
-Progress = Callable[[str], None]
-Row = TypeVar("Row")
 
 FILM_COLUMNS = {
     "overview": TEXT,
@@ -66,44 +52,6 @@ LICENCES = {
 }
 
 
-class SearchFilm(msgspec.Struct):
-    """A line of `movies.jsonl.gz` of the search set. 0 and empty stand for unknown there."""
-
-    id: str
-    title: str
-    overview: str | None = None
-    tags: list[str] = []
-    genres: list[str] = []
-    director: str | None = None
-    actors: list[str] = []
-    characters: list[str] = []
-    year: int | None = None
-    votes: int | None = None
-    rating: float | None = None
-    popularity: float | None = None
-    budget: int | None = None
-
-
-class Extract(msgspec.Struct, rename={"movie_id": "movieId"}):
-    """A line of `extracts.jsonl.gz`."""
-
-    movie_id: int
-    extract: str | None = None
-    cast: list[str] = []
-    year: int | None = None
-
-
-@dataclass
-class Sources:
-    """What was read. Empty where a source is not given."""
-
-    movielens: MovieLens | None = None
-    search_films: list[SearchFilm] = field(default_factory=list)
-    judgments: pl.DataFrame | None = None
-    extracts: dict[int, Extract] = field(default_factory=dict)
-    rejected: list[Rejected] = field(default_factory=list)
-
-
 def import_movies(
     out: Path,
     movielens: Path | None = None,
@@ -118,7 +66,7 @@ def import_movies(
     """
     if movielens is None and movie_search is None:
         raise DatasetError("expected a folder of MovieLens or of the movie search set, got neither")
-    sources = _read(movielens, movie_search, wikipedia, progress)
+    sources = read_sources(movielens, movie_search, wikipedia, progress)
     entities = film_entities(sources)
     events, rejected = film_events(sources, entities, progress)
     rejected = sources.rejected + rejected
@@ -127,57 +75,6 @@ def import_movies(
     licence = "; ".join(text for name, text in LICENCES.items() if given[name] is not None)
     write_dataset(out, "films", entities, events, {"licence": licence}, rejected, FILM_COLUMNS)
     return {"entities": len(entities), "events": events.height, "rejected": len(rejected)}
-
-
-# ── reading ─────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _read(movielens: Path | None, movie_search: Path | None, wikipedia: Path | None, say: Progress) -> Sources:
-    sources = Sources()
-    if movielens is not None:
-        say("reading MovieLens")
-        sources.movielens = read_movielens(movielens)
-    if movie_search is not None:
-        say("reading the movie search set")
-        sources.search_films = _json_rows(movie_search / "movies.jsonl.gz", SearchFilm, sources.rejected)
-        sources.judgments = _judgments(movie_search / "judgments.tsv.gz")
-    if wikipedia is not None:
-        say("reading the Wikipedia extracts")
-        rows = _json_rows(wikipedia / "extracts.jsonl.gz", Extract, sources.rejected)
-        sources.extracts = {row.movie_id: row for row in rows}
-    return sources
-
-
-def _json_rows(file: Path, kind: type[Row], rejected: list[Rejected]) -> list[Row]:
-    """Rows of a gzipped JSON lines file; those of another shape are added to `rejected`."""
-    decoder = msgspec.json.Decoder(kind)
-    rows = []
-    for number, line in enumerate(_unzipped(file).splitlines(), start=1):
-        try:
-            rows.append(decoder.decode(line))
-        except UNREADABLE as error:
-            rejected.append(Rejected(file.name, number, None, str(error)))
-    return rows
-
-
-def _unzipped(file: Path) -> bytes:
-    if not file.is_file():
-        raise MissingFileError(f"{file}: expected this file, found nothing")
-    try:
-        return gzip.decompress(file.read_bytes())
-    except (OSError, EOFError) as error:
-        raise FileFormatError(f"{file.name}: expected a gzip file: {error}") from error
-
-
-def _judgments(file: Path) -> pl.DataFrame:
-    """Columns query_id, query, doc_id, grade, and `line` of the file from 1 (line 1 is its header)."""
-    types = {"query_id": pl.String, "query": pl.String, "doc_id": pl.String, "grade": pl.Float64}
-    try:
-        frame = pl.read_csv(_unzipped(file), separator="\t", quote_char=None, schema_overrides=types, glob=False)
-        return frame.select(list(types)).with_row_index("line", offset=2)
-    except pl.exceptions.PolarsError as error:
-        first = (str(error).splitlines() or ["unreadable"])[0]
-        raise FileFormatError(f"{file.name}: expected {', '.join(types)}: {first}") from error
 
 
 # ── entities ────────────────────────────────────────────────────────────────────────────────────────────────

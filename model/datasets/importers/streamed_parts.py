@@ -1,4 +1,4 @@
-"""Parts for events that come in batches: the rules 1 to 3 of parts.py with 27 bytes a row in memory.
+"""Parts for events that come in batches: the rules 1 to 3 of `model/events/parts.py` with 27 bytes a row in memory.
 
 A row is reduced to numbers (hashes of its ranking and its user, its time, the part that its key gives); the part
 of a ranking is decided when all rows were met. Does not do rule 4 (unseen entities).

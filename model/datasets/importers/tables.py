@@ -1,7 +1,7 @@
 """`unirank data import`: tables of one's own (CSV and the like, Parquet, JSON) → a dataset.
 
 Column names are mapped (`target=column`), cells are converted to the contract's types, and each row that
-cannot be is set aside with line, column and reason. Values are checked by dataset.py and event_table.py.
+cannot be is set aside with line, column and reason. Values are checked by `dataset.py` and `model/events/table.py`.
 
 A target may be prefixed with its table: `entities.entity_id=movieId`, `events.entity_id=item`. Without a
 prefix it holds for each table that has the column. Unmapped event columns outside the contract are left out;

@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 from app.commands import models
 from app.entities.publish import publish
 from app.entities.redis import RedisTier, unpack
-from model.artefact.files import read
 from model.artefact.model import Artefact
+from model.artefact.reading import read
 
 
 def run(url: str, artefact: Artefact, model_path: Path, ttl_s: int = 100) -> list[tuple[int, int]]:

@@ -21,8 +21,9 @@ from app.models.loading import load_model
 from app.models.registry import LIVE, MANIFEST, PREVIOUS, SHADOW, Shelf
 from app.models.shadow import kendall_tau, overlap
 from model.artefact.check import check
-from model.artefact.files import read, write
 from model.artefact.model import Artefact, ArtefactError
+from model.artefact.reading import read
+from model.artefact.writing import write
 
 LIMIT_S = 10.0
 

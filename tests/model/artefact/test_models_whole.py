@@ -18,11 +18,12 @@ import pytest
 import torch
 
 from model.artefact import build as artefact_build
-from model.artefact import files
 from model.artefact.build import build
-from model.artefact.files import ArtefactError
+from model.artefact.manifest import ArtefactError
 from model.artefact.model import Artefact
 from model.artefact.place import try_out
+from model.artefact.reading import read
+from model.artefact.writing import write
 from model.config import Config
 from model.datasets import whole_folder
 from model.datasets.dataset import Dataset
@@ -70,9 +71,9 @@ def names(folder: Path) -> set[str]:
 def test_a_full_disk_leaves_the_old_model_and_says_so_in_one_line(model_path: Path, tmp_path: Path, size: int) -> None:
     out = tmp_path / "model"
     shutil.copytree(model_path, out)
-    contents, old = files.read(out), content(out)
+    contents, old = read(out), content(out)
     with files_of_at_most(size), pytest.raises((ArtefactError, OSError), match="could not be written") as caught:
-        files.write(out, contents, "new")
+        write(out, contents, "new")
     assert "\n" not in str(caught.value)
     assert content(out) == old
     assert names(tmp_path) == {"model"}
@@ -84,7 +85,7 @@ def test_killed_anywhere_while_writing_there_is_the_old_model_or_the_new_one(
     model_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exchange: bool
 ) -> None:
     """At every sync and every rename in turn, nothing after it happens, not even a clean-up."""
-    contents = files.read(model_path)
+    contents = read(model_path)
     if not exchange:
         monkeypatch.setattr(whole_folder, "_exchanged", lambda first, second: False)
     for moment in range(100):
@@ -93,7 +94,7 @@ def test_killed_anywhere_while_writing_there_is_the_old_model_or_the_new_one(
         with monkeypatch.context() as patch:
             stopped = _stopping(patch, moment)
             with suppress(Stopped):
-                files.write(out, contents, "new")
+                write(out, contents, "new")
         _let_go(out)
         try_out(out)  # what comes next
         version = Artefact.load(out).version
@@ -145,7 +146,7 @@ def test_files_and_folders_are_synced_before_the_name_is_given(
         real(opened)
 
     monkeypatch.setattr(os, "fsync", fsync)
-    files.write(tmp_path / "model", files.read(model_path), "new")
+    write(tmp_path / "model", read(model_path), "new")
     assert {Path(path).name for path in synced} >= names(tmp_path / "model")
     assert synced[-1] == str(tmp_path)
 

@@ -13,8 +13,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.artefact.files import read, write
 from model.artefact.model import Artefact, ArtefactError
+from model.artefact.reading import read
+from model.artefact.writing import write
 from model.catalogue.categories import LONGEST, NULL_CATEGORY, Categories
 from model.catalogue.encoding import EntityEncoder
 from model.config import NetworkConfig

@@ -1,6 +1,6 @@
 """Any table that Python's csv module writes is imported as written; any damaged line loses only itself.
 
-Parts that are decided in batches are those that parts.py decides of the whole table.
+Parts that are decided in batches are those that `model/events/parts.py` decides of the whole table.
 """
 
 from __future__ import annotations

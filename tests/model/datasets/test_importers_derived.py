@@ -7,19 +7,21 @@ import math
 import polars as pl
 import pytest
 
-from model.datasets.derived import (
+from model.datasets.importers.co_likes import (
     HOUR_MS,
     Association,
-    Content,
     Like,
     co_like_events,
     co_like_pairs,
+    likes_of,
+    near_pairs,
+)
+from model.datasets.importers.content_pairs import (
+    Content,
     content_events,
     content_pairs,
     content_scores,
     jaccard,
-    likes_of,
-    near_pairs,
     tag_cosines,
     without_reversals,
 )

@@ -20,9 +20,9 @@ from bench.catalogue import make
 from model.artefact import index as artefact_index
 from model.artefact import lookups
 from model.artefact.check import check
-from model.artefact.files import MANIFEST, _checksum, read_manifest
 from model.artefact.index import index, index_large, sample_queries
 from model.artefact.lookups import APPROXIMATE, EXACT
+from model.artefact.manifest import MANIFEST, checksum_of, read_manifest
 from model.artefact.model import Artefact, ArtefactError
 from model.context.context import HOMEPAGE, SEARCH, Context
 from model.retrieval import tuning
@@ -210,7 +210,7 @@ def test_an_index_of_another_catalogue_is_refused(many: Path, model_path: Path, 
     theirs = json.loads((other / MANIFEST).read_text())["files"][APPROXIMATE]
     manifest = json.loads((many / MANIFEST).read_text())
     manifest["files"][APPROXIMATE] = theirs
-    manifest["checksum"] = _checksum(manifest["files"])
+    manifest["checksum"] = checksum_of(manifest["files"])
     (many / MANIFEST).write_text(json.dumps(manifest))
     with pytest.raises(ArtefactError, match="an index of 120"):
         Artefact.load(many)

@@ -13,7 +13,7 @@ from model.baselines.lambdamart import LambdaMART, Slates
 from model.baselines.sasrec import SASRec
 from model.config import Config
 from model.datasets.dataset import Dataset
-from model.studies.specialists import World
+from model.studies.world import World
 
 USERS, ITEMS = 40, 12
 

@@ -11,7 +11,7 @@ import pytest
 
 from model.studies.html_report import page
 from model.studies.protocols import NAMES_BY_SOMEBODY, Protocol
-from model.studies.specialists_report import LIKENESS, report
+from model.studies.specialists_report import LIKENESS, study_report
 
 RIVALS = ("ease", "<b>bold & co</b>")
 VOID = {"meta", "br", "img", "link", "path", "use", "rect", "circle"}
@@ -56,7 +56,7 @@ def cell(name: str, seed: int, better: float, **further: Any) -> dict[str, Any]:
 def written(*cells: dict[str, Any]) -> dict[str, Any]:
     protocols = {"homepage": Protocol("homepage", "homepage", (), False, "ndcg@10")}
     about = {"study": "specialists", "dataset": {"name": "toys <i>", "entities": 5, "events": 1234}}
-    return report(cells, protocols, about)
+    return study_report(cells, protocols, about)
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ def likeness(name: str, *aucs: float) -> dict[str, Any]:
 def test_the_mean_of_the_proxies_counts_each_alike() -> None:
     protocols = {name: Protocol(name, "more_like_this", (), True, "auc") for name in LIKENESS}
     about = {"study": "specialists", "dataset": {"name": "toys", "entities": 5, "events": 9}}
-    found = report([likeness("joint", 0.9, 0.6, 0.6), likeness("content", 0.6, 0.6, 0.6)], protocols, about)
+    found = study_report([likeness("joint", 0.9, 0.6, 0.6), likeness("content", 0.6, 0.6, 0.6)], protocols, about)
     (row,) = (row for row in found["differences"] if row["protocol"] == "likeness")
     assert row["value"] == pytest.approx(0.1)
     assert row["rival"] == "content"
@@ -105,7 +105,7 @@ def test_whether_taste_hurts_a_search_for_a_name() -> None:
     both = {"names": asked(1, 1, 1, 1, 0), NAMES_BY_SOMEBODY: asked(1, 1, 1, 0, 0)}
     protocols = {name: Protocol(name, "search", (), False, "recall@1", True) for name in both}
     about = {"study": "specialists", "dataset": {"name": "toys", "entities": 5, "events": 9}}
-    (row,) = report([{**likeness("joint", 0, 0, 0), "protocols": both}], protocols, about)["differences"]
+    (row,) = study_report([{**likeness("joint", 0, 0, 0), "protocols": both}], protocols, about)["differences"]
     assert row["metric"] == "success@1"
     assert row["value"] == pytest.approx(-0.2)
 

@@ -1,7 +1,6 @@
-"""More-like-this pairs derived where no source has labels: from likes close in time, and from content.
+"""More-like-this pairs from content (franchise, director, rare tags, genres), for sources without labels for that task.
 
-Pure functions over likes and contents. A co-like pair stays only where the training likes of *all* users say
-that the two belong together; validation and test likes are never counted. Every pair is a positive.
+Every pair is a positive, in both directions. Pure functions; pairs from likes are in `co_likes.py`.
 """
 
 from __future__ import annotations
@@ -15,19 +14,9 @@ from typing import Protocol
 
 import polars as pl
 
-from model.context.context import HOMEPAGE, MORE_LIKE_THIS
+from model.context.context import MORE_LIKE_THIS
 from model.datasets.importers.titles import article_free, franchise_of
-from model.events.parts import TRAIN, fraction
 from model.events.table import PARTS, conform
-
-HOUR_MS = 3_600_000
-NEAR_IN_ORDER = 6
-SHRINKAGE = 10.0  # shared fans at which a cosine counts half
-LEAST_SHARED_FANS = 4
-LEAST_ASSOCIATION = 0.15
-LEAST_LIFT = 3.0
-PAIR_REPEATS = 4  # users that may give the same pair: keeps the few best-known pairs from being most of the task
-CO_LIKE_LIMIT = 8_000  # pairs of one part
 
 CONTENT_LIMIT = 15_000
 TARGETS_PER_SOURCE = 4
@@ -35,27 +24,6 @@ RAREST_TAG, COMMONEST_TAG = 2, 30  # entities that carry a rare tag
 FRANCHISE_LIMIT = 30  # a longer series is a common word, not a franchise
 FRANCHISE_WEIGHT, DIRECTOR_WEIGHT, GENRE_WEIGHT = 1.0, 0.4, 0.3
 LEAST_CONTENT = 0.6
-
-
-@dataclass(frozen=True, slots=True)
-class Like:
-    """One positive engagement. `timestamp` in ms."""
-
-    user_id: str
-    entity_id: str
-    timestamp: int
-    part: str = TRAIN
-
-
-@dataclass(frozen=True, slots=True)
-class CoLike:
-    """Two entities that one user liked close in time; `timestamp` is that of the target."""
-
-    user_id: str
-    source: str
-    target: str
-    timestamp: int
-    part: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,106 +35,6 @@ class Content:
     directors: tuple[str, ...] = ()
     genres: frozenset[str] = field(default_factory=frozenset)
     tags: frozenset[str] = field(default_factory=frozenset)
-
-
-# ── pairs from likes ────────────────────────────────────────────────────────────────────────────────────────
-
-
-def likes_of(events: pl.DataFrame) -> list[Like]:
-    """The positive homepage rows that have user, time and part, in their order."""
-    rows = events.filter((pl.col("task") == HOMEPAGE) & (pl.col("label") > 0))
-    rows = rows.drop_nulls(["user_id", "timestamp", "part"])
-    return [Like(*row) for row in rows.select("user_id", "entity_id", "timestamp", "part").iter_rows()]
-
-
-class Association:
-    """How strongly training likes tie two entities together."""
-
-    def __init__(self, likes: Iterable[Like]) -> None:
-        self._fans: dict[str, set[str]] = defaultdict(set)
-        for like in likes:
-            if like.part == TRAIN:
-                self._fans[like.entity_id].add(like.user_id)
-        self._users = len(set().union(*self._fans.values())) if self._fans else 0
-
-    def strength(self, first: str, second: str) -> float:
-        """Cosine of the two sets of fans, shrunk by n / (n + SHRINKAGE) for n shared fans; 0 … 1."""
-        shared, sizes = self._overlap(first, second)
-        return shared / math.sqrt(sizes) * shared / (shared + SHRINKAGE) if shared else 0.0
-
-    def lift(self, first: str, second: str) -> float:
-        """Shared fans over what independence expects: 1 = chance."""
-        shared, sizes = self._overlap(first, second)
-        return shared * self._users / sizes if shared else 0.0
-
-    def holds(self, first: str, second: str) -> bool:
-        """Whether the pair is a real association: enough shared fans, lift and strength."""
-        shared, sizes = self._overlap(first, second)
-        if shared < LEAST_SHARED_FANS or shared * self._users < LEAST_LIFT * sizes:
-            return False
-        return self.strength(first, second) >= LEAST_ASSOCIATION
-
-    def _overlap(self, first: str, second: str) -> tuple[int, int]:
-        one, other = self._fans.get(first, set()), self._fans.get(second, set())
-        return len(one & other), len(one) * len(other)
-
-
-def near_pairs(likes: Iterable[Like]) -> Iterator[CoLike]:
-    """Pairs of one user and part, within an hour and `NEAR_IN_ORDER` likes; the earlier is the source."""
-    streams: dict[tuple[str, str], list[Like]] = defaultdict(list)
-    for like in likes:
-        streams[like.user_id, like.part].append(like)
-    for (user_id, part), stream in streams.items():
-        stream.sort(key=lambda like: like.timestamp)
-        for index, source in enumerate(stream):
-            for target in stream[index + 1 : index + 1 + NEAR_IN_ORDER]:
-                near = target.timestamp - source.timestamp <= HOUR_MS
-                if near and source.entity_id != target.entity_id:
-                    yield CoLike(user_id, source.entity_id, target.entity_id, target.timestamp, part)
-
-
-def co_like_pairs(likes: Sequence[Like], limit: int = CO_LIKE_LIMIT) -> list[CoLike]:
-    """The near pairs that are real associations; at most `limit` of a part, chosen by hash."""
-    association = Association(likes)
-    found = {
-        (pair.user_id, pair.source, pair.target): pair
-        for pair in near_pairs(likes)
-        if association.holds(pair.source, pair.target)
-    }
-    kept, repeats, sizes = [], Counter[tuple[str, str, str]](), Counter[str]()
-    for pair in sorted(found.values(), key=_by_hash):
-        key = (pair.part, min(pair.source, pair.target), max(pair.source, pair.target))
-        repeats[key] += 1
-        if repeats[key] <= PAIR_REPEATS and sizes[pair.part] < limit:
-            sizes[pair.part] += 1
-            kept.append(pair)
-    return sorted(kept, key=lambda pair: (pair.user_id, pair.timestamp, pair.source, pair.target))
-
-
-def _by_hash(pair: CoLike) -> tuple[float, str]:
-    text = f"{pair.user_id} {pair.source} {pair.target}"
-    return fraction("co-like", text), text
-
-
-def co_like_events(pairs: Sequence[CoLike]) -> pl.DataFrame:
-    """One ranking a pair, with user, time and part."""
-    return conform(
-        pl.DataFrame(
-            {
-                "ranking_id": [f"derived-liked-{p.user_id}-{p.source}-{p.target}" for p in pairs],
-                "timestamp": [p.timestamp for p in pairs],
-                "task": [MORE_LIKE_THIS] * len(pairs),
-                "user_id": [p.user_id for p in pairs],
-                "source_entity_id": [p.source for p in pairs],
-                "entity_id": [p.target for p in pairs],
-                "label": [1.0] * len(pairs),
-                "part": [p.part for p in pairs],
-            }
-        )
-    )
-
-
-# ── pairs from content ──────────────────────────────────────────────────────────────────────────────────────
 
 
 class Named(Protocol):

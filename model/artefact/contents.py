@@ -1,0 +1,49 @@
+"""The parts of one artefact, as training gives them and a folder holds them. Neither files nor scores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.artefact.lookups import Lookups
+from model.artefact.manifest import Manifest
+from model.catalogue.encoding import EntityEncoder
+from model.catalogue.record_table import RecordTable
+from model.catalogue.records import RecordLayout
+from model.config import Config
+from model.context.context import HistoryEvent
+from model.events.engagement import Engagement
+from model.events.seen import SeenEntities
+from model.learning.calibration import Calibration
+from model.network.ranker import Ranker
+
+
+@dataclass(slots=True)
+class Contents:
+    """The parts of one artefact, before anything is built from them."""
+
+    manifest: Manifest
+    ranker: Ranker
+    encoder: EntityEncoder
+    entities: Sequence[dict[str, object]]
+    engagement: Engagement
+    records: RecordTable
+    layout: RecordLayout
+    users: list[str]
+    countries: list[str]
+    tastes: NDArray[np.float32]  # [countries, Dz] what is liked there, as a profile of co-engagement
+    histories: dict[str, tuple[HistoryEvent, ...]]  # the newest events of each user, as the network reads them
+    seen: SeenEntities  # all that each user has met
+    calibration: Calibration
+    golden: list[dict[str, Any]]
+    lookups: Lookups | None = None  # there once they were read from a folder; writing makes them anew
+
+
+def layout_of(config: Config, encoder: EntityEncoder) -> RecordLayout:
+    """Widths of the records of a network over a catalogue."""
+    network = config.network
+    return RecordLayout(network.width, network.text_width, network.engagement_width, len(encoder.static_names))

@@ -1,0 +1,127 @@
+"""`manifest.json` of a model folder: what it says, its JSON both ways, and the checksums that name a version.
+
+It names every file of the folder with its sha256. The files themselves are `writing.py` and `reading.py`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from model.artefact import lookups
+from model.catalogue.numbers import NumberColumn
+from model.config import Config
+from model.context.imputation import Rules, rules_from_json, rules_to_json
+from model.learning.calibration import Calibration
+from model.network.ranker import Sizes
+
+FORMAT = 5
+MANIFEST = "manifest.json"
+FILES = (
+    "weights.safetensors", "entities.parquet", "records.safetensors", lookups.CATALOGUE,
+    "features.safetensors", "histories.parquet", "golden.json",
+)  # fmt: skip
+DENSE = (lookups.EXACT, lookups.APPROXIMATE)  # one of them is there
+
+
+class ArtefactError(ValueError):
+    """A model folder that cannot be used. The message is one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What `manifest.json` says."""
+
+    version: str
+    checksum: str
+    tasks: list[str]
+    columns: dict[str, str]
+    rules: Rules
+    config: Config
+    sizes: Sizes
+    numbers: list[NumberColumn]
+    calibration: Calibration
+    metrics: dict[str, Any]
+    dataset: dict[str, Any]
+    files: dict[str, str]
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read `manifest.json` alone. Raises `ArtefactError`."""
+    try:
+        table = json.loads((path / MANIFEST).read_text())
+    except FileNotFoundError as error:
+        raise ArtefactError(f"{path} is not a model: {MANIFEST} is missing") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise ArtefactError(f"{path}/{MANIFEST}: {error}") from error
+    try:
+        return _manifest(table)
+    except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
+        raise ArtefactError(f"{path}/{MANIFEST}: {type(error).__name__}: {error}") from error
+
+
+def _manifest(table: Mapping[str, Any]) -> Manifest:
+    if not isinstance(table, dict):
+        raise TypeError("expected an object")
+    if table.get("format") != FORMAT:
+        raise KeyError(f"format {table.get('format')!r}: this release reads format {FORMAT}")
+    if set(table["files"]) not in [{*FILES, dense} for dense in DENSE]:
+        raise KeyError(f"files: expected {', '.join(FILES)} and {' or '.join(DENSE)}")
+    _expect(
+        table,
+        {"tasks": list, "columns": dict, "imputation": dict, "calibration": dict, "metrics": dict, "numbers": list},
+    )
+    return Manifest(
+        version=table["version"],
+        checksum=table["checksum"],
+        tasks=table["tasks"],
+        columns=table["columns"],
+        rules=rules_from_json(table["imputation"]),
+        config=Config.from_json(table["config"]),
+        sizes=Sizes(**table["sizes"]),
+        numbers=[NumberColumn(**column) for column in table["numbers"]],
+        calibration=Calibration.from_json(table["calibration"]),
+        metrics=table["metrics"],
+        dataset=table["dataset"],
+        files=table["files"],
+    )
+
+
+def _expect(table: Mapping[str, Any], kinds: Mapping[str, type]) -> None:
+    for name, kind in kinds.items():
+        if not isinstance(table[name], kind):
+            raise TypeError(f"{name}: expected a {kind.__name__}, got {table[name]!r}")
+
+
+def manifest_json(manifest: Manifest) -> dict[str, Any]:
+    """Plain values for the file; `read_manifest` is the way back."""
+    return {
+        "format": FORMAT,
+        "version": manifest.version,
+        "checksum": manifest.checksum,
+        "tasks": manifest.tasks,
+        "columns": manifest.columns,
+        "imputation": rules_to_json(manifest.rules),
+        "config": manifest.config.to_json(),
+        "sizes": asdict(manifest.sizes),
+        "numbers": [asdict(column) for column in manifest.numbers],
+        "calibration": manifest.calibration.to_json(),
+        "metrics": manifest.metrics,
+        "dataset": manifest.dataset,
+        "files": manifest.files,
+    }
+
+
+def checksum_of(files: Mapping[str, str]) -> str:
+    """One checksum of the sha256 of every file."""
+    return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
+
+
+def sha256_of(path: Path) -> str:
+    """sha256 of one file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,116 @@
+"""A dataset with all that the models of a study share: protocols, histories, likes, texts; and how a model is asked.
+
+Each is made when it is first asked for. Knows no model by name, and no cells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import cached_property
+from itertools import count
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from model.baselines.bm25 import BM25
+from model.config import Config
+from model.context.context import MORE_LIKE_THIS
+from model.datasets.dataset import Dataset
+from model.evaluation.protocols import Ranked, Subject
+from model.events.timelines import timelines
+from model.learning.prepared import part_rows, prepare
+from model.learning.trainer import subject_of
+from model.network.catalogue import CatalogueRanker
+from model.studies.protocols import Protocol, ask, histories_before, main_value, protocols
+from model.studies.subjects import WordFeatures, field_texts
+
+Say = Callable[[str], None]
+
+
+class World:
+    """A dataset with what several specialists share, made when first asked for."""
+
+    def __init__(self, dataset: Dataset, config: Config, say: Say = lambda _: None) -> None:
+        self.dataset, self.config, self.say = dataset, config, say
+        self.rows = {str(entity["entity_id"]): row for row, entity in enumerate(dataset.entities)}
+
+    @cached_property
+    def protocols(self) -> dict[str, dict[str, Protocol]]:
+        """Part → name → protocol."""
+        return {part: {p.name: p for p in protocols(self.dataset, part)} for part in ("validation", "test")}
+
+    @cached_property
+    def histories(self) -> dict[str, Any]:
+        """Part → what users did before it."""
+        return {part: histories_before(self.dataset, part) for part in ("validation", "test")}
+
+    @cached_property
+    def likes(self) -> tuple[np.ndarray, np.ndarray, int, int]:
+        """Users and items of the training likes, with their numbers."""
+        positive = self._liked()
+        _, users = np.unique(np.array(positive["user_id"].to_list(), dtype=object), return_inverse=True)
+        items = np.array([self.rows[entity] for entity in positive["entity_id"]], np.int64)
+        return users.astype(np.int64), items, int(users.max(initial=-1)) + 1, len(self.rows)
+
+    @cached_property
+    def sequences(self) -> list[np.ndarray]:
+        """Training likes of each user, oldest first."""
+        lines = timelines(self._liked()).values()
+        return [np.array([self.rows[event.entity_id] for event in line.events], np.int64) for line in lines]
+
+    @cached_property
+    def popularity(self) -> np.ndarray:
+        """Positive training rows of each entity. [N]"""
+        positive = part_rows(self.dataset.events, ("train",)).filter(pl.col("label") > 0)["entity_id"]
+        return np.bincount([self.rows[entity] for entity in positive], minlength=len(self.rows))
+
+    @cached_property
+    def texts(self) -> dict[str, list[str]]:
+        """Text of each field of each entity."""
+        return field_texts(self.dataset.entities, self.dataset.columns)
+
+    @cached_property
+    def index(self) -> BM25:
+        """BM25 of all fields."""
+        return BM25().fit(self.texts)
+
+    @cached_property
+    def words(self) -> WordFeatures:
+        """The features of the classic LambdaMART."""
+        return WordFeatures(self.index, self.dataset.entities, self.dataset.columns, self.popularity)
+
+    @cached_property
+    def match_catalogue(self) -> CatalogueRanker:
+        """An untrained network's catalogue: match features need no weights."""
+        prepared = prepare(self.dataset, self.config, say=self.say)
+        return subject_of(prepared.ranker().eval(), prepared).catalogue
+
+    def ranked(self, subject: Subject, names: Iterable[str]) -> dict[str, Ranked]:
+        """Answers of a subject to the named protocols of the test part, less those that are not there."""
+        test = self.protocols["test"]
+        return {
+            name: ask(subject, test[name], self.histories["test"], self._progress(test[name]))
+            for name in names
+            if name in test
+        }
+
+    def validation_value(self, subject: Subject, name: str) -> float:
+        """Mean of the deciding metric of a subject under one protocol of the validation part."""
+        protocol = self.protocols["validation"][name]
+        return main_value(ask(subject, protocol, self.histories["validation"]), protocol)
+
+    def _progress(self, protocol: Protocol) -> Callable[[], None]:
+        """Says every 50th ranking."""
+        numbers = count(1)
+
+        def step() -> None:
+            if (done := next(numbers)) % 50 == 0:
+                self.say(f"{protocol.name}: {done} of {len(protocol.units)}")
+
+        return step
+
+    def _liked(self) -> pl.DataFrame:
+        rows = part_rows(self.dataset.events, ("train",))
+        keep = (pl.col("label") > 0) & pl.col("user_id").is_not_null() & (pl.col("task") != MORE_LIKE_THIS)
+        return rows.filter(keep)
