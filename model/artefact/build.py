@@ -23,8 +23,9 @@ from model.events.seen import SeenEntities
 from model.learning import checkpoint
 from model.learning.calibration import Calibration
 from model.learning.prepared import Prepared, part_rows, prepare
+from model.learning.ranker_training import Trained, steps_for, train
 from model.learning.trained_rows import TrainedRows, fingerprint
-from model.learning.trainer import Trained, steps_for, subject_of, train
+from model.learning.validation import subject_of
 
 ALL_PARTS = ("train", "validation", "test")
 FIRST, SECOND = "first.json", "second"  # what is kept of a run over every part: the first training, the second

@@ -14,7 +14,7 @@ import polars as pl
 from model.context.imputation import DEFAULT_RULES, Rules, rules_to_json
 from model.datasets.dataset import Dataset
 from model.learning.prepared import prepare
-from model.learning.trainer import train
+from model.learning.ranker_training import train
 from model.studies.cells import Cell, Result
 from model.studies.specialists import NETWORK_SECONDS, World, network_result, settle_steps
 from model.studies.specialists_report import JOINT, TENTH_ALONE, TENTH_JOINT

@@ -28,12 +28,14 @@ from model.config import Config
 from model.context.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH
 from model.datasets.dataset import Dataset
 from model.evaluation.metrics import ece
+from model.evaluation.network_subject import NetworkSubject
 from model.evaluation.protocols import Ranked, Subject
 from model.events.timelines import timelines
 from model.features import matching
 from model.learning.calibration import Calibration
 from model.learning.prepared import Prepared, part_rows, prepare
-from model.learning.trainer import NetworkSubject, Trained, steps_for, subject_of, train
+from model.learning.ranker_training import Trained, steps_for, train
+from model.learning.validation import subject_of
 from model.network.catalogue import CatalogueRanker
 from model.studies.asked_without import ways
 from model.studies.cells import Cell, Result

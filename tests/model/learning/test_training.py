@@ -20,7 +20,7 @@ from model.evaluation.reports import evaluate_artefact
 from model.learning import checkpoint
 from model.learning.checkpoint import CheckpointError
 from model.learning.prepared import Prepared, prepare
-from model.learning.trainer import Trained, train
+from model.learning.ranker_training import Trained, train
 
 STEPS = 9
 
