@@ -1,4 +1,4 @@
-"""From a dataset to a model folder: prepare, train, calibrate, pack, write. The loop itself is in `training.py`."""
+"""From a dataset to a model folder: prepare, train, calibrate, pack, write. The loop is in `learning/trainer.py`."""
 
 from __future__ import annotations
 
@@ -118,7 +118,12 @@ def _trained_on(prepared: Prepared) -> dict[str, Any]:
 
 def _metrics(trained: Trained) -> dict[str, Any]:
     best = next((values for step, _, values in trained.history.validations if step == trained.best_step), {})
-    return {"validation_ndcg@10": best, "steps": len(trained.history.losses), "best_step": trained.best_step}
+    return {
+        "validation_ndcg@10": best,
+        "steps": len(trained.history.losses),
+        "best_step": trained.best_step,
+        "taught_by_trees": trained.taught,
+    }
 
 
 def _histories(prepared: Prepared) -> dict[str, tuple[HistoryEvent, ...]]:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny_config import tiny_toml
 
 from model.config import Config
 from model.datasets.dataset import Dataset
@@ -26,23 +27,7 @@ from model.learning.ranker_training import Trained, train
 
 ROOT = Path(__file__).parents[3]
 STEPS = 6
-LONG = """
-[network]
-width = 16
-text_width = 16
-text_buckets = 4096
-engagement_width = 16
-tower_hidden = 32
-scorer_hidden = 32
-
-[training]
-steps = 5000
-evaluations = 5000
-contexts_per_step = 9
-negatives = 8
-validation_rankings = 2
-folds = 2
-"""
+LONG = tiny_toml(steps=5000, evaluations=5000, validation_rankings=2)
 
 
 @pytest.fixture(scope="module")
