@@ -1,4 +1,4 @@
-"""From a dataset to a model folder: prepare, train, calibrate, pack, write. The loop itself is in `trainer.py`."""
+"""From a dataset to a model folder: prepare, train, calibrate, pack, write. The loop is in `learning/trainer.py`."""
 
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ from model.events.seen import SeenEntities
 from model.learning import checkpoint
 from model.learning.calibration import Calibration
 from model.learning.prepared import Prepared, part_rows, prepare
+from model.learning.ranker_training import Trained, steps_for, train
 from model.learning.trained_rows import TrainedRows, fingerprint
-from model.learning.trainer import Trained, steps_for, subject_of, train
+from model.learning.validation import subject_of
 
 ALL_PARTS = ("train", "validation", "test")
 FIRST, SECOND = "first.json", "second"  # what is kept of a run over every part: the first training, the second
@@ -119,7 +120,12 @@ def _trained_on(prepared: Prepared) -> dict[str, Any]:
 
 def _metrics(trained: Trained) -> dict[str, Any]:
     best = next((values for step, _, values in trained.history.validations if step == trained.best_step), {})
-    return {"validation_ndcg@10": best, "steps": len(trained.history.losses), "best_step": trained.best_step}
+    return {
+        "validation_ndcg@10": best,
+        "steps": len(trained.history.losses),
+        "best_step": trained.best_step,
+        "taught_by_trees": trained.taught,
+    }
 
 
 def _histories(prepared: Prepared) -> dict[str, tuple[HistoryEvent, ...]]:

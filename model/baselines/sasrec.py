@@ -5,14 +5,15 @@ The full softmax in place of one negative is what makes it strong (Klenitskiy & 
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from model.baselines.popularity import Ints, Scores
+from model.learning.trainer import Trainer
 
 PAD = 0  # items are shifted by one
 
@@ -35,21 +36,21 @@ class SASRec:
         torch.manual_seed(self._seed)
         self._network = _Network(n_items, self._width, self._blocks, self._length, self._dropout)
         windows = _windows(sequences, self._length)
-        optimiser = torch.optim.Adam(self._network.parameters(), lr=self._learning_rate)
-        best, best_value = None, -np.inf
-        for epoch in range(1, self._epochs + 1):
-            self._network.train()
-            for rows in torch.split(torch.randperm(len(windows)), self._batch):
-                loss = self._network.loss(windows[rows])
-                optimiser.zero_grad(set_to_none=True)
-                torch.autograd.backward(loss)
-                optimiser.step()
-            self._network.eval()
-            if validate is not None and epoch % max(1, self._epochs // 10) == 0 and (value := validate()) > best_value:
-                best, best_value = copy.deepcopy(self._network.state_dict()), value
-        if best is not None:
-            self._network.load_state_dict(best)
+        an_epoch = max(1, -(-len(windows) // self._batch))
+        steps, every = self._epochs * an_epoch, max(1, self._epochs // 10) * an_epoch
+        Trainer(
+            objective=_NextItem(self._network), steps=steps, batches=lambda *_: nullcontext(self._batches(windows)),
+            optimiser=torch.optim.Adam(self._network.parameters(), lr=self._learning_rate),
+            validate=lambda _: (validate() if validate else None, {}),
+            validate_at=range(every, steps + 1, every) if validate else (),
+        ).fit()  # fmt: skip
         return self
+
+    def _batches(self, windows: Tensor) -> Iterator[Tensor]:
+        """Every window once an epoch, in an order drawn as the epoch begins."""
+        for _ in range(self._epochs):
+            for rows in torch.split(torch.randperm(len(windows)), self._batch):
+                yield windows[rows]
 
     @torch.inference_mode()
     def scores(self, history_items: Ints) -> Scores:
@@ -91,11 +92,19 @@ class _Network(nn.Module):
     def logits(self, hidden: Tensor) -> Tensor:
         return hidden @ self.items.weight[1:].T
 
-    def loss(self, windows: Tensor) -> Tensor:
-        """windows [B, L + 1]: each place predicts the next item."""
+
+class _NextItem(nn.Module):
+    """The objective: each place of a window predicts the next item, by softmax over all."""
+
+    def __init__(self, network: _Network) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, windows: Tensor) -> Tensor:
+        """windows [B, L + 1] → scalar"""
         inputs, targets = windows[:, :-1], windows[:, 1:]
-        hidden = self(inputs)[targets != PAD]
-        return nn.functional.cross_entropy(self.logits(hidden), targets[targets != PAD] - 1)
+        hidden = self.network(inputs)[targets != PAD]
+        return nn.functional.cross_entropy(self.network.logits(hidden), targets[targets != PAD] - 1)
 
 
 def _windows(sequences: Sequence[Ints], length: int) -> Tensor:

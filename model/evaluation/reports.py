@@ -9,12 +9,12 @@ import numpy as np
 import polars as pl
 
 from model.datasets.dataset import Dataset
+from model.evaluation.network_subject import NetworkSubject
 from model.evaluation.protocols import evaluate
 from model.events.timelines import timelines, units
 from model.learning.calibration import Calibration
 from model.learning.prepared import rankable
 from model.learning.trained_rows import SAME_ROW, TrainedRows
-from model.learning.trainer import NetworkSubject
 from model.network.catalogue import CatalogueRanker
 
 Report = Callable[[int, int, str], None]

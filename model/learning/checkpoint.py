@@ -103,6 +103,10 @@ def load_result(file: Path, run: Mapping[str, Any]) -> dict[str, Any] | None:
 
 def refuse_other(folder: Path, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
     """Raise `CheckpointError` where what was saved and what is asked for are not the same run."""
+    if there.get("steps") != here.get("steps"):
+        raise CheckpointError(
+            f"{folder}: the checkpoint is of a run of {there.get('steps')} steps, this one has {here.get('steps')}"
+        )
     before, now = dict(_flat(there)), dict(_flat(here))
     differences = [
         f"{name} {before.get(name)!r}, now {now.get(name)!r}"

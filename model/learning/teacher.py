@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from importlib.util import find_spec
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,19 +24,36 @@ Say = Callable[[str], None]
 FOLDS = 5
 FEWEST = 500  # slates of a task; fewer do not teach trees more than the network learns itself
 LEAVES, RATE, ROUNDS = 31, 0.06, 250  # what LambdaMART on the same features chooses on validation
+NOT_INSTALLED = (
+    "boosted trees are not installed: judged slates learn from labels alone (pip install 'unirank[teacher]')"
+)
 
 
 def taught(units: Sequence[Unit], match: Match, seed: int, say: Say = lambda _: None) -> list[Unit]:
-    """The units; slates of a task with enough of them carry what trees fitted to other queries say of their rows."""
+    """The units; slates of a task with enough of them carry what trees fitted to other queries say of their rows.
+
+    Where LightGBM is not installed, they are as they were, and `say` is told so once.
+    """
     result = list(units)
-    for task in sorted({unit.context.task for unit in units}):
-        places = [place for place, unit in enumerate(units) if unit.slate and unit.context.task == task]
-        if len(places) >= FEWEST:
-            say(f"trees that teach {task}")
-            slates = [units[place] for place in places]
-            for place, unit, scores in zip(places, slates, _out_of_fold(slates, match, seed), strict=True):
-                result[place] = replace(unit, taught=scores)
+    tasks = _taught_tasks(units)
+    if tasks and find_spec("lightgbm") is None:
+        say(NOT_INSTALLED)
+        return result
+    for task, places in tasks.items():
+        say(f"trees that teach {task}")
+        slates = [units[place] for place in places]
+        for place, unit, scores in zip(places, slates, _out_of_fold(slates, match, seed), strict=True):
+            result[place] = replace(unit, taught=scores)
     return result
+
+
+def _taught_tasks(units: Sequence[Unit]) -> dict[str, list[int]]:
+    """Where the slates of each task are that has enough of them, by name of the task."""
+    places: dict[str, list[int]] = {}
+    for place, unit in enumerate(units):
+        if unit.slate:
+            places.setdefault(unit.context.task, []).append(place)
+    return {task: places[task] for task in sorted(places) if len(places[task]) >= FEWEST}
 
 
 def _out_of_fold(slates: Sequence[Unit], match: Match, seed: int) -> list[Floats]:

@@ -1,304 +1,188 @@
-"""Training: seeded steps over all tasks, best state by validation, resumable. Writes only its own checkpoint."""
+"""The training loop: steps over an objective, the best state by validation, resumable. It knows no ranking.
+
+What is learned, from which batches and how a state is judged are given. It writes nothing but its checkpoint.
+"""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar, cast
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.swa_utils import AveragedModel
 
-from model.config import Config, TrainingConfig
-from model.context.context import Context
-from model.evaluation.protocols import Ranked, rank_catalogue, rank_slates
-from model.events.timelines import Unit, timelines, units
 from model.learning import checkpoint
-from model.learning.batch_process import batches_ahead
-from model.learning.batches import TrainingBatch, context_batch
-from model.learning.calibration import Calibration, fit_curve
-from model.learning.losses import binary_loss, softmax_loss
-from model.learning.prepared import Prepared, part_rows, rankable
-from model.learning.steps import Steps, taught_units
-from model.learning.trained_rows import fingerprint
-from model.network.catalogue import CatalogueRanker
-from model.network.ranker import Ranker
-from model.network.scorer import Scorer
 
+Objective = TypeVar("Objective", bound=nn.Module)  # its forward(batch) gives the loss, a scalar
 Report = Callable[[int, int, str], None]  # step, of steps, a line to show
-WORTH_A_PROCESS = 100  # steps; fewer are done before a process for their batches would have paid
+Batches = Callable[[int, int], AbstractContextManager[Iterable[Any]]]  # of the steps from one up to another, without it
+Validate = Callable[[Objective], tuple[float | None, dict[str, float]]]
+State = dict[str, Tensor]
 
 
 @dataclass(slots=True)
 class History:
-    """What a run went through: losses and validation metrics by step."""
+    """What a run went through: losses and validations by step, counted from 1."""
 
     losses: list[tuple[int, float]] = field(default_factory=list)
     validations: list[tuple[int, float, dict[str, float]]] = field(default_factory=list)
 
 
-@dataclass(slots=True)
-class Trained:
-    """The best network of a run, its calibration, and how it got there."""
+@dataclass(slots=True, kw_only=True)
+class Trainer(Generic[Objective]):
+    """One run. Everything that is learned is a parameter of `objective`, networks under training being its parts.
 
-    ranker: Ranker
-    calibration: Calibration
-    history: History
-    best_step: int
+    `validate` takes an objective at rest and gives a value, larger is better, and figures to show by name;
+    None = nothing to choose by: the newest state is the best. What is kept is the best state, else the last.
+    """
 
+    objective: Objective
+    steps: int
+    batches: Batches
+    optimiser: Optimizer
+    schedule: LRScheduler | None = None  # moves on with each step; its state must be plain JSON
+    clip: float | None = None  # largest norm of the gradients
+    average: float | None = None  # decay of the running mean of the parameters, which is then what is kept
+    validate: Validate[Objective] = lambda _: (None, {})
+    validate_at: Collection[int] = ()  # steps, counted from 1; a checkpoint follows each
+    seed: int | None = None  # of the draws of each step; without it they go on from before, and no run can be resumed
+    device: torch.device | str = "cpu"
+    report: Report = lambda *_: None
+    step: int = field(default=0, init=False)  # steps done
+    best_step: int = field(default=0, init=False)
+    history: History = field(default_factory=History, init=False)
+    _best_value: float = field(default=-np.inf, init=False)
+    _best: State | None = field(default=None, init=False)
+    _mean: AveragedModel | None = field(default=None, init=False)
 
-class NetworkSubject:
-    """A network as `evaluation` sees it: scores are logits."""
+    def __post_init__(self) -> None:
+        self.objective.to(self.device)
+        if self.average is not None:
+            self._mean = running_mean(self.objective, self.average)
 
-    def __init__(self, catalogue: CatalogueRanker) -> None:
-        self.catalogue = catalogue
-        self.rows = catalogue.rows
+    def fit(self, folder: Path | None = None, run: Mapping[str, Any] | None = None, resume: bool = False) -> Objective:
+        """Do the steps and give back the objective in its best state, at rest.
 
-    def score(self, context: Context, rows: np.ndarray | None) -> np.ndarray:
-        """Logits of the named rows, or of the whole catalogue."""
-        encoded = self.catalogue.encode(self.catalogue.fill(context))
-        return self.catalogue.logits(encoded, rows).astype(np.float64)
-
-
-def subject_of(ranker: Ranker, prepared: Prepared) -> NetworkSubject:
-    """A network over the catalogue that it trains on, with vectors as they are now."""
-    scorer = Scorer(ranker, prepared.contexts())
-    vectors = scorer.vectors(prepared.arrays, range(len(prepared.ids)))
-    records = prepared.records(-1, vectors)
-    return NetworkSubject(CatalogueRanker(scorer, prepared.ids, prepared.names, records, prepared.rules))
-
-
-def steps_for(config: TrainingConfig, prepared: Prepared) -> int:
-    """Steps of a run: as configured, else from the number of positive rows."""
-    if config.steps:
-        return config.steps
-    positives = sum(int((unit.labels > 0).sum()) for unit in prepared.units)
-    return int(np.clip(positives / 75, 200, 900))
-
-
-def train(
-    prepared: Prepared,
-    steps: int,
-    folder: Path | None = None,
-    resume: bool = False,
-    report: Report = lambda *_: None,
-) -> Trained:
-    """Train for `steps` steps. `folder` takes checkpoints; with `resume` a run goes on from the last one."""
-    run = _Run(prepared, steps, report)
-    if resume and folder is not None:
-        run.load(folder)
-    run.loop(folder)
-    return run.finish()
-
-
-class _Run:
-    """The moving parts of one training run."""
-
-    def __init__(self, prepared: Prepared, steps: int, report: Report) -> None:
-        self.prepared, self.steps, self.report = prepared, steps, report
-        self.config: Config = prepared.config
-        torch.manual_seed(self.config.seed)
-        self.numbered = Steps(prepared, taught_units(prepared))
-        self.ranker = prepared.ranker()
-        self.ranker.features.fit(self.numbered.feature_samples())
-        self.optimiser, self.schedule = _optimiser(self.ranker, self.config.training, steps)
-        self.validation = Validation(prepared)
-        self.judged = {u.context.task for u in prepared.units if (u.labels <= 0).any()}
-        self.averaged = copy.deepcopy(self.ranker).requires_grad_(False)
-        self.step, self.best_value, self.best_step = 0, -np.inf, 0
-        self.best = _state(self.ranker)
-        self.history = History()
-
-    def loop(self, folder: Path | None) -> None:
-        every = max(1, self.steps // self.config.training.evaluations)
-        with self._batches() as each:
-            for batches in each:
-                loss = self._learn(batches)
-                self.step += 1
-                self.history.losses.append((self.step, loss))
-                self.report(self.step, self.steps, f"loss {loss:.3f}")
-                if self.step % every == 0 or self.step == self.steps:
+        `folder` takes checkpoints, and with `resume` the run goes on from the last one. `run` is what must be equal
+        for that (plain JSON). Raises `CheckpointError` where there is none, or it belongs to another run.
+        """
+        identity = {"steps": self.steps, **(run or {})}
+        if resume and folder is not None:
+            self._load(folder, identity)
+        with self.batches(self.step, self.steps) as batches:
+            for batch in batches:
+                self._learn(batch)
+                if self.step in self.validate_at:
                     self._validate()
                     if folder is not None and self.step < self.steps:
-                        self.save(folder)
+                        self._save(folder, identity)
+        self.objective.load_state_dict(self._best or self._kept.state_dict())
+        self.objective.eval()
+        return self.objective
 
-    def _batches(self) -> AbstractContextManager[Iterable[list[TrainingBatch]]]:
-        """The batches of each step left, made by a process ahead of the learner: threads would share one core."""
-        if self.steps - self.step >= WORTH_A_PROCESS:
-            return batches_ahead(self.numbered, self.step, self.steps)
-        return nullcontext(map(self.numbered.batches, range(self.step, self.steps)))
+    @property
+    def _kept(self) -> Objective:
+        """What is judged and kept: the mean where there is one."""
+        return self.objective if self._mean is None else cast(Objective, self._mean.module)
 
-    def _learn(self, batches: Sequence[TrainingBatch]) -> float:
-        self.ranker.train()
-        torch.manual_seed(self.config.seed * 1_000_003 + self.step)
-        losses = [self._loss(batch, task) for batch, task in zip(batches, self.numbered.tasks, strict=True)]
-        total = torch.stack([loss * len(b.contexts) for loss, b in zip(losses, batches, strict=True)]).sum()
-        loss = total / sum(len(batch.contexts) for batch in batches)
+    def _learn(self, batch: Any) -> None:
+        """One step."""
+        self.objective.train()
+        if self.seed is not None:
+            torch.manual_seed(self.seed * 1_000_003 + self.step)
+        loss = self.objective(on_device(batch, self.device))
         self.optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
-        torch.nn.utils.clip_grad_norm_(self.ranker.parameters(), 1.0)
+        self._update()
+        self.step += 1
+        value = float(loss.detach())
+        self.history.losses.append((self.step, value))
+        self.report(self.step, self.steps, f"loss {value:.3f}")
+
+    def _update(self) -> None:
+        """Move parameters, rates and mean by the gradients that are there."""
+        if self.clip is not None:
+            torch.nn.utils.clip_grad_norm_(self.objective.parameters(), self.clip)
         self.optimiser.step()
-        self.schedule.step()
-        self._average()
-        return float(loss.detach())
-
-    def _average(self) -> None:
-        """Move the running mean of the weights; early steps count less than the decay would have it."""
-        decay = min(self.config.training.average, (1 + self.step) / (10 + self.step))
-        with torch.no_grad():
-            for mean, weight in zip(self.averaged.parameters(), self.ranker.parameters(), strict=True):
-                mean.lerp_(weight, 1 - decay)
-
-    def _loss(self, batch: TrainingBatch, task: str) -> Tensor:
-        config = self.config.training
-        vectors = self.ranker.entity_vectors(batch.entities)
-        context = context_batch(batch, vectors)
-        encoded, events = self.ranker.encode(context)
-        candidates = vectors[batch.candidates]
-        logits = self.ranker.score_encoded(context, encoded, events, candidates, batch.features)
-        near = self.ranker.retrieval_logits(context, encoded, candidates, batch.affinity)
-        labelled_rows = batch.mask & batch.shown if task in self.judged else batch.mask
-        return (
-            softmax_loss(logits, batch.targets, batch.mask, batch.log_q)
-            + config.bce_weight * binary_loss(logits, batch.labels, labelled_rows)
-            + config.retrieval_weight * softmax_loss(near, batch.labels, batch.mask, batch.log_q)
-        )
+        if self.schedule is not None:
+            self.schedule.step()
+        if self._mean is not None:
+            self._mean.update_parameters(self.objective)
 
     def _validate(self) -> None:
-        value, values = self.validation.value(self.averaged)
-        value = value if values else float(self.step)  # nothing to choose by: the last state is the best
+        """Validate the state of now, and keep a copy of it where it is the best so far."""
+        found, values = self.validate(self._kept.eval())
+        value = float(self.step) if found is None else found
         self.history.validations.append((self.step, value, values))
         self.report(self.step, self.steps, "validation " + "  ".join(f"{k} {v:.4f}" for k, v in values.items()))
-        if value > self.best_value:
-            self.best_value, self.best_step, self.best = value, self.step, _state(self.averaged)
+        if value > self._best_value:
+            self._best_value, self.best_step = value, self.step
+            self._best = {name: tensor.detach().clone() for name, tensor in self._kept.state_dict().items()}
 
-    def finish(self) -> Trained:
-        """The best network, calibrated on validation rows."""
-        self.ranker.load_state_dict(self.best)
-        self.ranker.eval()
-        return Trained(self.ranker, self.validation.calibrate(self.ranker), self.history, self.best_step)
+    # ---- checkpoints ----------------------------------------------------------------------------------------
 
-    def save(self, folder: Path) -> None:
+    def _save(self, folder: Path, identity: Mapping[str, Any]) -> None:
         """Write the whole state of the run."""
         position = {
-            "run": self._identity, "step": self.step, "best_step": self.best_step, "best_value": self.best_value,
+            "run": identity, "step": self.step, "best_step": self.best_step, "best_value": self._best_value,
             "losses": self.history.losses, "validations": self.history.validations,
+            "schedule": self.schedule.state_dict() if self.schedule is not None else None,
         }  # fmt: skip
-        networks = {"now": self.ranker.state_dict(), "mean": self.averaged.state_dict(), "best": self.best}
+        networks = {"now": self.objective.state_dict(), "best": self._best or {}}
+        if self._mean is not None:
+            networks["mean"] = self._mean.state_dict()
         checkpoint.save(folder, networks, self.optimiser.state_dict(), position)
 
-    @cached_property
-    def _identity(self) -> dict[str, Any]:
-        """What must be equal for a checkpoint to be of this run."""
-        return {"steps": self.steps, **identity(self.prepared)}
-
-    def load(self, folder: Path) -> None:
+    def _load(self, folder: Path, identity: Mapping[str, Any]) -> None:
         """Go on from a saved state. Raises `CheckpointError` where it belongs to another run."""
         saved = checkpoint.load(folder, self.optimiser.state_dict())
-        there, here = saved.position.get("run", {}), self._identity
-        if there.get("steps") != here["steps"]:
-            raise checkpoint.CheckpointError(
-                f"{folder}: the checkpoint is of a run of {there.get('steps')} steps, this one has {here['steps']}"
-            )
-        checkpoint.refuse_other(folder, there, here)
-        self.ranker.load_state_dict(saved.networks["now"])
-        self.averaged.load_state_dict(saved.networks["mean"])
-        self.best = saved.networks["best"]
+        checkpoint.refuse_other(folder, saved.position.get("run", {}), identity)
+        self.objective.load_state_dict(saved.networks["now"])
+        if self._mean is not None:
+            self._mean.load_state_dict(saved.networks["mean"])
+        self._best = saved.networks.get("best")
         self.optimiser.load_state_dict(saved.optimiser)
         self.step, self.best_step = saved.position["step"], saved.position["best_step"]
-        self.best_value = saved.position["best_value"]
+        self._best_value = saved.position["best_value"]
         self.history.losses = [tuple(entry) for entry in saved.position["losses"]]
         self.history.validations = [tuple(entry) for entry in saved.position["validations"]]
-        self.schedule.last_epoch = self.step
-        for group, base in zip(self.optimiser.param_groups, self.schedule.base_lrs, strict=True):
-            group["lr"] = base * self.schedule.lr_lambdas[0](self.step)
+        if self.schedule is not None:
+            self.schedule.load_state_dict(saved.position["schedule"])
+            for group, rate in zip(self.optimiser.param_groups, self.schedule.get_last_lr(), strict=True):
+                group["lr"] = rate
 
 
-def identity(prepared: Prepared) -> dict[str, Any]:
-    """What shapes a run beside its length: settings, tasks and the rows themselves."""
-    dataset = prepared.dataset
-    rows = {"dataset": f"{dataset.name} {fingerprint(dataset)}", "parts": list(prepared.parts), "tasks": prepared.tasks}
-    return {**rows, "config": prepared.config.to_json()}
+def running_mean(objective: nn.Module, decay: float) -> AveragedModel:
+    """The exponential mean of the parameters, begun with what they are now; buffers follow those of the objective.
+
+    After n states the decay is at most n / (9 + n), so that the first ones are soon forgotten.
+    """
+
+    def move(means: Sequence[Tensor], parameters: Sequence[Tensor], n: Tensor | int) -> None:
+        kept = min(decay, int(n) / (9 + int(n)))
+        for mean, parameter in zip(means, parameters, strict=True):
+            mean.lerp_(parameter, 1 - kept)
+
+    mean = AveragedModel(objective, multi_avg_fn=move).requires_grad_(False)
+    mean.update_parameters(objective)  # the first state
+    return mean
 
 
-def _optimiser(
-    ranker: Ranker, config: TrainingConfig, steps: int
-) -> tuple[torch.optim.AdamW, torch.optim.lr_scheduler.LambdaLR]:
-    optimiser = torch.optim.AdamW(ranker.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
-    warm = max(1, steps // 20)
-
-    def share(step: int) -> float:
-        if step < warm:
-            return (step + 1) / warm
-        return 0.5 * (1 + float(np.cos(np.pi * min(1.0, (step - warm) / max(1, steps - warm))))) + 1e-3
-
-    return optimiser, torch.optim.lr_scheduler.LambdaLR(optimiser, share)
-
-
-def _state(ranker: Ranker) -> dict[str, Tensor]:
-    return {name: value.detach().clone() for name, value in ranker.state_dict().items()}
-
-
-class Validation:
-    """Ranks validation rows: a sample for choosing the best step, and the labelled rows for calibration."""
-
-    def __init__(self, prepared: Prepared) -> None:
-        self.prepared = prepared
-        events = prepared.dataset.events
-        held = part_rows(events, ("validation",)) if "validation" not in prepared.parts else events.clear()
-        held = held.filter(held["task"].is_in(prepared.tasks))
-        self.histories = timelines(part_rows(events, prepared.parts))
-        self.every = rankable(units(held), prepared.rules)
-        self.units = self._sample(self.every)
-
-    def _sample(self, every: list[Unit]) -> list[Unit]:
-        """At most `validation_rankings` slates a task; catalogue rankings cost more, so a third of that."""
-        most = self.prepared.config.training.validation_rankings
-        rng = np.random.default_rng([self.prepared.config.seed, 2**31 + 1])
-        chosen: list[Unit] = []
-        for task in self.prepared.tasks:
-            for slate in (True, False):
-                group = [u for u in every if u.context.task == task and u.slate == slate and (u.labels > 0).any()]
-                limit = most if slate else most // 3
-                chosen += [group[i] for i in sorted(rng.permutation(len(group))[:limit])]
-        return chosen
-
-    def rankings(self, ranker: Ranker) -> dict[str, tuple[Ranked, Ranked]]:
-        """Slates and catalogue rankings of each task."""
-        subject = subject_of(ranker, self.prepared)
-        result = {}
-        for task in self.prepared.tasks:
-            mine = [unit for unit in self.units if unit.context.task == task]
-            slates = rank_slates(subject, (u for u in mine if u.slate), self.histories, lambda: None)
-            whole = rank_catalogue(subject, (u for u in mine if not u.slate), self.histories, lambda: None)
-            result[task] = (slates, whole)
-        return result
-
-    def value(self, ranker: Ranker) -> tuple[float, dict[str, float]]:
-        """Mean over tasks of NDCG@10, and each task's own (slates where there are any, else catalogue)."""
-        values = {}
-        for task, (slates, whole) in self.rankings(ranker).items():
-            for label, ranked in (
-                (task, slates),
-                (task if not slates.groups else f"{task} catalogue", whole),
-            ):
-                if ranked.groups:
-                    values[label] = float(np.nanmean(ranked.values["ndcg@10"]))
-        main = [value for label, value in values.items() if not label.endswith(" catalogue")]
-        return (float(np.mean(main)) if main else 0.0), values
-
-    def calibrate(self, ranker: Ranker) -> Calibration:
-        """A curve for each task on all its labelled validation rows; a line where there are few."""
-        subject = subject_of(ranker, self.prepared)
-        curves = {}
-        for task in self.prepared.tasks:
-            mine = (unit for unit in self.every if unit.context.task == task)
-            ranked = rank_slates(subject, mine, self.histories, lambda: None)
-            if ranked.logits:
-                curves[task] = fit_curve(np.concatenate(ranked.logits), np.concatenate(ranked.labels))
-        return Calibration(curves)
+def on_device(batch: Any, device: torch.device | str) -> Any:
+    """A tensor, a list of batches, or a dataclass with its tensors and dataclasses, on a device; all else as it is."""
+    if isinstance(batch, Tensor):
+        return batch.to(device)
+    if isinstance(batch, list):
+        return [on_device(part, device) for part in batch]
+    if not is_dataclass(batch) or isinstance(batch, type):
+        return batch
+    parts = {entry.name: getattr(batch, entry.name) for entry in fields(batch)}
+    moving = {name: part for name, part in parts.items() if isinstance(part, Tensor) or is_dataclass(part)}
+    return replace(batch, **{name: on_device(part, device) for name, part in moving.items()})

@@ -12,8 +12,8 @@ from functools import partial
 
 from model.context.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH
 from model.context.imputation import FIELDS, Rules
+from model.evaluation.network_subject import NetworkSubject
 from model.evaluation.protocols import Subject
-from model.learning.trainer import NetworkSubject
 from model.network.catalogue import CatalogueRanker
 from model.studies.subjects import Without
 

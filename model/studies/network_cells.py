@@ -14,10 +14,12 @@ import numpy as np
 
 from model.context.context import HOMEPAGE
 from model.evaluation.metrics import ece
+from model.evaluation.network_subject import NetworkSubject
 from model.evaluation.protocols import Ranked, Subject
 from model.learning.calibration import Calibration
 from model.learning.prepared import Prepared, prepare
-from model.learning.trainer import NetworkSubject, Trained, steps_for, subject_of, train
+from model.learning.ranker_training import Trained, steps_for, train
+from model.learning.validation import subject_of
 from model.studies.asked_without import missing_inputs
 from model.studies.cells import Cell, Result
 from model.studies.protocols import answers

@@ -20,7 +20,7 @@ from model.datasets.dataset import Dataset
 from model.evaluation.protocols import Ranked, Subject
 from model.events.timelines import timelines
 from model.learning.prepared import part_rows, prepare
-from model.learning.trainer import subject_of
+from model.learning.validation import subject_of
 from model.network.catalogue import CatalogueRanker
 from model.studies.protocols import Protocol, ask, histories_before, main_value, protocols
 from model.studies.subjects import WordFeatures, field_texts

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from tiny_config import tiny_toml
 
 from app.cli import main
 
@@ -20,25 +21,7 @@ COMMANDS = [
     [], ["data"], ["data", "movies"], ["data", "import"], ["data", "simulate"], ["data", "validate"],
     ["data", "describe"], ["train"], ["evaluate"], ["serve"], ["demo"],
 ]  # fmt: skip
-TINY = """
-seed = 3
-
-[network]
-width = 16
-text_width = 16
-text_buckets = 4096
-engagement_width = 16
-tower_hidden = 32
-scorer_hidden = 32
-
-[training]
-steps = 6
-contexts_per_step = 9
-negatives = 8
-evaluations = 1
-validation_rankings = 8
-folds = 2
-"""
+TINY = tiny_toml(seed=3, steps=6)
 
 
 @dataclass(frozen=True)

@@ -11,28 +11,14 @@ from pathlib import Path
 
 import pytest
 import typer
+from tiny_config import tiny_toml
 
 from app.cli import app, main
 from app.commands import learning, study, terminal
 
 ROOT = Path(__file__).parents[3]
 NAMES = ["[bold]x[/]", "[/]", "a[0]", "[x]", ":smile:", "{task}", "[link=http://a]b[/link]", "\\[b]"]
-TINY = """
-[network]
-width = 16
-text_width = 16
-text_buckets = 4096
-engagement_width = 16
-tower_hidden = 32
-scorer_hidden = 32
-[training]
-steps = 2
-contexts_per_step = 9
-negatives = 8
-evaluations = 1
-validation_rankings = 8
-folds = 2
-"""
+TINY = tiny_toml(steps=2)
 Unirank = Callable[..., tuple[int, str, str]]
 
 

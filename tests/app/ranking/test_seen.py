@@ -24,7 +24,7 @@ from model.datasets.dataset import Dataset
 from model.events.seen import SeenEntities
 from model.events.table import conform
 from model.learning.prepared import part_rows, prepare
-from model.learning.trainer import train
+from model.learning.ranker_training import train
 
 pytestmark = pytest.mark.anyio
 IDS = [f"e{row}" for row in range(6)]

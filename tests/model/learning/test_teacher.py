@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import sys
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from model.artefact.build import build
+from model.config import Config
 from model.context.context import SEARCH, Context
+from model.datasets.dataset import Dataset
 from model.events.timelines import Unit
 from model.learning import teacher
 from model.learning.sampling import Sampler
@@ -89,3 +97,56 @@ def test_examples_of_taught_units_aim_at_it(slates: list[Unit], small_config) ->
         assert example.targets.sum() == pytest.approx(1, abs=1e-5)
         assert (example.targets[example.shown] > 0).all()
         assert not np.array_equal(example.targets, example.labels)
+
+
+# ---- LightGBM is an extra ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any import of LightGBM fails, as where it is not installed."""
+    monkeypatch.setitem(sys.modules, "lightgbm", None)
+
+
+@pytest.mark.usefixtures("not_installed")
+def test_without_lightgbm_slates_keep_their_labels_and_that_is_said_once(slates: list[Unit]) -> None:
+    with pytest.raises(ImportError):
+        import_module("lightgbm")
+    said: list[str] = []
+    browsed = [slate(number, task="browse") for number in range(teacher.FEWEST)]
+    assert taught([*slates, *browsed], match, seed=0, say=said.append) == [*slates, *browsed]
+    assert said == [
+        "boosted trees are not installed: judged slates learn from labels alone (pip install 'unirank[teacher]')"
+    ]
+
+
+@pytest.mark.usefixtures("not_installed")
+def test_without_lightgbm_nothing_is_said_where_slates_are_too_few_to_teach(slates: list[Unit]) -> None:
+    said: list[str] = []
+    taught(slates[1:], match, seed=0, say=said.append)
+    assert not said
+
+
+def a_model(world: Dataset, config: Config, out: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[object, list[str]]:
+    """What the manifest says of trees, and what was said, of a model of a few steps; few slates are enough."""
+    monkeypatch.setattr(teacher, "FEWEST", 20)
+    monkeypatch.setattr(teacher, "ROUNDS", 3)
+    training = replace(config.training, steps=2, contexts_per_step=6, evaluations=1, validation_rankings=4)
+    said: list[str] = []
+    manifest = build(world, out, replace(config, training=training), say=said.append)
+    return manifest.metrics["taught_by_trees"], [line for line in said if "trees" in line]
+
+
+@pytest.mark.usefixtures("not_installed")
+def test_a_model_trains_without_lightgbm(
+    world: Dataset, small_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert a_model(world, small_config, tmp_path / "model", monkeypatch) == ([], [teacher.NOT_INSTALLED])
+
+
+def test_the_manifest_names_the_tasks_that_trees_taught(
+    world: Dataset, small_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks, said = a_model(world, small_config, tmp_path / "model", monkeypatch)
+    assert tasks
+    assert said == [f"trees that teach {task}" for task in tasks]

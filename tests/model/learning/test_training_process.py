@@ -16,33 +16,18 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny_config import tiny_toml
 
 from model.config import Config
 from model.datasets.dataset import Dataset
-from model.learning import batch_process, trainer
+from model.learning import batch_process, ranker_training
 from model.learning.batch_process import BatchProcessError
 from model.learning.prepared import Prepared, prepare
-from model.learning.trainer import Trained, train
+from model.learning.ranker_training import Trained, train
 
 ROOT = Path(__file__).parents[3]
 STEPS = 6
-LONG = """
-[network]
-width = 16
-text_width = 16
-text_buckets = 4096
-engagement_width = 16
-tower_hidden = 32
-scorer_hidden = 32
-
-[training]
-steps = 5000
-evaluations = 5000
-contexts_per_step = 9
-negatives = 8
-validation_rankings = 2
-folds = 2
-"""
+LONG = tiny_toml(steps=5000, evaluations=5000, validation_rankings=2)
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +40,7 @@ def short(world: Dataset, small_config: Config) -> Prepared:
 @pytest.fixture
 def apart(monkeypatch: pytest.MonkeyPatch) -> None:
     """Even a few steps are worth a process."""
-    monkeypatch.setattr(trainer, "WORTH_A_PROCESS", 1)
+    monkeypatch.setattr(ranker_training, "WORTH_A_PROCESS", 1)
 
 
 def children(parent: int) -> set[int]:
@@ -74,7 +59,7 @@ def _started_by(task: Path) -> list[str]:
 
 def test_weights_are_equal_to_the_last_bit(short: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
     here = train(short, STEPS)
-    monkeypatch.setattr(trainer, "WORTH_A_PROCESS", 1)
+    monkeypatch.setattr(ranker_training, "WORTH_A_PROCESS", 1)
     before, helpers, shared = children(os.getpid()), set[int](), set[str]()
 
     def look(*_: object) -> None:
@@ -144,7 +129,7 @@ def test_a_process_that_stalls_is_one_clear_error(short: Prepared, monkeypatch: 
 @pytest.mark.usefixtures("apart")
 def test_an_error_in_the_process_is_told_in_words(short: Prepared) -> None:
     broken = replace(short, rows={entity: row for entity, row in short.rows.items() if row})
-    steps = trainer.Steps(short, short.units)
+    steps = ranker_training.Steps(short, short.units)
     steps.prepared = broken
     with (
         pytest.raises(BatchProcessError, match="making the batches of step 1: KeyError") as caught,

@@ -1,0 +1,21 @@
+"""A network as `evaluation` sees it. What is evaluated and how is in `protocols.py`."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from model.context.context import Context
+from model.network.catalogue import CatalogueRanker
+
+
+class NetworkSubject:
+    """A catalogue under a network: scores are logits."""
+
+    def __init__(self, catalogue: CatalogueRanker) -> None:
+        self.catalogue = catalogue
+        self.rows = catalogue.rows
+
+    def score(self, context: Context, rows: np.ndarray | None) -> np.ndarray:
+        """Logits of the named rows, or of the whole catalogue."""
+        encoded = self.catalogue.encode(self.catalogue.fill(context))
+        return self.catalogue.logits(encoded, rows).astype(np.float64)
