@@ -70,7 +70,7 @@ class HistoryFeatures:
     def write(self, profile: Profile, candidates: Candidates, rows: Floats) -> None:
         """The features of C candidates into `rows` [A, C]; the profile has events."""
         records = candidates.records
-        ease, (cosine,), texts, numbers = self.group.split(rows)
+        ease, cosine, texts, numbers = self.group.split(rows)
         scores = records.engagement @ np.concatenate([profile.liked, profile.passed[None]]).T  # [C, 4]
         ease[:] = ease_scale(scores * records.inverse[:, None]).T
         cosine[:] = scores[:, 0] / np.maximum(candidates.engagement_lengths * np.linalg.norm(profile.liked[0]), 1e-6)

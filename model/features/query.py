@@ -83,7 +83,7 @@ class QueryFeatures:
     def write(self, query: EncodedQuery, candidates: Candidates, rows: Floats) -> None:
         """The features of C candidates into `rows` [A, C]; the query has words."""
         hits, records = self._hits(query, candidates), candidates.records
-        by_field, of_words, of_trigrams, (text,) = self.group.split(rows)
+        by_field, of_words, of_trigrams, text = self.group.split(rows)
         self._write_words(query, hits, records, by_field, of_words)
         in_query, in_name = len(query.grams), records.static[:, self._static.name_trigrams]
         shared = hits.grams
