@@ -12,7 +12,7 @@ from pathlib import Path
 from fastapi import FastAPI
 from starlette.types import Receive, Scope, Send
 
-from app.api.openapi import Documented
+from app.api.openapi import DocumentedAPI
 from app.api.ops import document, health, limits, metrics, models
 from app.api.playground import page
 from app.api.v1 import entities, events, homepage, more_like_this, rank, search
@@ -22,15 +22,15 @@ from app.http.auth.route import check_declared
 from app.http.connection_limit import ConnectionLimit
 from app.http.cors import EXPOSED, METHODS, Cors
 from app.http.draining import notice
-from app.http.load_shedding import QuickNo
-from app.http.middleware import Door
+from app.http.load_shedding import LoadShedder
+from app.http.middleware import RequestMiddleware
 from app.http.problems import install_problem_handlers
 from app.models.follower import Follower
 from app.models.loaded_models import Load
 from app.models.loading import load_model
-from app.models.registry import Shelf
-from app.models.serving_state import LOADING, WARMING, Live
-from app.observability.metrics import Telemetry
+from app.models.registry import ModelRegistry
+from app.models.serving_state import LOADING, WARMING, ServingState
+from app.observability.metrics import Metrics
 from app.observability.worker_metrics import own_registry
 from app.ranking.model import RankingModel
 from app.settings import Settings
@@ -49,13 +49,13 @@ def create_app(
     """
     if settings.redis_url:
         redis_url.check(settings.redis_url)
-    live = Live(settings, Telemetry(own_registry()))
+    live = ServingState(settings, Metrics(own_registry()))
     follower = None
     if model is not None:
         live.install(model)
     else:
-        follower = Follower(live, Shelf(settings.model_path or Path()), load or _loader(settings))
-    app = Documented(
+        follower = Follower(live, ModelRegistry(settings.model_path or Path()), load or _loader(settings))
+    app = DocumentedAPI(
         title="unirank",
         summary="One ranking network for search, homepage rows and more-like-this.",
         version=_version(),
@@ -63,8 +63,8 @@ def create_app(
         redirect_slashes=False,
         openapi_url=None,  # FastAPI would add routes that declare no access: see `app/api/ops/document.py`
     )
-    app.state.live = live
-    app.state.quick_no = QuickNo(live)
+    app.state.serving = live
+    app.state.load_shedder = LoadShedder(live)
     app.state.connection_limit = ConnectionLimit(settings.max_connections)
     app.state.follower = follower
     app.state.user_samples = page.UserSamples()
@@ -83,7 +83,7 @@ def create_app_from_env() -> FastAPI:
     return create_app(settings)
 
 
-def _add_guard(app: FastAPI, live: Live) -> None:
+def _add_guard(app: FastAPI, live: ServingState) -> None:
     """One policy for all routes, and for what matches none. Raises `UndeclaredAccessError`, `KeysFileError`."""
     check_declared(app.routes)
     settings, not_found = live.settings, app.router.default
@@ -99,9 +99,9 @@ def _add_guard(app: FastAPI, live: Live) -> None:
     app.router.default = unmatched
 
 
-def _add_middleware(app: FastAPI, live: Live) -> None:
+def _add_middleware(app: FastAPI, live: ServingState) -> None:
     """Added last is outermost: CORS around the door, so that browsers may read problems too."""
-    app.add_middleware(Door, telemetry=live.telemetry, clock=live.clock)
+    app.add_middleware(RequestMiddleware, metrics=live.metrics, clock=live.clock)
     if origins := live.settings.origins():
         app.add_middleware(
             Cors,
@@ -113,7 +113,7 @@ def _add_middleware(app: FastAPI, live: Live) -> None:
 
 
 def _lifespan(
-    live: Live, follower: Follower | None
+    live: ServingState, follower: Follower | None
 ) -> Callable[[FastAPI], contextlib.AbstractAsyncContextManager[None]]:
     """Load behind the back of the server, so that /livez answers at once; close at the end.
 

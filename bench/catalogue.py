@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from model.artefact.contents import Contents
+from model.artefact.contents import ArtefactContents
 from model.artefact.manifest import Manifest
 from model.artefact.reading import read
 from model.artefact.writing import write
@@ -72,7 +72,7 @@ def _near(vectors: Floats, rng: np.random.Generator) -> Floats:
     return rounded
 
 
-def _contents(found: Contents, records: RecordTable, sources: Ints) -> Contents:
+def _contents(found: ArtefactContents, records: RecordTable, sources: Ints) -> ArtefactContents:
     sizes = replace(found.manifest.sizes, entities=0)
     return replace(
         found,
@@ -95,14 +95,14 @@ def _without_ids(ranker: Ranker, sizes: Sizes) -> Ranker:
     return smaller.eval()
 
 
-def _entities(found: Contents, sources: Ints) -> list[dict[str, object]]:
+def _entities(found: ArtefactContents, sources: Ints) -> list[dict[str, object]]:
     """Name and numbers of the film behind each, under an id of its own."""
     kept = ["display_name", *(name for name, kind in found.manifest.columns.items() if kind == "number")]
     films = [{name: film[name] for name in kept if name in film} for film in found.entities]
     return [{"entity_id": f"c{row}", **films[source]} for row, source in enumerate(sources.tolist())]
 
 
-def _histories(found: Contents, entities: int) -> dict[str, tuple[HistoryEvent, ...]]:
+def _histories(found: ArtefactContents, entities: int) -> dict[str, tuple[HistoryEvent, ...]]:
     """The same histories over the films that are left, by their new ids."""
     ids = {str(film["entity_id"]): f"c{row}" for row, film in enumerate(found.entities[:entities])}
     return {

@@ -17,20 +17,20 @@ from numpy.typing import NDArray
 
 from model.artefact.model import Artefact
 from model.context.context import Context
-from model.context.imputation import Filled
+from model.context.imputation import FilledContext
 
 FAST = "UNIRANK_BENCH_FAST"
 Logits = NDArray[np.float32]
-Scorer = Callable[[Artefact, Filled, Sequence[str]], Logits]
+Scorer = Callable[[Artefact, FilledContext, Sequence[str]], Logits]
 
 
-def plain_logits(artefact: Artefact, filled: Filled, entity_ids: Sequence[str]) -> Logits:
+def plain_logits(artefact: Artefact, filled: FilledContext, entity_ids: Sequence[str]) -> Logits:
     """Logits [C] by the eager forward pass of the network as it was trained."""
     catalogue = artefact.catalogue
-    return catalogue.plain_logits(catalogue.encode(filled), catalogue.rows_of(entity_ids))
+    return catalogue.plain_logits(catalogue.encode_context(filled), catalogue.rows_of(entity_ids))
 
 
-def fast_logits(artefact: Artefact, filled: Filled, entity_ids: Sequence[str]) -> Logits:
+def fast_logits(artefact: Artefact, filled: FilledContext, entity_ids: Sequence[str]) -> Logits:
     """Logits [C] by the scorer of the service."""
     return artefact.score(filled, entity_ids)
 
@@ -48,12 +48,12 @@ class PlainRanking:
         torch.set_num_threads(1)
         return cls(Artefact.load(model), fast_logits if os.environ.get(FAST) == "1" else plain_logits)
 
-    def fill(self, context: Context) -> Filled:
+    def fill(self, context: Context) -> FilledContext:
         """The context with the history of its user and without gaps. Raises `MissingFieldError`."""
         history = self.artefact.history(context.user_id) if context.user_id else ()
         return self.artefact.fill(replace(context, history=history))
 
-    def logits(self, filled: Filled, entity_ids: Sequence[str]) -> Logits:
+    def logits(self, filled: FilledContext, entity_ids: Sequence[str]) -> Logits:
         """Logits [C]. Raises `KeyError` on an id that is not in the catalogue."""
         return self._logits(self.artefact, filled, entity_ids)
 

@@ -26,7 +26,7 @@ from model.artefact.index import sample_contexts
 from model.artefact.lookups import APPROXIMATE, EXACT, whole_matrix
 from model.artefact.model import Artefact
 from model.context.context import SEARCH, Context
-from model.context.imputation import Filled
+from model.context.imputation import FilledContext
 from model.retrieval.exact import DenseIndex, Floats
 from model.retrieval.tuning import recall, rows_of
 
@@ -47,7 +47,7 @@ def measure(folder: Path, seconds: float, seed: int = 0) -> dict[str, Any]:
     found = {
         "dense": timed(lambda query: artefact.dense.search(query, LIMIT), queries, seconds),
         "lexical": timed(_lexical(artefact), typed(artefact, seed), seconds),
-        "propose": timed(lambda filled: artefact.propose(artefact.encode(filled), LIMIT), contexts, seconds),
+        "propose": timed(lambda filled: artefact.propose(artefact.encode_context(filled), LIMIT), contexts, seconds),
     }
     memory = process.memory_mb(os.getpid())["dirty_mb"]  # before what follows, which no service does
     exact = DenseIndex(whole_matrix(artefact.contents.records))
@@ -77,7 +77,7 @@ def timed(search: Callable[[Any], object], asked: Sequence[Any], seconds: float)
     return percentiles([])
 
 
-def typed(artefact: Artefact, seed: int) -> list[Filled]:
+def typed(artefact: Artefact, seed: int) -> list[FilledContext]:
     """Searches for names, as far as somebody has typed them."""
     drawn = random.Random(seed)
     names = [artefact.catalogue.names[drawn.choice(artefact.catalogue.ids)].lower() for _ in range(CONTEXTS)]
@@ -85,13 +85,13 @@ def typed(artefact: Artefact, seed: int) -> list[Filled]:
     return [artefact.fill(Context(SEARCH, query=query)) for query in cut]
 
 
-def _lexical(artefact: Artefact) -> Callable[[Filled], object]:
+def _lexical(artefact: Artefact) -> Callable[[FilledContext], object]:
     encode = artefact.scorer.contexts.matcher.encode_query
     return lambda filled: artefact.lexical.search(encode(filled.context.query), LIMIT)
 
 
-def _dense_query(artefact: Artefact, filled: Filled) -> Floats:
-    return artefact.scorer.retrieval_query(artefact.catalogue.encode(filled))
+def _dense_query(artefact: Artefact, filled: FilledContext) -> Floats:
+    return artefact.scorer.retrieval_query(artefact.catalogue.encode_context(filled))
 
 
 def _bytes(folder: Path, entities: int) -> dict[str, float]:

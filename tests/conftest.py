@@ -14,7 +14,7 @@ from model.artefact.model import Artefact
 from model.config import Config, NetworkConfig, TrainingConfig
 from model.datasets.dataset import Dataset
 from model.datasets.simulation import simulate
-from model.learning.prepared import Prepared, prepare
+from model.learning.training_data import TrainingData, prepare
 
 # Files that hold something to a time, or break what others would use: `make test` runs them one after the other.
 ALONE = {
@@ -78,7 +78,7 @@ def world(world_path: Path) -> Dataset:
 
 
 @pytest.fixture(scope="session")
-def prepared(world: Dataset) -> Prepared:
+def prepared(world: Dataset) -> TrainingData:
     """The world made ready for training. Read only."""
     return prepare(world, SMALL)
 

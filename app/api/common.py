@@ -6,12 +6,12 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.models.serving_state import Live
+from app.models.serving_state import ServingState
 
 
-def live_of(request: Request) -> Live:
+def serving_state(request: Request) -> ServingState:
     """The live state that `create_app` put there."""
-    live: Live = request.app.state.live
+    live: ServingState = request.app.state.serving
     return live
 
 

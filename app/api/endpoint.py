@@ -18,15 +18,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message
 
-from app.api.common import live_of, respond
-from app.api.v1.request_checks import Terms
+from app.api.common import respond, serving_state
+from app.api.v1.request_checks import RequestLimits
 from app.api.v1.responses import AnsweredBy, model_name
 from app.api.v1.schemas import HomepageBody, MoreLikeThisBody, RankAnswer, RankBody, SearchBody
 from app.errors import CallerGoneError
 from app.http.body import read_body
 from app.http.problems import REQUEST_ID
 from app.models.ab_test import Arm
-from app.models.serving_state import Live
+from app.models.serving_state import ServingState
 from app.ranking.service import RankingService
 from app.ranking.types import RankingRequest
 
@@ -45,33 +45,33 @@ class Rankings(Protocol):
         ...
 
 
-Asked = TypeVar("Asked", bound=Rankings)
+AnyRequest = TypeVar("AnyRequest", bound=Rankings)
 
 
 @dataclass(frozen=True, slots=True)
-class Surface(Generic[Body, Asked, Result]):
+class Surface(Generic[Body, AnyRequest, Result]):
     """One surface. `decode`: bytes and the greatest depth → body; `map`: body → request, held against the terms;
     `rank`: request and when it began → result; `answer`: result, who answers, seconds → body of the answer.
     """
 
     decode: Callable[[bytes, int], Body]
-    map: Callable[[Body, Terms], Asked]
-    rank: Callable[[RankingService, Asked, float], Awaitable[Result]]
+    map: Callable[[Body, RequestLimits], AnyRequest]
+    rank: Callable[[RankingService, AnyRequest, float], Awaitable[Result]]
     answer: Callable[[Result, AnsweredBy, float], msgspec.Struct]
 
 
-async def answer(request: Request, surface: Surface[Body, Asked, Result]) -> Response:
+async def answer(request: Request, surface: Surface[Body, AnyRequest, Result]) -> Response:
     """The answer of a surface to one request. Raises `UnavailableError`s before any work."""
-    live = live_of(request)
+    live = serving_state(request)
     settings = live.settings
-    live.gate.check_full(settings.timeout_ms / 1000)  # before the body is read: a refusal should cost little
+    live.admission.check_room(settings.timeout_ms / 1000)  # before the body is read: a refusal should cost little
     raw = await read_body(request, settings.max_body_bytes, settings.body_timeout_ms)
-    live.ready()
+    live.require_service()
     started = live.clock()
     body = surface.decode(raw, settings.max_depth)
     user_id = body.context.user_id if isinstance(body, RankBody) else body.user_id
-    with live.held(user_id, body.model) as (service, arm), live.telemetry.rankings_under_way.track_inprogress():
-        asked = surface.map(body, Terms(settings, service.model.version, started))
+    with live.hold(user_id, body.model) as (service, arm), live.metrics.rankings_under_way.track_inprogress():
+        asked = surface.map(body, RequestLimits(settings, service.model.version, started))
         result = await _unless_gone(request, _admitted(service, surface, asked, started))
         who = AnsweredBy(model_name(service.model, arm), request.scope[REQUEST_ID])
         answered = surface.answer(result, who, live.clock() - started)
@@ -81,7 +81,7 @@ async def answer(request: Request, surface: Surface[Body, Asked, Result]) -> Res
 
 
 async def _admitted(
-    service: RankingService, surface: Surface[Body, Asked, Result], asked: Asked, started: float
+    service: RankingService, surface: Surface[Body, AnyRequest, Result], asked: AnyRequest, started: float
 ) -> Result:
     """Rank, once there is room for all of its rankings together. Raises `OverloadedError`."""
     first = asked.rankings[0]
@@ -90,9 +90,9 @@ async def _admitted(
         return await surface.rank(service, asked, started)
 
 
-def _count_arm(live: Live, arm: Arm, who: AnsweredBy) -> None:
+def _count_arm(live: ServingState, arm: Arm, who: AnsweredBy) -> None:
     """Count who answered which arm, and say it to those who log that much; users are not named."""
-    live.telemetry.arms.labels(arm, who.model.version).inc()
+    live.metrics.arms.labels(arm, who.model.version).inc()
     _log.debug("request %s: arm %s, model %s", who.request_id, arm, who.model.version)
 
 

@@ -92,7 +92,7 @@ def parameters(**described: dict[str, Any]) -> dict[str, Any]:
     return {"parameters": made}
 
 
-class Documented(FastAPI):
+class DocumentedAPI(FastAPI):
     """FastAPI whose document holds our wire types, with the limits of the settings in `state.live`."""
 
     def build_middleware_stack(self) -> ASGIApp:
@@ -104,7 +104,7 @@ class Documented(FastAPI):
         """The document; made once."""
         if self.openapi_schema is None:
             made = get_openapi(title=self.title, version=self.version, summary=self.summary, routes=self.routes)
-            settings = self.state.live.settings
+            settings = self.state.serving.settings
             made.setdefault("components", {}).setdefault("schemas", {}).update(_components())
             if settings.api_keys_file is not None:
                 _add_access(made, self.routes)

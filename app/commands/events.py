@@ -12,7 +12,7 @@ import typer
 from app.commands import terminal
 
 if TYPE_CHECKING:
-    from app.events.dataset_export import Exported
+    from app.events.dataset_export import DatasetExport
     from app.events.reading import Damage
 
 app = typer.Typer(help="What the service was told that people saw and did.", no_args_is_help=True)
@@ -61,24 +61,24 @@ def export(
     _end(done)
 
 
-def _print(folder: Path, raw: bool) -> Exported:
+def _print(folder: Path, raw: bool) -> DatasetExport:
     from app.events.dataset_export import export_lines, export_rows
 
     return (export_lines if raw else export_rows)(folder, sys.stdout.buffer)
 
 
-def _append(folder: Path, out: Path) -> Exported:
-    from app.events.dataset_export import Exported
+def _append(folder: Path, out: Path) -> DatasetExport:
+    from app.events.dataset_export import DatasetExport
     from app.events.export import export as append
 
     damages: list[Damage] = []
     with terminal.spinner("exporting") as say:
         count = append(folder, out, say, damages.append)
     _say(f"{count:,} new events in {out}")
-    return Exported(events=count, damages=damages)
+    return DatasetExport(events=count, damages=damages)
 
 
-def _write(folder: Path, out: Path, entities: Path | None, is_file: bool) -> Exported:
+def _write(folder: Path, out: Path, entities: Path | None, is_file: bool) -> DatasetExport:
     from app.events.dataset_export import export_file, export_folder
 
     with terminal.spinner("exporting") as say:
@@ -89,7 +89,7 @@ def _write(folder: Path, out: Path, entities: Path | None, is_file: bool) -> Exp
     return done
 
 
-def _end(done: Exported) -> None:
+def _end(done: DatasetExport) -> None:
     """Say what is missing, and end with 1 where anything is."""
     for damage in done.damages:
         _complain(str(damage))

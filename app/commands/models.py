@@ -11,7 +11,7 @@ import typer
 from app.commands import terminal
 
 if TYPE_CHECKING:
-    from app.models.registry import Shelf, Version
+    from app.models.registry import ModelRegistry, Version
     from app.models.reports import Answer, Report, Workers
 
 app = typer.Typer(help="Models: which one serves, and how to move between them.", no_args_is_help=True)
@@ -28,9 +28,9 @@ def show(folder: Folder) -> None:
     """All models of a folder, and what should be one and cannot be read."""
     from rich.table import Table
 
-    from app.models.registry import Shelf, Version
+    from app.models.registry import ModelRegistry, Version
 
-    registry = Shelf(folder)
+    registry = ModelRegistry(folder)
     contents = registry.contents()
     if not contents:
         raise ValueError(f"no models: {folder} holds no model folder")
@@ -100,9 +100,9 @@ def publish(
 @app.command()
 def activate(folder: Folder, version: Wanted, timeout_ms: int = 2_000, wait_s: WaitS = WAIT_S) -> None:
     """Check a model, make it live, and wait until the running services have taken it."""
-    from app.models.registry import Shelf
+    from app.models.registry import ModelRegistry
 
-    registry = Shelf(folder)
+    registry = ModelRegistry(folder)
     found = registry.find(version)
     _checked(found.folder, timeout_ms)
     workers = _workers(registry)
@@ -113,9 +113,9 @@ def activate(folder: Folder, version: Wanted, timeout_ms: int = 2_000, wait_s: W
 @app.command()
 def rollback(folder: Folder, timeout_ms: int = 2_000, wait_s: WaitS = WAIT_S) -> None:
     """Go back to the model that was live before."""
-    from app.models.registry import Shelf
+    from app.models.registry import ModelRegistry
 
-    registry = Shelf(folder)
+    registry = ModelRegistry(folder)
     found = registry.previous()
     _checked(found.folder, timeout_ms)
     workers = _workers(registry)
@@ -132,9 +132,9 @@ def split(
     wait_s: WaitS = WAIT_S,
 ) -> None:
     """Check a model and let it answer a share of the users, always the same ones; the others get the live one."""
-    from app.models.registry import Shelf
+    from app.models.registry import ModelRegistry
 
-    registry = Shelf(folder)
+    registry = ModelRegistry(folder)
     found = registry.find(version)
     _checked(found.folder, timeout_ms)
     workers, wanted = _workers(registry), (found.version, share)
@@ -147,9 +147,9 @@ def split(
 @app.command()
 def unsplit(folder: Folder, wait_s: WaitS = WAIT_S) -> None:
     """Everybody gets the live model again."""
-    from app.models.registry import Shelf
+    from app.models.registry import ModelRegistry
 
-    registry = Shelf(folder)
+    registry = ModelRegistry(folder)
     workers = _workers(registry)
     registry.unsplit()
     _confirm(
@@ -165,9 +165,9 @@ def shadow(
     wait_s: WaitS = WAIT_S,
 ) -> None:
     """Let a model rank beside the live one, unseen; the metrics of the service compare them."""
-    from app.models.registry import Shelf
+    from app.models.registry import ModelRegistry
 
-    registry = Shelf(folder)
+    registry = ModelRegistry(folder)
     workers = _workers(registry)
     if off:
         found = registry.clear_shadow(version)
@@ -186,7 +186,7 @@ def shadow(
         )
 
 
-def _roles(registry: Shelf) -> list[tuple[Path, str]]:
+def _roles(registry: ModelRegistry) -> list[tuple[Path, str]]:
     """Folder → what it does; a `LIVE` that is missing or names nothing is said and no reason to show nothing."""
     roles = []
     try:
@@ -207,7 +207,7 @@ def _checked(model: Path, timeout_ms: int) -> str:
         return load_model(model, "cpu", timeout_ms / 1000).version
 
 
-def _workers(registry: Shelf) -> Workers:
+def _workers(registry: ModelRegistry) -> Workers:
     from app.models.reports import Workers
     from app.settings import Settings
 

@@ -14,7 +14,7 @@ from app.execution.torch_threads import one_thread
 
 if TYPE_CHECKING:
     from model.studies.cells import Cell
-    from model.studies.world import World
+    from model.studies.study_data import StudyData
 
 OUT = Annotated[Path | None, typer.Option(help="Folder for cells and reports; default: studies/DATASET-STUDY.")]
 CONFIG = Annotated[Path | None, typer.Option(help="TOML file with settings of the network.")]
@@ -73,7 +73,7 @@ def _study(
     config: Path | None,
     only: str,
     time: bool,
-    cells_of: Callable[[World], list[Cell]],
+    cells_of: Callable[[StudyData], list[Cell]],
 ) -> None:
     """Run the cells that are missing, and write the report of all that are there."""
     one_thread()
@@ -82,12 +82,12 @@ def _study(
     from model.studies.cells import CellStore, fingerprint
     from model.studies.html_report import page
     from model.studies.specialists_report import study_report
+    from model.studies.study_data import StudyData
     from model.studies.time_split import by_time
-    from model.studies.world import World
 
     with terminal.spinner("reading") as say:
         loaded = by_time(Dataset.load(dataset)) if time else Dataset.load(dataset)
-        world = World(loaded, Config.from_toml(config) if config else Config(), say)
+        world = StudyData(loaded, Config.from_toml(config) if config else Config(), say)
         cells = cells_of(world)
     cut = "-by-time" if time else ""
     folder = out or Path("studies") / f"{loaded.name}-{study}{cut}"

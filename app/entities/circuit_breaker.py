@@ -5,7 +5,7 @@ from __future__ import annotations
 from app.observability.metrics import Clock
 
 
-class Breaker:
+class CircuitBreaker:
     """Open after `limit` failures in a row; then one trial every `pause_s` until one succeeds."""
 
     def __init__(self, clock: Clock, limit: int = 3, pause_s: float = 1.0) -> None:

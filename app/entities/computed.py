@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from app.execution.admission import Load, Priority
-from app.execution.worker_thread import ComputeThread
+from app.execution.worker_thread import WorkerThread
 
 PART = 16  # records at once: about 6 ms of a tower, of which 2 are the price of a part and not of its records
 
@@ -32,7 +32,7 @@ class Tower(Protocol):
 
 
 @dataclass(slots=True)
-class Computed:
+class ComputedBatch:
     """Records by id. `late`: there was no time to try all; `hopeless`: so little that none was tried."""
 
     records: Records = field(default_factory=dict)
@@ -56,25 +56,25 @@ Make = Callable[[_Part], Coroutine[Any, Any, Records]]
 class ComputedRecords:
     """Computes records in the compute thread; `load` knows what is to do there."""
 
-    def __init__(self, tower: Tower, compute: ComputeThread, load: Load) -> None:
+    def __init__(self, tower: Tower, worker: WorkerThread, load: Load) -> None:
         self._tower = tower
-        self._compute = compute
+        self._worker = worker
         self._load = load
         self._parts: dict[str, _Part] = {}  # by the ids of their records
         self._counted: set[str] = set()  # ids whose parts are in `load`
         self._tasks: set[asyncio.Task[Records]] = set()
 
-    async def get(self, entity_ids: Sequence[str], until: float, priority: Priority, keep: Keep) -> Computed:
+    async def get(self, entity_ids: Sequence[str], until: float, priority: Priority, keep: Keep) -> ComputedBatch:
         """Records as far as there is time `until` a moment on the clock of `load`.
 
         `keep` is given what was computed, and a part lasts until that is kept: nobody misses its records meanwhile.
         """
         left_s = until - self._load.clock()
         if left_s <= 0:
-            return Computed(late=True)
+            return ComputedBatch(late=True)
         fresh = [entity_id for entity_id in entity_ids if entity_id not in self._counted]
         if fresh and self._load.wait_s(priority) > left_s:
-            return Computed(late=True, hopeless=True)
+            return ComputedBatch(late=True, hopeless=True)
         with self._counts(fresh, priority) as ended:
             return await self._in_parts(entity_ids, until, partial(self._made, priority=priority, keep=keep), ended)
 
@@ -103,8 +103,8 @@ class ComputedRecords:
 
     async def _in_parts(
         self, entity_ids: Sequence[str], until: float, make: Make, ended: Callable[[], None]
-    ) -> Computed:
-        done = Computed()
+    ) -> ComputedBatch:
+        done = ComputedBatch()
         for start in range(0, len(entity_ids), PART):
             wanted = entity_ids[start : start + PART]
             records, done.late = await self._landed(self._under_way(wanted, make), until)
@@ -146,7 +146,7 @@ class ComputedRecords:
     async def _made(self, part: _Part, priority: Priority, keep: Keep) -> Records:
         kept = None
         try:
-            computed = await self._compute.run(partial(self._work, part), priority)
+            computed = await self._worker.run(partial(self._work, part), priority)
             records = _present(part.entity_ids, computed)
             kept = keep(records)
         finally:

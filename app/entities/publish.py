@@ -14,7 +14,7 @@ import numpy as np
 
 from app.entities.redis import RedisTier
 from app.entities.tier import TierError
-from model.artefact.contents import Contents
+from model.artefact.contents import ArtefactContents
 from model.artefact.lookups import Lookups
 from model.catalogue.encoding import chunks
 
@@ -37,7 +37,7 @@ class Published:
         return self.records / max(self.took_s, 1e-9)
 
 
-async def publish(contents: Contents, url: str, ttl_s: int, report: Report = lambda *_: None) -> Published:
+async def publish(contents: ArtefactContents, url: str, ttl_s: int, report: Report = lambda *_: None) -> Published:
     """Write every record of a model. Raises `ConnectionError` where Redis fails, ValueError on a bad URL."""
     assert contents.lookups is not None
     tier = RedisTier(url, contents.manifest.version, TIMEOUT_MS, ttl_s, time.monotonic)
@@ -49,7 +49,7 @@ async def publish(contents: Contents, url: str, ttl_s: int, report: Report = lam
         await tier.close()
 
 
-async def _publish(contents: Contents, lookups: Lookups, tier: RedisTier, report: Report) -> Published:
+async def _publish(contents: ArtefactContents, lookups: Lookups, tier: RedisTier, report: Report) -> Published:
     total, written, started = len(contents.records), 0, time.perf_counter()
     for start, end in chunks(total, _CHUNK):
         packed = contents.layout.pack(contents.records.take(np.arange(start, end)))

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from app.entities.circuit_breaker import Breaker
+from app.entities.circuit_breaker import CircuitBreaker
 from app.entities.redis_client import CONNECTIONS
 from app.observability.metrics import Clock
 
@@ -29,7 +29,7 @@ class RedisNode:
     """A server, its breaker, and the permits to ask it."""
 
     def __init__(self, clock: Clock) -> None:
-        self.breaker = Breaker(clock)
+        self.breaker = CircuitBreaker(clock)
         self._permits = asyncio.Semaphore(CONNECTIONS)
 
     async def ask(self, question: Callable[[], Awaitable[T]], timeout_s: float) -> T:

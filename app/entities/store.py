@@ -18,10 +18,10 @@ import numpy.typing as npt
 
 from app.entities.computed import ComputedRecords, Tower
 from app.entities.memory import MemoryTier
-from app.entities.tier import Held, Tier, TierError
+from app.entities.tier import RecordBatch, Tier, TierError
 from app.execution.admission import Load, Priority
-from app.execution.worker_thread import ComputeThread
-from app.observability.metrics import Telemetry
+from app.execution.worker_thread import WorkerThread
+from app.observability.metrics import Metrics
 from model.catalogue.records import NamedRecords
 
 Rows = npt.NDArray[np.int64]
@@ -43,11 +43,11 @@ class RecordSource(Tower, Protocol):
         """Rows of the catalogue, -1 = not in it. [C]"""
         ...
 
-    def take(self, rows: Rows) -> Held:
+    def records_at(self, rows: Rows) -> RecordBatch:
         """The records of these rows."""
         ...
 
-    def unpack(self, packed: Sequence[bytes]) -> Held:
+    def unpack(self, packed: Sequence[bytes]) -> RecordBatch:
         """Records from their bytes."""
         ...
 
@@ -58,9 +58,9 @@ class Gathered:
     names.
     """
 
-    candidates: Held
+    candidates: RecordBatch
     unknown: list[str]  # candidates that are not in the catalogue
-    context: NamedRecords[Held]
+    context: NamedRecords[RecordBatch]
     degraded: bool = False
     late: frozenset[str] = frozenset()  # candidates that are in the catalogue, but there was no time for their records
     hopeless: bool = False  # others have so many records computed that none of these would have been, in time
@@ -79,17 +79,17 @@ class EntityStore:
         memory: MemoryTier,
         memory_limit: int,
         redis: Tier | None,
-        compute: ComputeThread,
-        telemetry: Telemetry,
+        worker: WorkerThread,
+        metrics: Metrics,
         load: Load | None = None,
     ) -> None:
         self._source = source
         self._memory = memory
         self._redis = redis
-        self._telemetry = telemetry
+        self._metrics = metrics
         self._whole = redis is None or source.entity_count <= memory_limit
         self._load = load or Load(time.monotonic)
-        self._computed = ComputedRecords(source, compute, self._load)
+        self._computed = ComputedRecords(source, worker, self._load)
         self._writes: set[asyncio.Task[None]] = set()
         self._write_failed = False
 
@@ -106,7 +106,7 @@ class EntityStore:
         """
         if self._whole:
             return self._from_table(candidates, context)
-        packed = Packed()
+        packed = PackedRecords()
         await self._through_tiers(list(dict.fromkeys([*context, *candidates])), packed, until, priority)
         return packed.gathered(self._source, candidates, context)
 
@@ -118,11 +118,11 @@ class EntityStore:
         known = rows[rows >= 0] if missing else rows
         known_ids = [entity_id for entity_id, row in zip(context, context_rows.tolist(), strict=True) if row >= 0]
         return Gathered(
-            self._source.take(known), [candidates[place] for place in missing],
-            NamedRecords(known_ids, self._source.take(context_rows[context_rows >= 0])),
+            self._source.records_at(known), [candidates[place] for place in missing],
+            NamedRecords(known_ids, self._source.records_at(context_rows[context_rows >= 0])),
         )  # fmt: skip
 
-    async def _through_tiers(self, wanted: list[str], packed: Packed, until: float, priority: Priority) -> None:
+    async def _through_tiers(self, wanted: list[str], packed: PackedRecords, until: float, priority: Priority) -> None:
         packed.records.update(await self._memory.get(wanted))
         self._count("memory", len(packed.records))
         if missing := packed.without(wanted):
@@ -133,7 +133,7 @@ class EntityStore:
             self._count("none", len(wanted) - len(packed.records))
 
     async def _beyond_memory(
-        self, missing: list[str], packed: Packed, until: float, priority: Priority
+        self, missing: list[str], packed: PackedRecords, until: float, priority: Priority
     ) -> dict[str, bytes]:
         fresh: dict[str, bytes] = {}
         if self._redis is not None:
@@ -147,7 +147,7 @@ class EntityStore:
         return fresh
 
     async def _from_redis(
-        self, redis: Tier, entity_ids: list[str], packed: Packed, within_s: float
+        self, redis: Tier, entity_ids: list[str], packed: PackedRecords, within_s: float
     ) -> dict[str, bytes]:
         if within_s <= 0:
             return {}
@@ -191,11 +191,11 @@ class EntityStore:
 
     def _count(self, tier: str, number: int) -> None:
         if number:
-            self._telemetry.records.labels(tier).inc(number)
+            self._metrics.records.labels(tier).inc(number)
 
 
 @dataclass(slots=True)
-class Packed:
+class PackedRecords:
     """Records by id as bytes, on their way through the tiers; unless it is `late`, an id without one is not in the
     catalogue.
     """

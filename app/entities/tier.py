@@ -30,13 +30,13 @@ class Tier(Protocol):
         ...
 
 
-class Held(Protocol):
+class RecordBatch(Protocol):
     """Records of some entities, as a model holds them to compute with."""
 
     def __len__(self) -> int:
         """How many."""
         ...
 
-    def part(self, start: int, end: int) -> Held:
+    def part(self, start: int, end: int) -> RecordBatch:
         """Those from `start` to before `end`."""
         ...

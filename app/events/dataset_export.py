@@ -18,7 +18,7 @@ from typing import IO, Any
 import msgspec
 
 from app.events.export import CURSOR
-from app.events.joined import Join
+from app.events.joined import LabelJoin
 from app.events.reading import Damage, Position, read
 
 SOURCE = "unirank events export"
@@ -26,7 +26,7 @@ _KEYS = {"ranking_id", "entity_id", "position", "label"}
 
 
 @dataclass
-class Exported:
+class DatasetExport:
     """What an export did. `set_aside`: rows that name entities which the catalogue does not have."""
 
     events: int = 0
@@ -36,9 +36,9 @@ class Exported:
     damages: list[Damage] = field(default_factory=list)
 
 
-def export_lines(folder: Path, stream: IO[bytes]) -> Exported:
+def export_lines(folder: Path, stream: IO[bytes]) -> DatasetExport:
     """Write the stored events of the whole log to `stream`, as they were sent."""
-    done = Exported()
+    done = DatasetExport()
     for found in read(folder, Position()):
         for one in found:
             if isinstance(one, Damage):
@@ -50,9 +50,9 @@ def export_lines(folder: Path, stream: IO[bytes]) -> Exported:
     return done
 
 
-def export_rows(folder: Path, stream: IO[bytes], say: Callable[[str], None] = lambda _: None) -> Exported:
+def export_rows(folder: Path, stream: IO[bytes], say: Callable[[str], None] = lambda _: None) -> DatasetExport:
     """Write the whole log to `stream` as rows of a dataset's `events.jsonl`."""
-    done, join = Exported(), Join()
+    done, join = DatasetExport(), LabelJoin()
     for found in read(folder, Position()):
         for one in found:
             if isinstance(one, Damage):
@@ -65,7 +65,7 @@ def export_rows(folder: Path, stream: IO[bytes], say: Callable[[str], None] = la
     return done
 
 
-def export_file(folder: Path, out: Path, say: Callable[[str], None] = lambda _: None) -> Exported:
+def export_file(folder: Path, out: Path, say: Callable[[str], None] = lambda _: None) -> DatasetExport:
     """Write the rows to a file, which is replaced when all are on disk.
 
     Raises ValueError for a file that holds something else.
@@ -78,7 +78,7 @@ def export_file(folder: Path, out: Path, say: Callable[[str], None] = lambda _: 
 
 def export_folder(
     folder: Path, out: Path, entities: Path | None = None, say: Callable[[str], None] = lambda _: None
-) -> Exported:
+) -> DatasetExport:
     """Write `out/events.jsonl` and `out/dataset.json`; with `entities`, a whole dataset with parts, ready to train on.
 
     `entities` is a dataset or its file of entities. Raises ValueError for a folder that holds something else, and for
@@ -96,7 +96,7 @@ def export_folder(
     return done
 
 
-def _whole_dataset(folder: Path, out: Path, entities: Path, say: Callable[[str], None]) -> Exported:
+def _whole_dataset(folder: Path, out: Path, entities: Path, say: Callable[[str], None]) -> DatasetExport:
     from model.datasets.dataset import Dataset, write_dataset
     from model.events.parts import assign_parts
 

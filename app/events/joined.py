@@ -69,7 +69,7 @@ class _Ranking:
         entry.label = max(entry.label, label)
 
 
-class Join:
+class LabelJoin:
     """Takes stored events, in any order; gives the rows of a dataset once all are there."""
 
     def __init__(self) -> None:

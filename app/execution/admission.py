@@ -15,7 +15,7 @@ from enum import IntEnum
 from typing import TypeVar
 
 from app.errors import OverloadedError
-from app.observability.metrics import Clock, Telemetry
+from app.observability.metrics import Clock, Metrics
 from model.context.context import HOMEPAGE, SEARCH
 
 T = TypeVar("T")
@@ -83,17 +83,17 @@ class Load:
         return result
 
 
-class Gate:
+class AdmissionControl:
     """Knows what is under way at each priority: candidates to score, and what the compute thread has to do."""
 
-    def __init__(self, limit: int, clock: Clock, telemetry: Telemetry) -> None:
+    def __init__(self, limit: int, clock: Clock, metrics: Metrics) -> None:
         self._limit = limit
         self._clock = clock
         self.scoring = Load(clock)  # of candidates
         self.proposals = Load(clock)
         self.records = Load(clock)  # of parts, as the entity tower computes them
-        self._shed = [telemetry.shed.labels(priority.name.lower()) for priority in Priority]
-        self._queue_candidates = [telemetry.queue_candidates.labels(priority.name.lower()) for priority in Priority]
+        self._shed = [metrics.shed.labels(priority.name.lower()) for priority in Priority]
+        self._queue_candidates = [metrics.queue_candidates.labels(priority.name.lower()) for priority in Priority]
         self._usual = 0.0  # candidates of a ranking
 
     def wait_s(self, priority: Priority) -> float:
@@ -104,7 +104,7 @@ class Gate:
         """That many candidates took so long."""
         self.scoring.measured(candidates, seconds)
 
-    def no_room(self, patience_s: float, coming: int = 0) -> str:
+    def why_full(self, patience_s: float, coming: int = 0) -> str:
         """Why not even the smallest ranking of the highest priority may come in; empty = it may.
 
         `coming` rankings were let in and are not admitted yet; they count as many candidates as rankings usually have.
@@ -115,9 +115,9 @@ class Gate:
         wait_s = self.wait_s(Priority.HIGH) + ahead * self.scoring.unit_s
         return f"it would wait {wait_s:.2f} s" if wait_s > patience_s else ""
 
-    def check_full(self, patience_s: float) -> None:
+    def check_room(self, patience_s: float) -> None:
         """Raise `OverloadedError` where there is no room. What is refused here costs little: its body was not read."""
-        if why := self.no_room(patience_s):
+        if why := self.why_full(patience_s):
             raise self.refusal(Priority.HIGH, why)
 
     @contextmanager

@@ -19,7 +19,7 @@ T = TypeVar("T")
 TURN_S = 0.003  # a turn begins nothing after this; with what it began last it stays below 5 ms
 
 
-class Turns:
+class Scheduler:
     """What waits for the event loop, in the order in which it is `due`. All its methods are called there."""
 
     def __init__(self) -> None:

@@ -19,7 +19,7 @@ from app.execution.admission import Priority, due
 T = TypeVar("T")
 
 
-class ComputeThread:
+class WorkerThread:
     """The one thread in which a model computes, in the order in which work is `due`; the event loop stays free."""
 
     def __init__(self) -> None:

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from app.models.serving_state import Live
+from app.models.serving_state import ServingState
 
 
 @contextmanager
-def notice(live: Live) -> Iterator[None]:
+def notice(live: ServingState) -> Iterator[None]:
     """Within the block, SIGTERM makes this process say that it is `leaving`, and reaches the server a moment later:
     whoever balances load asks `/readyz` meanwhile and sends no more. SIGINT, which is Ctrl-C, ends it at once.
 

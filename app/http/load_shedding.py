@@ -18,7 +18,7 @@ from app.http.cors import cors_headers
 from app.http.middleware import request_id_of
 from app.http.problems import problem_of, raw_problem
 from app.http.raw_headers import headers_in
-from app.models.serving_state import Live
+from app.models.serving_state import ServingState
 
 _RANKING = re.compile(
     rb"POST (/v1/(?:rank|search|homepage|batch|more-like-this/[!->@-~]+))(?:\?[^ ]*)? HTTP/1\.1(?=\r\n)"
@@ -32,11 +32,11 @@ _MORE_LIKE_THIS_ROUTE = "/v1/more-like-this/{entity_id}"
 Headers = dict[bytes, bytes]
 
 
-class QuickNo:
+class LoadShedder:
     """Refuses for one application, of which each worker has one. Its event loop runs."""
 
-    def __init__(self, live: Live) -> None:
-        self._live = live
+    def __init__(self, live: ServingState) -> None:
+        self._state = live
         self._origins = live.settings.origins()
         self._patience_s = SHARE * live.settings.timeout_ms / 1000
         self._coming = 0  # let in during this turn of the event loop; in the next they are admitted, or refused
@@ -48,9 +48,9 @@ class QuickNo:
 
         A hundred requests may come within one turn of the event loop; who is let in takes room at once.
         """
-        why = self._live.gate.no_room(self._patience_s, self._coming)
+        why = self._state.admission.why_full(self._patience_s, self._coming)
         asked = plain_ranking(data) if why else None
-        self._turns()
+        self._reset_next_turn()
         if asked is None:
             self._coming += 1
             return None
@@ -60,7 +60,7 @@ class QuickNo:
         """What CORS adds to an answer to a request of that origin."""
         return cors_headers(self._origins, origin)
 
-    def _turns(self) -> None:
+    def _reset_next_turn(self) -> None:
         if not self._called:
             self._called = True
             asyncio.get_running_loop().call_soon(self._turned)
@@ -68,14 +68,14 @@ class QuickNo:
     def _turned(self) -> None:
         self._called, self._coming = False, 0
         for route, count in self._refused.items():
-            self._live.gate.refused(Priority.HIGH, count)
-            self._live.telemetry.refused(route, OverloadedError.status, OverloadedError.code, count)
+            self._state.admission.refused(Priority.HIGH, count)
+            self._state.metrics.count_refused(route, OverloadedError.status, OverloadedError.code, count)
         self._refused.clear()
 
     def _refusal(self, why: str, path: str, headers: Headers) -> bytes:
         self._refused[_MORE_LIKE_THIS_ROUTE if path.startswith(_MORE_LIKE_THIS) else path] += 1
         request_id = request_id_of(headers)
-        retry_after_s = self._live.gate.retry_after_s(Priority.HIGH)
+        retry_after_s = self._state.admission.retry_after_s(Priority.HIGH)
         cors = tuple(self.cors(headers.get(b"origin")).items())
         before, between, after = _answer(path, why, retry_after_s, len(request_id), cors)
         return b"".join((before, request_id.encode(), between, request_id.encode(), after))

@@ -12,19 +12,19 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.errors import InternalError
 from app.http.problems import ERROR_CODE, REQUEST_ID, SAFE_HEADERS, problem_response
 from app.observability.ids import new_id
-from app.observability.metrics import Clock, Telemetry
+from app.observability.metrics import Clock, Metrics
 
 _log = logging.getLogger("unirank")
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 _TRACE = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}.*")
 
 
-class Door:
+class RequestMiddleware:
     """Outermost but for CORS. A request id of the caller is taken over where it is harmless."""
 
-    def __init__(self, app: ASGIApp, telemetry: Telemetry, clock: Clock) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, clock: Clock) -> None:
         self._app = app
-        self._telemetry = telemetry
+        self._metrics = metrics
         self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -33,7 +33,7 @@ class Door:
             await self._app(scope, receive, send)
             return
         scope[REQUEST_ID] = request_id_of(dict(scope["headers"]))
-        visit = _Visit(scope, send, self._clock)
+        visit = _Exchange(scope, send, self._clock)
         if scope["method"] == "HEAD":  # a GET whose body stays here; a copy, as the server looks at its own scope
             scope = {**scope, "method": "GET"}
         try:
@@ -45,10 +45,10 @@ class Door:
             await problem_response(InternalError("see the log"), Request(scope))(scope, receive, visit.send)
         finally:
             status = visit.status or 499  # 499: the caller left before an answer
-            self._telemetry.request(_route(scope), status, scope.get(ERROR_CODE), visit.seconds())
+            self._metrics.observe_request(_route(scope), status, scope.get(ERROR_CODE), visit.seconds())
 
 
-class _Visit:
+class _Exchange:
     """Adds our headers to the answer and remembers its status."""
 
     def __init__(self, scope: Scope, send: Send, clock: Clock) -> None:

@@ -29,7 +29,7 @@ from app.errors import (
     UnirankError,
 )
 from app.http.connection_limit import ConnectionLimit
-from app.http.load_shedding import QuickNo
+from app.http.load_shedding import LoadShedder
 from app.http.problems import ERROR_CODE, problem_of, raw_problem
 from app.http.raw_headers import origin_in
 
@@ -46,7 +46,7 @@ REST_S = 0.1  # … is not read for so long
 _END = b"\r\n\r\n"
 
 
-class Connection(HttpToolsProtocol):
+class HttpConnection(HttpToolsProtocol):
     """Answers what cannot be read with a problem document, and hangs up on who says nothing."""
 
     _head_bytes = 0
@@ -62,7 +62,7 @@ class Connection(HttpToolsProtocol):
     def __init__(self, config: Config, *others: Any, **more: Any) -> None:
         super().__init__(config, *others, **more)
         app = app_behind(config.loaded_app)
-        self._quick_no: QuickNo = app.state.quick_no
+        self._load_shedder: LoadShedder = app.state.load_shedder
         self._limit: ConnectionLimit = app.state.connection_limit
         self.ws_protocol_class = (
             None  # there is no route for websockets, and theirs would be a connection without bounds
@@ -88,7 +88,7 @@ class Connection(HttpToolsProtocol):
         if self._lingers or self.transport.is_closing():
             return
         self._latest = data
-        if self._between_requests() and (refusal := self._quick_no.answer(data)) is not None:
+        if self._between_requests() and (refusal := self._load_shedder.answer(data)) is not None:
             self.transport.write(refusal)
             self._keep()
             self._rest()
@@ -242,7 +242,7 @@ class Connection(HttpToolsProtocol):
             self._close()
 
     def _refuse(self, error: UnirankError) -> None:
-        cors = self._quick_no.cors(origin_in(self._latest, self.headers or ()))
+        cors = self._load_shedder.cors(origin_in(self._latest, self.headers or ()))
         self.transport.write(raw_problem(problem_of(error), {**error.headers(), **cors, "connection": "close"}))
         if self.cycle is not None and not self.cycle.response_complete:
             self.cycle.disconnected = True

@@ -44,7 +44,7 @@ def serve(settings: Settings) -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy and torch are imported: threads of workers collide
     for name in _SHARED_METRICS:  # prometheus_client reads it when it is imported, which is not before here
         os.environ.pop(name, None)
-    from app.http.protocol import Connection
+    from app.http.protocol import HttpConnection
 
     signal.signal(signal.SIGTERM, _leave)  # uvicorn drains, then raises the signal again
     config = uvicorn.Config(
@@ -57,7 +57,7 @@ def serve(settings: Settings) -> None:
         access_log=False,  # request lines hold queries and user ids
         server_header=False,
         backlog=_BACKLOG,
-        http=Connection,
+        http=HttpConnection,
         timeout_graceful_shutdown=_DRAIN_S,
         timeout_worker_healthcheck=_HUNG_S,
     )

@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import Literal
 
-from app.models.served_model import Serving
+from app.models.served_model import ServedModel
 
 Arm = Literal["control", "challenger"]
 _HASHES = 2**64
@@ -29,7 +29,7 @@ def arm_of(user_id: str | None, control: str, challenger: str, share: float) -> 
 class Split:
     """A second model, the challenger, answers this share of the users."""
 
-    challenger: Serving
+    challenger: ServedModel
     share: float
 
     def __str__(self) -> str:
@@ -39,7 +39,7 @@ class Split:
         """The challenger's version, and its share."""
         return self.challenger.version, self.share
 
-    def choose(self, live: Serving, user_id: str | None, wanted: str | None) -> tuple[Serving, Arm | None]:
+    def choose(self, live: ServedModel, user_id: str | None, wanted: str | None) -> tuple[ServedModel, Arm | None]:
         """The model that answers, and the arm of the user. A request that names a version (`wanted`) gets that model
         and is in no arm: arms are compared, and may hold nobody who chose."""
         if wanted is not None:

@@ -11,10 +11,10 @@ from app.errors import ModelNotFoundError
 from app.models.loading import find_model
 from app.models.pointers import replace
 from app.models.registry import LIVE
-from app.models.serving_state import LOADING, Live
+from app.models.serving_state import LOADING, ServingState
 
 
-async def train_demo_if_empty(live: Live, path: Path) -> None:
+async def train_demo_if_empty(live: ServingState, path: Path) -> None:
     """Train the demo's model below `path` where there is none and the settings ask for it; /readyz says so meanwhile.
 
     Raises `ModelNotFoundError` where the training fails.

@@ -16,10 +16,10 @@ from app.models.ab_test import Split
 from app.models.demo_training import train_demo_if_empty
 from app.models.loaded_models import Load, LoadedModels
 from app.models.refusals import reason_of
-from app.models.registry import LIVE, MANIFEST, Shelf, Version
+from app.models.registry import LIVE, MANIFEST, ModelRegistry, Version
 from app.models.reports import Report, Reporter
-from app.models.served_model import Serving
-from app.models.serving_state import Live
+from app.models.served_model import ServedModel
+from app.models.serving_state import ServingState
 from app.models.shadow import Shadow
 from app.models.stamps import Stamp, stamp_of
 
@@ -30,8 +30,8 @@ POLL_INTERVAL_S = 1.0
 class Follower:
     """Keeps `live` on the models that the registry names, and carries out the commands that name others."""
 
-    def __init__(self, live: Live, registry: Shelf, load: Load) -> None:
-        self.live = live
+    def __init__(self, live: ServingState, registry: ModelRegistry, load: Load) -> None:
+        self.state = live
         self.registry = registry
         self.shadow = Shadow(live)
         self.loaded = LoadedModels(live, load, self.shadow.on_order)
@@ -42,10 +42,10 @@ class Follower:
 
     async def first(self) -> None:
         """The first model of this process, or the reason why there is none."""
-        if self.live.settings.model_path is not None:
+        if self.state.settings.model_path is not None:
             self._reporter.start(self._report)
         try:
-            await train_demo_if_empty(self.live, self.registry.path)
+            await train_demo_if_empty(self.state, self.registry.path)
         except Exception as error:
             self._note_failure(error)
         else:
@@ -94,7 +94,7 @@ class Follower:
         """Leave the model that `LIVE` names for the one before it. Raises `ModelConflictError` where `LIVE` names
         another, now or by the time that the one before is checked."""
         if await asyncio.to_thread(self.registry.named, LIVE) is None:
-            self.live.ready()
+            self.state.require_service()
         leaving = await asyncio.to_thread(self.registry.find_live, wanted)
         return await self._move(await asyncio.to_thread(self.registry.previous), leaving)
 
@@ -102,13 +102,13 @@ class Follower:
         """Check a model here, give it a share of the users, and say so in `SPLIT` for the others. Raises where it may
         not serve.
         """
-        self.live.ready()
+        self.state.require_service()
         found = await asyncio.to_thread(self.registry.find, wanted)
         async with self._lock:
             serving = await self._checked(found)
             try:
                 named = await asyncio.to_thread(self.registry.split_users, found.name, share)
-                if serving is not self.live.serving:
+                if serving is not self.state.serving:
                     self._split(Split(serving, share))
             finally:
                 self.loaded.retire_unused()
@@ -140,23 +140,23 @@ class Follower:
             serving = await self._checked(found)
             try:
                 activated = await asyncio.to_thread(self.registry.activate, found.name, instead_of)
-                if serving is not self.live.serving:
+                if serving is not self.state.serving:
                     self._go_live(serving)
                 self._split(None)
             finally:
                 self.loaded.retire_unused()
         return activated
 
-    async def _checked(self, found: Version) -> Serving:
+    async def _checked(self, found: Version) -> ServedModel:
         try:
             return await self.loaded.get(await self._stamp(found.folder))
         except Exception as error:
             raise ModelRefusedError(f"{found.version} may not serve: {error}") from error
 
-    async def _challenger(self, folder: Path) -> Serving | None:
+    async def _challenger(self, folder: Path) -> ServedModel | None:
         """The model that takes a share; None where there is none, where it is live, and where it may not serve."""
         stamp = await self._stamp_of_model(folder)
-        if self.live.serving is None or stamp is None or stamp == self.loaded.live_stamp():
+        if self.state.serving is None or stamp is None or stamp == self.loaded.live_stamp():
             return None
         if self.loaded.refusals.waits(stamp):
             return None
@@ -174,15 +174,15 @@ class Follower:
             return await self._stamp(folder) if folder is not None and (folder / MANIFEST).is_file() else None
         return None
 
-    def _go_live(self, serving: Serving) -> None:
+    def _go_live(self, serving: ServedModel) -> None:
         self._last_failure = ""
         self.loaded.go_live(serving)
         model = serving.service.model
         _log.info("model %s is live with %d entities", model.version, model.entity_count)
 
     def _split(self, split: Split | None) -> None:
-        if split != self.live.split:
-            self.live.split = split
+        if split != self.state.split:
+            self.state.split = split
             self.loaded.retire_unused()
             _log.info("users are %s", "not split" if split is None else f"split: {split}")
 
@@ -192,13 +192,13 @@ class Follower:
         if reason == self._last_failure or (self._last_failure and isinstance(error, ModelNotFoundError)):
             return
         self._last_failure = reason
-        if self.live.serving is None:
-            self.live.reason = reason
+        if self.state.serving is None:
+            self.state.reason = reason
         _log.error(reason, exc_info=_log.isEnabledFor(logging.DEBUG))
 
     def _report(self) -> Report:
         """What serves here now, for the commands that wait for it."""
-        live, shadow = (None if one is None else one.version for one in (self.live.serving, self.shadow.serving))
-        split = None if self.live.split is None else self.live.split.named()
+        live, shadow = (None if one is None else one.version for one in (self.state.serving, self.shadow.serving))
+        split = None if self.state.split is None else self.state.split.named()
         refused = {self.registry.name_of(folder): why for folder, why in self.loaded.refusals.tokens().items()}
         return Report(live, split, shadow, refused)

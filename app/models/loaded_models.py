@@ -15,9 +15,9 @@ from pathlib import Path
 from app.execution import gc_tuning
 from app.execution.torch_threads import one_thread
 from app.models.refusals import Refusals, reason_of
-from app.models.served_model import Serving
+from app.models.served_model import ServedModel
 from app.models.service_factory import OnOrder
-from app.models.serving_state import WARMING, Live
+from app.models.serving_state import WARMING, ServingState
 from app.models.stamps import Stamp
 from app.ranking.model import RankingModel
 
@@ -28,46 +28,46 @@ Load = Callable[[Path], RankingModel]  # a folder → a model that has passed it
 class LoadedModels:
     """Models by the stamp of their folder. `refusals`: which folders may not serve, and why."""
 
-    def __init__(self, live: Live, load: Load, on_order: OnOrder) -> None:
+    def __init__(self, live: ServingState, load: Load, on_order: OnOrder) -> None:
         self.refusals = Refusals(live.clock)
-        self._live = live
+        self._state = live
         self._load = load
         self._on_order = on_order
-        self._stamps: dict[Serving, Stamp] = {}
-        self._before: Serving | None = None
+        self._stamps: dict[ServedModel, Stamp] = {}
+        self._before: ServedModel | None = None
         self._retiring: set[asyncio.Task[None]] = set()
 
-    async def get(self, stamp: Stamp) -> Serving:
+    async def get(self, stamp: Stamp) -> ServedModel:
         """A folder as a model that is loaded, checked and warm. Where it may not serve, notes the reason and raises."""
         with self._noting_refusal(stamp):
             serving = self._loaded(stamp) or await self._load_and_warm(stamp)
         self._stamps[serving] = stamp
         return serving
 
-    async def load_shadow(self, stamp: Stamp) -> Serving:
+    async def load_shadow(self, stamp: Stamp) -> ServedModel:
         """A folder as a model beside the live one, which is not kept here. Notes refusals and raises like `get`."""
         with self._noting_refusal(stamp):
-            return self._live.build_shadow(await asyncio.to_thread(self._load, stamp.folder))
+            return self._state.build_shadow(await asyncio.to_thread(self._load, stamp.folder))
 
     def live_stamp(self) -> Stamp | None:
         """The stamp of the model that this process answers with."""
-        return None if self._live.serving is None else self._stamps.get(self._live.serving)
+        return None if self._state.serving is None else self._stamps.get(self._state.serving)
 
-    def go_live(self, serving: Serving) -> None:
+    def go_live(self, serving: ServedModel) -> None:
         """Answer new requests with this model, and keep the one that was live so far."""
-        self._before = self._live.serving
-        self._live.go_live(serving)
+        self._before = self._state.serving
+        self._state.go_live(serving)
         self.retire_unused()
 
     def retire_unused(self) -> None:
         """Retire what is not live, was not live before, and takes no share of the users."""
-        challenger = None if self._live.split is None else self._live.split.challenger
-        kept = (self._live.serving, self._before, challenger)
+        challenger = None if self._state.split is None else self._state.split.challenger
+        kept = (self._state.serving, self._before, challenger)
         for serving in [loaded for loaded in self._stamps if loaded not in kept]:
             del self._stamps[serving]
             self.retire(serving)
 
-    def retire(self, serving: Serving) -> None:
+    def retire(self, serving: ServedModel) -> None:
         """Close a model in the background, once the last request that uses it is done."""
         task = asyncio.create_task(serving.retire())
         self._retiring.add(task)
@@ -76,22 +76,22 @@ class LoadedModels:
     async def close(self) -> None:
         """Close what is loaded beside the live model."""
         for serving in self._stamps:
-            if serving is not self._live.serving:
+            if serving is not self._state.serving:
                 await serving.store.close()
         await asyncio.gather(*self._retiring)
 
-    def _loaded(self, stamp: Stamp) -> Serving | None:
+    def _loaded(self, stamp: Stamp) -> ServedModel | None:
         return next((serving for serving, own in self._stamps.items() if own == stamp), None)
 
-    async def _load_and_warm(self, stamp: Stamp) -> Serving:
-        first = self._live.serving is None
+    async def _load_and_warm(self, stamp: Stamp) -> ServedModel:
+        first = self._state.serving is None
         model = await asyncio.to_thread(self._load, stamp.folder)
         one_thread()
-        serving = self._live.build(model, self._on_order)
+        serving = self._state.build(model, self._on_order)
         if first:
-            self._live.reason = WARMING
+            self._state.reason = WARMING
         try:
-            await serving.warm(self._live.clock)
+            await serving.warm(self._state.clock)
         except BaseException:  # be it that the service ends meanwhile
             await serving.store.close()
             raise
@@ -107,7 +107,7 @@ class LoadedModels:
             yield
         except Exception as error:
             self.refusals.note(stamp, reason_of(error), since)
-            self._live.telemetry.models_refused.inc()
+            self._state.metrics.models_refused.inc()
             _log.error("model %s may not serve: %s", stamp.folder.name, reason_of(error))
             raise
         self.refusals.forget(stamp.folder)

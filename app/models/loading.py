@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from app.errors import ModelNotFoundError
 from app.execution.torch_threads import one_thread
-from app.models.registry import Shelf
+from app.models.registry import ModelRegistry
 
 if TYPE_CHECKING:
     from model.artefact.model import Artefact
@@ -17,7 +17,7 @@ def find_model(path: Path | None) -> Path:
     """`path` itself, or the version that its file `LIVE` names. Raises `ModelNotFoundError`."""
     if path is None:
         raise ModelNotFoundError("no model: set UNIRANK_MODEL_PATH to a model folder")
-    return Shelf(path).live()
+    return ModelRegistry(path).live()
 
 
 def load_model(folder: Path, device: str, limit_s: float) -> Artefact:

@@ -52,7 +52,7 @@ class Unreadable:
     reason: str
 
 
-class Shelf:
+class ModelRegistry:
     """The models below one path."""
 
     def __init__(self, path: Path) -> None:

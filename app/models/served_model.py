@@ -14,7 +14,7 @@ _WARM_UP_S = 60.0
 _POLL_S = 0.02  # how often a model that is to retire checks whether its last ranking is done
 
 
-class Serving:
+class ServedModel:
     """One model with its service and store. `under_way`: requests that use it now."""
 
     def __init__(self, service: RankingService, store: EntityStore) -> None:

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from app.entities.memory import MemoryTier
 from app.entities.store import EntityStore
 from app.entities.tier import Tier
-from app.execution.admission import Gate
-from app.execution.scheduler import Turns
-from app.execution.worker_thread import ComputeThread
-from app.models.served_model import Serving
+from app.execution.admission import AdmissionControl
+from app.execution.scheduler import Scheduler
+from app.execution.worker_thread import WorkerThread
+from app.models.served_model import ServedModel
 from app.observability.ids import new_id
-from app.observability.metrics import Clock, Telemetry
+from app.observability.metrics import Clock, Metrics
 from app.ranking.model import RankingModel
 from app.ranking.service import RankingService
 from app.ranking.types import OrderedCandidates
@@ -26,25 +26,27 @@ OnOrder = Callable[[RankingModel, OrderedCandidates], None]  # called with every
 class ServiceFactory:
     """Builds services that share what a process has one of: the worker thread, the scheduler, the clock."""
 
-    def __init__(self, settings: Settings, compute: ComputeThread, turns: Turns, clock: Clock) -> None:
+    def __init__(self, settings: Settings, worker: WorkerThread, scheduler: Scheduler, clock: Clock) -> None:
         self._settings = settings
-        self._compute = compute
-        self._turns = turns
+        self._compute = worker
+        self._scheduler = scheduler
         self._clock = clock
 
-    def build(self, model: RankingModel, telemetry: Telemetry, gate: Gate, on_order: OnOrder) -> Serving:
+    def build(
+        self, model: RankingModel, metrics: Metrics, admission: AdmissionControl, on_order: OnOrder
+    ) -> ServedModel:
         """A model with its service and store, counted by `telemetry` and admitted by `gate`."""
         limit = self._settings.memory_entities
         redis = self._redis(model)
-        store = EntityStore(model, MemoryTier(limit), limit, redis, self._compute, telemetry, gate.records)
-        return Serving(
+        store = EntityStore(model, MemoryTier(limit), limit, redis, self._compute, metrics, admission.records)
+        return ServedModel(
             RankingService(
                 model,
                 store,
                 self._compute,
-                self._turns,
-                gate,
-                telemetry,
+                self._scheduler,
+                admission,
+                metrics,
                 self._clock,
                 new_id,
                 self._settings.retrieve_limit,

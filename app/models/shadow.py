@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from app.execution.admission import Priority
 from app.models.loaded_models import LoadedModels
-from app.models.served_model import Serving
-from app.models.serving_state import Live
+from app.models.served_model import ServedModel
+from app.models.serving_state import ServingState
 from app.models.stamps import Stamp
 from app.ranking.model import RankingModel
 from app.ranking.scoring import DEADLINE
@@ -32,9 +32,9 @@ _MAX_PLACES = 200  # of the live model's order, for the rank correlation
 class Shadow:
     """Compares `serving` with the live model, on a share of the rankings. None = there is no shadow model now."""
 
-    def __init__(self, live: Live) -> None:
-        self.serving: Serving | None = None
-        self._live = live
+    def __init__(self, live: ServingState) -> None:
+        self.serving: ServedModel | None = None
+        self._state = live
         self._stamp: Stamp | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -55,11 +55,11 @@ class Shadow:
 
     def on_order(self, model: RankingModel, answered: OrderedCandidates) -> None:
         """Called with every order; starts a comparison at times. Orders of a challenger are not compared."""
-        if self._live.serving is None or model is not self._live.serving.service.model:
+        if self._state.serving is None or model is not self._state.serving.service.model:
             return
         idle = self._task is None or self._task.done()
         whole = bool(answered.entity_ids) and DEADLINE not in answered.degraded
-        if self.serving is not None and idle and whole and random.random() < self._live.settings.shadow_share:
+        if self.serving is not None and idle and whole and random.random() < self._state.settings.shadow_share:
             self._task = asyncio.create_task(self._compare(self.serving, model, answered))
 
     async def close(self) -> None:
@@ -69,8 +69,8 @@ class Shadow:
         if self.serving is not None:
             await self.serving.store.close()
 
-    async def _compare(self, serving: Serving, model: RankingModel, answered: OrderedCandidates) -> None:
-        deadline = self._live.clock() + self._live.settings.timeout_ms / 1000
+    async def _compare(self, serving: ServedModel, model: RankingModel, answered: OrderedCandidates) -> None:
+        deadline = self._state.clock() + self._state.settings.timeout_ms / 1000
         serving.under_way += 1
         try:
             same = replace(
@@ -82,7 +82,7 @@ class Shadow:
                 raise TimeoutError("the shadow ran out of time: what it did not score compares with nothing")
             self._note(serving.service.model, model, answered, other)
         except Exception as error:
-            self._live.telemetry.shadow_failed.inc()
+            self._state.metrics.shadow_failed.inc()
             _log.warning("the shadow could not rank: %s", type(error).__name__)
         finally:
             serving.under_way -= 1
@@ -91,14 +91,14 @@ class Shadow:
         self, shadow: RankingModel, model: RankingModel, answered: OrderedCandidates, other: OrderedCandidates
     ) -> None:
         task = answered.request.context.task
-        telemetry = self._live.telemetry
-        telemetry.shadow_overlap.labels(task).observe(overlap(answered.entity_ids, other.entity_ids, TOP))
-        telemetry.shadow_tau.labels(task).observe(kendall_tau(answered.entity_ids[:_MAX_PLACES], other.entity_ids))
+        metrics = self._state.metrics
+        metrics.shadow_overlap.labels(task).observe(overlap(answered.entity_ids, other.entity_ids, TOP))
+        metrics.shadow_tau.labels(task).observe(kendall_tau(answered.entity_ids[:_MAX_PLACES], other.entity_ids))
         places = {entity_id: place for place, entity_id in enumerate(other.entity_ids)}
         matched = other.logits[[places[entity_id] for entity_id in answered.entity_ids]]
         drift = np.abs(shadow.probability(task, matched) - model.probability(task, answered.logits))
         if np.isfinite(drift).any():
-            telemetry.shadow_drift.labels(task).observe(float(np.nanmean(drift)))
+            metrics.shadow_drift.labels(task).observe(float(np.nanmean(drift)))
 
 
 def overlap(one: list[str], other: list[str], count: int) -> float:

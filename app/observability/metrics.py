@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summary
 
-from model.context.imputation import Filled
+from model.context.imputation import FilledContext
 
 STAGES = ("parse", "records", "score", "rerank")
 _SHARES = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
@@ -43,7 +43,7 @@ class Stopwatch:
         return self._clock() - self._started
 
 
-class Telemetry:
+class Metrics:
     """All metrics of the service, by name."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
@@ -83,12 +83,12 @@ class Telemetry:
         )
         self._model: Any = None
 
-    def request(self, route: str, status: int, code: str | None, seconds: float) -> None:
+    def observe_request(self, route: str, status: int, code: str | None, seconds: float) -> None:
         """Count one request, however it ended."""
         self._ended(route, status, code, 1)
         self._child(self.request_seconds, route).observe(seconds)
 
-    def refused(self, route: str, status: int, code: str, count: int) -> None:
+    def count_refused(self, route: str, status: int, code: str, count: int) -> None:
         """Count requests that were refused unread. They took no time, and would make that of others look better."""
         self._ended(route, status, code, count)
 
@@ -98,7 +98,7 @@ class Telemetry:
             self._child(self.errors, code).inc(count)
 
     @contextmanager
-    def ranking(self, task: str, watch: Stopwatch) -> Iterator[None]:
+    def observe_ranking(self, task: str, watch: Stopwatch) -> Iterator[None]:
         """Observe the stages of one ranking, whether it succeeds or not."""
         try:
             yield
@@ -107,17 +107,17 @@ class Telemetry:
                 self._child(self.ranking_seconds, task, stage).observe(seconds)
             self._child(self.ranking_seconds, task, "total").observe(watch.total())
 
-    def filled(self, filled: Filled) -> None:
+    def count_imputed(self, filled: FilledContext) -> None:
         """Count what imputation filled."""
         for entry in filled.imputed:
             self._child(self.imputed, filled.context.task, entry.field, entry.rule).inc()
 
-    def fell_short(self, codes: Iterable[str]) -> None:
+    def count_degraded(self, codes: Iterable[str]) -> None:
         """Count the `degraded` codes of one answer."""
         for code in codes:
             self._child(self.degraded, code).inc()
 
-    def model(self, version: str, checksum: str) -> None:
+    def set_model(self, version: str, checksum: str) -> None:
         """Name the live model."""
         if self._model is not None:
             self._model.set(0)  # what is in a file cannot be removed, and is left out where it is read
@@ -127,7 +127,7 @@ class Telemetry:
         self._model.set(1)
 
 
-class Unseen(Telemetry):
+class NullMetrics(Metrics):
     """Counts nothing. A second registry would not do: values of one name are the same wherever workers share them."""
 
     def __init__(self) -> None:
@@ -138,10 +138,10 @@ class Unseen(Telemetry):
         return _NOTHING
 
 
-class _Nothing:
+class _NullMetric:
     """A metric and each of its children."""
 
-    def labels(self, *_: str) -> _Nothing:
+    def labels(self, *_: str) -> _NullMetric:
         return self
 
     def inc(self, _: float = 1) -> None: ...
@@ -151,7 +151,7 @@ class _Nothing:
     def set(self, _: float) -> None: ...
 
 
-_NOTHING = _Nothing()
+_NOTHING = _NullMetric()
 
 
 def sharing() -> bool:

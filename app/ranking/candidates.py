@@ -9,12 +9,12 @@ import asyncio
 from dataclasses import dataclass
 from typing import Any
 
-from app.execution.admission import Gate
-from app.execution.worker_thread import ComputeThread
+from app.execution.admission import AdmissionControl
+from app.execution.worker_thread import WorkerThread
 from app.observability.metrics import Clock
 from app.ranking.model import RankingModel
 from app.ranking.ordering import distinct, without
-from app.ranking.rules.seen import Seen
+from app.ranking.rules.seen import SeenRule
 from app.ranking.types import DEFAULT_LIMIT, Candidates, ImputedRequest, RankingRequest
 
 
@@ -30,7 +30,7 @@ class CandidateStage:
     """ImputedRequest → Candidates. `retrieve_limit`: how many are proposed unless a page needs more."""
 
     def __init__(
-        self, model: RankingModel, worker: ComputeThread, admission: Gate, clock: Clock, retrieve_limit: int
+        self, model: RankingModel, worker: WorkerThread, admission: AdmissionControl, clock: Clock, retrieve_limit: int
     ) -> None:
         self._model = model
         self._worker = worker
@@ -66,19 +66,19 @@ class CandidateStage:
         """What is dropped is not even proposed, so that a page is filled all the same."""
         request, seen = imputed.request, imputed.seen
         source = request.context.source_entity_id
-        dropped = seen if seen.action == "drop" else Seen("keep")
+        dropped = seen if seen.action == "drop" else SeenRule("keep")
         excluded = request.exclude | dropped.entity_ids | ({source} if source is not None else set())
         proposals = await self._proposed(imputed, excluded, dropped)
         entity_ids = without(distinct(proposals.entity_ids), excluded)
         demoted = seen.among(entity_ids, self._model.find) if seen.action == "demote" else frozenset[str]()
         return Candidates(imputed, entity_ids, demoted, encoded=proposals.encoded)
 
-    async def _proposed(self, imputed: ImputedRequest, excluded: frozenset[str], dropped: Seen) -> _Proposals:
+    async def _proposed(self, imputed: ImputedRequest, excluded: frozenset[str], dropped: SeenRule) -> _Proposals:
         """In the worker thread: a whole catalogue takes longer than the event loop may be busy."""
         request, load = imputed.request, self._admission.proposals
 
         def propose() -> _Proposals:
-            encoded = self._model.encode(imputed.filled)
+            encoded = self._model.encode_context(imputed.filled)
             limit = self.count(request)
             return _Proposals(encoded, self._model.propose(encoded, limit, excluded, dropped.rows))
 

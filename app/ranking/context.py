@@ -6,10 +6,10 @@ from dataclasses import replace
 
 from app.errors import NotFoundError, UnirankError, invalid
 from app.ranking.model import RankingModel
-from app.ranking.rules.seen import NO_ROWS, Seen, history_entities, seen_by_default
+from app.ranking.rules.seen import NO_ROWS, SeenRule, history_entities, seen_by_default
 from app.ranking.types import ImputedRequest, RankingRequest
 from model.context.context import Context
-from model.context.imputation import Filled, MissingFieldError
+from model.context.imputation import FilledContext, MissingFieldError
 
 
 class ContextStage:
@@ -24,7 +24,7 @@ class ContextStage:
         filled = self._impute(request)
         return ImputedRequest(request, filled, self._seen(request, filled.context))
 
-    def _impute(self, request: RankingRequest) -> Filled:
+    def _impute(self, request: RankingRequest) -> FilledContext:
         context = request.context
         if context.source_entity_id is not None and self._model.find([context.source_entity_id])[0] < 0:
             raise _unknown_source(request, context.source_entity_id)
@@ -35,18 +35,18 @@ class ContextStage:
         except MissingFieldError as error:
             raise invalid(f"{request.at}/{error.field}", "missing_field", str(error)) from error
 
-    def _seen(self, request: RankingRequest, context: Context) -> Seen:
+    def _seen(self, request: RankingRequest, context: Context) -> SeenRule:
         """What the person of a filled context has met, where it is to be treated otherwise than the rest.
 
         A history that the caller gives stands for all that we know of the person.
         """
         action = request.seen or seen_by_default(request.context, request.candidates is None)
         if action == "keep":
-            return Seen(action)
+            return SeenRule(action)
         known = context.user_id is not None and not request.history_given
         stored = self._model.seen(context.user_id or "") if known else NO_ROWS
         cut = len(stored) > self._max_seen
-        return Seen(action, history_entities(context), stored[: self._max_seen], cut)
+        return SeenRule(action, history_entities(context), stored[: self._max_seen], cut)
 
 
 def _unknown_source(request: RankingRequest, source: str) -> UnirankError:

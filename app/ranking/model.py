@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from app.entities.store import Rows
-from app.entities.tier import Held
+from app.entities.tier import RecordBatch
 from app.ranking.types import Logits
 from model.catalogue.records import NamedRecords
 from model.context.context import Context, HistoryEvent
-from model.context.imputation import Filled
+from model.context.imputation import FilledContext
 
 
 class RankingModel(Protocol):
@@ -40,7 +40,7 @@ class RankingModel(Protocol):
         """Entities of the catalogue."""
         ...
 
-    def fill(self, context: Context) -> Filled:
+    def fill(self, context: Context) -> FilledContext:
         """Fill the gaps of a context. Raises `MissingFieldError`."""
         ...
 
@@ -68,11 +68,11 @@ class RankingModel(Protocol):
         """Rows of the catalogue, -1 = not in it. [C]"""
         ...
 
-    def take(self, rows: Rows) -> Held:
+    def records_at(self, rows: Rows) -> RecordBatch:
         """The records of these rows."""
         ...
 
-    def unpack(self, packed: Sequence[bytes]) -> Held:
+    def unpack(self, packed: Sequence[bytes]) -> RecordBatch:
         """Records from their bytes."""
         ...
 
@@ -80,7 +80,7 @@ class RankingModel(Protocol):
         """Packed records by the entity tower; None = not in the catalogue."""
         ...
 
-    def encode(self, filled: Filled, gathered: NamedRecords[Any] | None = None) -> Any:
+    def encode_context(self, filled: FilledContext, gathered: NamedRecords[Any] | None = None) -> Any:
         """A context as the network reads it, from gathered records of its entities, else from the model's own."""
         ...
 

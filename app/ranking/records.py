@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from app.entities.store import EntityStore
 from app.errors import Fault, InvalidRequestError
-from app.execution.admission import Gate
+from app.execution.admission import AdmissionControl
 from app.observability.metrics import Clock
 from app.ranking.model import RankingModel
 from app.ranking.ordering import without
@@ -18,7 +18,7 @@ _MOST_FAULTS = 20
 class RecordStage:
     """Candidates → CandidateRecords, before the deadline of the request."""
 
-    def __init__(self, model: RankingModel, store: EntityStore, admission: Gate, clock: Clock) -> None:
+    def __init__(self, model: RankingModel, store: EntityStore, admission: AdmissionControl, clock: Clock) -> None:
         self._model = model
         self._store = store
         self._admission = admission

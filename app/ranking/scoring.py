@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from app.entities.tier import Held
-from app.execution.admission import Gate, Priority
-from app.execution.scheduler import Turns
+from app.entities.tier import RecordBatch
+from app.execution.admission import AdmissionControl, Priority
+from app.execution.scheduler import Scheduler
 from app.observability.metrics import Clock
 from app.ranking.model import RankingModel
 from app.ranking.types import CandidateRecords, Logits, ScoredCandidates
@@ -26,9 +26,9 @@ Score = Callable[[Any], Logits]  # records of candidates → their logits
 class ScoreStage:
     """CandidateRecords → ScoredCandidates."""
 
-    def __init__(self, model: RankingModel, turns: Turns, gate: Gate, clock: Clock) -> None:
+    def __init__(self, model: RankingModel, scheduler: Scheduler, admission: AdmissionControl, clock: Clock) -> None:
         self._model = model
-        self._scoring = Scoring(turns, gate, clock)
+        self._scoring = Scoring(scheduler, admission, clock)
 
     async def __call__(self, records: CandidateRecords) -> ScoredCandidates:
         """As many as there is time for before the deadline of the request."""
@@ -45,7 +45,7 @@ class ScoreStage:
         candidates = records.candidates
         if candidates.encoded is not None:
             return self._model.prepare(candidates.encoded)
-        return self._model.prepare(self._model.encode(candidates.imputed.filled, records.gathered.context))
+        return self._model.prepare(self._model.encode_context(candidates.imputed.filled, records.gathered.context))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +64,15 @@ class Scores:
 class Scoring:
     """Scores records with a context that is made ready, in turns of the event loop."""
 
-    def __init__(self, turns: Turns, gate: Gate, clock: Clock) -> None:
-        self._turns = turns
-        self._gate = gate
+    def __init__(self, scheduler: Scheduler, admission: AdmissionControl, clock: Clock) -> None:
+        self._scheduler = scheduler
+        self._admission = admission
         self._clock = clock
 
     async def score(
         self,
         prepare: Callable[[], Score],
-        records: Held,
+        records: RecordBatch,
         deadline: float,
         priority: Priority = Priority.NORMAL,
         usual: bool = True,
@@ -88,12 +88,12 @@ class Scoring:
         while done < len(records):
             end = min(done + CHUNK, len(records))
             chunk = partial(work, records.part(done, end))
-            scored = await self._turns.run(chunk, deadline - self._clock(), priority)
+            scored = await self._scheduler.run(chunk, deadline - self._clock(), priority)
             if scored is None:
                 break
             logits[done:end] = scored
             if usual:
-                self._gate.measured(end - done, work.seconds)
+                self._admission.measured(end - done, work.seconds)
             done = end
         broken = ~np.isfinite(logits[:done])
         logits[:done][broken] = np.nan
@@ -109,7 +109,7 @@ class _Work:
         self._score: Score | None = None
         self.seconds = 0.0
 
-    def __call__(self, chunk: Held) -> Logits:
+    def __call__(self, chunk: RecordBatch) -> Logits:
         started = self._clock()
         if self._score is None:
             self._score = self._prepare()

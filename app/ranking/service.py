@@ -13,10 +13,10 @@ import numpy as np
 
 from app.entities.store import EntityStore
 from app.errors import invalid
-from app.execution.admission import Gate
-from app.execution.scheduler import Turns
-from app.execution.worker_thread import ComputeThread
-from app.observability.metrics import Clock, Stopwatch, Telemetry
+from app.execution.admission import AdmissionControl
+from app.execution.scheduler import Scheduler
+from app.execution.worker_thread import WorkerThread
+from app.observability.metrics import Clock, Metrics, Stopwatch
 from app.ranking.candidates import CandidateStage
 from app.ranking.context import ContextStage
 from app.ranking.model import RankingModel
@@ -33,26 +33,26 @@ class RankingService:
         self,
         model: RankingModel,
         store: EntityStore,
-        compute: ComputeThread,
-        turns: Turns,
-        gate: Gate,
-        telemetry: Telemetry,
+        worker: WorkerThread,
+        scheduler: Scheduler,
+        admission: AdmissionControl,
+        metrics: Metrics,
         clock: Clock,
         new_id: Callable[[], str],
         retrieve_limit: int,
         max_seen: int,
-        saw: Callable[[RankingModel, OrderedCandidates], None] = lambda *_: None,
+        on_order: Callable[[RankingModel, OrderedCandidates], None] = lambda *_: None,
     ) -> None:
         self.model = model
-        self.admission = gate
+        self.admission = admission
         self._context = ContextStage(model, max_seen)
-        self._candidates = CandidateStage(model, compute, gate, clock, retrieve_limit)
-        self._records = RecordStage(model, store, gate, clock)
-        self._score = ScoreStage(model, turns, gate, clock)
-        self._telemetry = telemetry
+        self._candidates = CandidateStage(model, worker, admission, clock, retrieve_limit)
+        self._records = RecordStage(model, store, admission, clock)
+        self._score = ScoreStage(model, scheduler, admission, clock)
+        self._metrics = metrics
         self._clock = clock
         self._new_id = new_id
-        self._saw = saw
+        self._on_order = on_order
 
     def cost(self, request: RankingRequest) -> int:
         """Candidates that a request will have scored at most."""
@@ -62,7 +62,7 @@ class RankingService:
         """The page that is asked for. Raises `UnirankError`s of the 4xx kind, and `OverloadedError`."""
         watch = Stopwatch(self._clock, started)
         self._check_task(request)
-        with self._telemetry.ranking(request.context.task, watch):
+        with self._metrics.observe_ranking(request.context.task, watch):
             ordered = await self._ordered(request, watch)
             ranking = self.page(ordered, _asked_places(ordered), request.offset + 1)
             watch.lap("rerank")
@@ -72,12 +72,12 @@ class RankingService:
         """All candidates in order, for callers that cut the page themselves. Raises as `rank`."""
         watch = Stopwatch(self._clock)
         self._check_task(request)
-        with self._telemetry.ranking(request.context.task, watch):
+        with self._metrics.observe_ranking(request.context.task, watch):
             return await self._ordered(request, watch)
 
     async def _ordered(self, request: RankingRequest, watch: Stopwatch) -> OrderedCandidates:
         imputed = self._context(request)
-        self._telemetry.filled(imputed.filled)
+        self._metrics.count_imputed(imputed.filled)
         watch.lap("parse")
         candidates = await self._candidates(imputed)
         records = await self._records(candidates)
@@ -86,7 +86,7 @@ class RankingService:
         watch.lap("score")
         ordered = apply_rules(scored)
         watch.lap("rerank")
-        self._saw(self.model, ordered)
+        self._on_order(self.model, ordered)
         return ordered
 
     def page(self, ordered: OrderedCandidates, places: Sequence[int], first_rank: int = 1) -> Ranking:
@@ -94,7 +94,7 @@ class RankingService:
         entity_ids = [ordered.entity_ids[place] for place in places]
         fields = ordered.request.fields
         entities = [self._fields(entity_id, fields) if fields else None for entity_id in entity_ids]
-        self._telemetry.fell_short(ordered.degraded)
+        self._metrics.count_degraded(ordered.degraded)
         scores = self.scores(ordered, places)
         return Ranking(self._new_id(), ordered, first_rank, entity_ids, scores, entities)
 

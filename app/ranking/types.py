@@ -14,9 +14,9 @@ import numpy.typing as npt
 
 from app.entities.store import Gathered
 from app.execution.admission import Priority
-from app.ranking.rules.seen import Seen, SeenAction
+from app.ranking.rules.seen import SeenAction, SeenRule
 from model.context.context import Context
-from model.context.imputation import Filled
+from model.context.imputation import FilledContext
 
 Logits = npt.NDArray[np.float32]
 Unknown = Literal["score", "last", "drop", "error"]
@@ -57,8 +57,8 @@ class ImputedRequest:
     """A request, its context with the gaps filled, and what is to be done with what the person has seen."""
 
     request: RankingRequest
-    filled: Filled
-    seen: Seen
+    filled: FilledContext
+    seen: SeenRule
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ class OrderedCandidates:
     """All candidates of a ranking from best to worst, with their logits [C] (NaN = none). No page cut yet."""
 
     request: RankingRequest
-    filled: Filled
+    filled: FilledContext
     entity_ids: list[str]
     logits: Logits
     unknown: list[str]

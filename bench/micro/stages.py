@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from app.api.v1.request_checks import Terms
+from app.api.v1.request_checks import RequestLimits
 from app.api.v1.requests import ranking_request
 from app.api.v1.responses import AnsweredBy, rank_answer
 from app.api.v1.schemas import ModelName, RankBody
@@ -23,7 +23,7 @@ from app.settings import Settings
 from bench.asks import make_asks
 from model.artefact.model import Artefact
 from model.catalogue.records import NamedRecords
-from model.context.imputation import Filled
+from model.context.imputation import FilledContext
 
 STAGES = ("decode", "ask", "fill", "propose", "gather", "context", "features", "score", "order", "encode")
 CANDIDATES = 500
@@ -36,20 +36,20 @@ Stage = Callable[[], Any]
 def stages(artefact: Artefact, candidates: int = CANDIDATES, seed: int = 0) -> dict[str, Stage]:
     """Every stage of one homepage request of a known user, or of what else the model knows."""
     body = _body(artefact, candidates, seed)
-    terms = Terms(Settings(), artefact.version, 0.0)
+    limits = RequestLimits(Settings(), artefact.version, 0.0)
     decoded = decode(body, RankBody, DEPTH)
-    asked = ranking_request(decoded, terms)
+    asked = ranking_request(decoded, limits)
     context = replace(asked.context, history=artefact.history(asked.context.user_id or ""))
     ids, filled = list(asked.candidates or ()), artefact.fill(context)
-    logits = artefact.catalogue.logits(artefact.catalogue.encode(filled), artefact.catalogue.rows_of(ids))
+    logits = artefact.catalogue.logits(artefact.catalogue.encode_context(filled), artefact.catalogue.rows_of(ids))
     places = ordering.by_score(logits)
     in_order = [ids[place] for place in places]
     ordered = OrderedCandidates(asked, filled, in_order, logits[places], [], [], len(ids), len(ids))
     return {
         "decode": partial(decode, body, RankBody, DEPTH),
-        "ask": partial(ranking_request, decoded, terms),
+        "ask": partial(ranking_request, decoded, limits),
         "fill": partial(artefact.fill, context),
-        "propose": lambda: artefact.propose(artefact.encode(filled), candidates),
+        "propose": lambda: artefact.propose(artefact.encode_context(filled), candidates),
         **_network(artefact, filled, ids),
         "order": partial(ordering.by_score, logits),
         "encode": _encode(artefact, ordered),
@@ -61,16 +61,16 @@ def _body(artefact: Artefact, candidates: int, seed: int) -> bytes:
     return make_asks(artefact, candidates, 2, seed).bodies[1]
 
 
-def _network(artefact: Artefact, filled: Filled, ids: list[str]) -> dict[str, Stage]:
+def _network(artefact: Artefact, filled: FilledContext, ids: list[str]) -> dict[str, Stage]:
     """Records by id, the context made ready, match features, both for a chunk of candidates."""
     named = artefact.context_entities(filled.context)
-    of_context, candidates = (artefact.take(artefact.find(part)).read() for part in (named, ids))
-    encoded = artefact.encode(filled)
+    of_context, candidates = (artefact.records_at(artefact.find(part)).read() for part in (named, ids))
+    encoded = artefact.encode_context(filled)
     gathered = NamedRecords(named, of_context)
     parts = (encoded.query, encoded.source, encoded.profile)
     return {
-        "gather": lambda: artefact.take(artefact.find(ids)).read(),
-        "context": lambda: artefact.prepare(artefact.encode(filled, gathered)),
+        "gather": lambda: artefact.records_at(artefact.find(ids)).read(),
+        "context": lambda: artefact.prepare(artefact.encode_context(filled, gathered)),
         "features": partial(artefact.scorer.matcher.varying, *parts, candidates),
         "score": partial(artefact.prepare(encoded), candidates),
     }

@@ -10,8 +10,8 @@ from typing import Any
 
 import polars as pl
 
-from model.artefact.contents import Contents, layout_of
-from model.artefact.golden import golden
+from model.artefact.contents import ArtefactContents, layout_of
+from model.artefact.golden import golden_requests
 from model.artefact.index import index_large
 from model.artefact.manifest import Manifest
 from model.artefact.place import try_out
@@ -24,9 +24,9 @@ from model.datasets.dataset import Dataset
 from model.events.seen import SeenEntities
 from model.learning import checkpoint
 from model.learning.calibration import Calibration
-from model.learning.prepared import Prepared, part_rows, prepare
-from model.learning.ranker_training import Trained, steps_for, train
+from model.learning.ranker_training import TrainingResult, steps_for, train
 from model.learning.trained_rows import TrainedRows, fingerprint
+from model.learning.training_data import TrainingData, part_rows, prepare
 from model.learning.validation import subject_of
 
 ALL_PARTS = ("train", "validation", "test")
@@ -65,7 +65,7 @@ def build(
 
 def _first(
     dataset: Dataset, config: Config, tasks: Sequence[str] | None, saved: Path, resume: bool, say: Say, report: Report
-) -> tuple[Prepared, Trained]:
+) -> tuple[TrainingData, TrainingResult]:
     """Train on the training part."""
     prepared = prepare(dataset, config, tasks, say=say)
     return prepared, train(prepared, steps_for(config.training, prepared), saved, resume, report)
@@ -73,7 +73,7 @@ def _first(
 
 def _both(
     dataset: Dataset, config: Config, tasks: Sequence[str] | None, saved: Path, resume: bool, say: Say, report: Report
-) -> tuple[Prepared, Trained]:
+) -> tuple[TrainingData, TrainingResult]:
     """Train on the training part, which says for how long and calibrates; then on every row, from the beginning.
 
     What the first came to is kept in `FIRST`, so that a run that stopped in the second goes on there.
@@ -91,7 +91,7 @@ def _both(
     return prepared, replace(again, calibration=Calibration.from_json(found["calibration"]))
 
 
-def contents_of(prepared: Prepared, trained: Trained) -> Contents:
+def contents_of(prepared: TrainingData, trained: TrainingResult) -> ArtefactContents:
     """The parts of an artefact from a finished run."""
     subject = subject_of(trained.ranker, prepared)
     layout, records = layout_of(prepared.config, prepared.encoder), subject.catalogue.records
@@ -102,15 +102,15 @@ def contents_of(prepared: Prepared, trained: Trained) -> Contents:
         calibration=trained.calibration, metrics=_metrics(trained),
         dataset=_trained_on(prepared), files={},
     )  # fmt: skip
-    return Contents(
+    return ArtefactContents(
         manifest, trained.ranker, prepared.encoder, prepared.dataset.entities, prepared.tables[-1],
         RecordTable.of(records), layout, prepared.users, prepared.countries, prepared.tastes[-1],
         _histories(prepared), _seen(prepared), trained.calibration,
-        golden(subject.catalogue, prepared.units, prepared.histories, trained.calibration),
+        golden_requests(subject.catalogue, prepared.rankings, prepared.histories, trained.calibration),
     )  # fmt: skip
 
 
-def _trained_on(prepared: Prepared) -> dict[str, Any]:
+def _trained_on(prepared: TrainingData) -> dict[str, Any]:
     """What was trained on: `evaluate` warns where it meets the same rows."""
     dataset = prepared.dataset
     events = part_rows(dataset.events, prepared.parts)
@@ -118,7 +118,7 @@ def _trained_on(prepared: Prepared) -> dict[str, Any]:
     return {"name": dataset.name, "parts": list(prepared.parts), "fingerprint": fingerprint(dataset), "rows": rows}
 
 
-def _metrics(trained: Trained) -> dict[str, Any]:
+def _metrics(trained: TrainingResult) -> dict[str, Any]:
     best = next((values for step, _, values in trained.history.validations if step == trained.best_step), {})
     return {
         "validation_ndcg@10": best,
@@ -128,11 +128,11 @@ def _metrics(trained: Trained) -> dict[str, Any]:
     }
 
 
-def _histories(prepared: Prepared) -> dict[str, tuple[HistoryEvent, ...]]:
+def _histories(prepared: TrainingData) -> dict[str, tuple[HistoryEvent, ...]]:
     longest = prepared.config.network.profile_length
     return {user: tuple(timeline.events[-longest:]) for user, timeline in prepared.histories.items()}
 
 
-def _seen(prepared: Prepared) -> SeenEntities:
+def _seen(prepared: TrainingData) -> SeenEntities:
     """Of every task, also one that is not trained: what a person has met is met."""
     return SeenEntities.of(part_rows(prepared.dataset.events, prepared.parts), prepared.ids)

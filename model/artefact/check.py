@@ -10,10 +10,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from model.artefact.golden import Golden
+from model.artefact.golden import GoldenRequest
 from model.artefact.model import Artefact, ArtefactError
 from model.context.context import Context
-from model.context.imputation import Filled, MissingFieldError
+from model.context.imputation import FilledContext, MissingFieldError
 
 TOLERANCE = 1e-3  # of a probability: another processor adds up in another order
 SPREAD = 1e-6  # least standard deviation of logits
@@ -31,7 +31,7 @@ def check(artefact: Artefact, limit_s: float) -> None:
 
 def _check_golden(artefact: Artefact, number: int, entry: object) -> None:
     try:
-        one = Golden.of(entry)
+        one = GoldenRequest.of(entry)
         logits = _logits(artefact, artefact.fill(one.context), one.candidates)
         found = artefact.probability(one.context.task, logits)
     except (LookupError, TypeError, ValueError) as error:
@@ -59,7 +59,7 @@ def _check_task(artefact: Artefact, task: str, limit_s: float) -> None:
         raise ArtefactError(f"task {task}: {len(ids)} candidates take {took_s:.2f} s, longer than {limit_s:g} s")
 
 
-def _logits(artefact: Artefact, filled: Filled, ids: Sequence[str]) -> np.ndarray:
+def _logits(artefact: Artefact, filled: FilledContext, ids: Sequence[str]) -> np.ndarray:
     try:
         return artefact.score(filled, ids)
     except (LookupError, RuntimeError, ValueError) as error:

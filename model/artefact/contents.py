@@ -23,7 +23,7 @@ from model.network.ranker import Ranker
 
 
 @dataclass(slots=True)
-class Contents:
+class ArtefactContents:
     """The parts of one artefact, before anything is built from them."""
 
     manifest: Manifest

@@ -16,7 +16,7 @@ import numpy as np
 
 from model.context.context import HOMEPAGE, Context, HistoryEvent
 from model.context.imputation import can_fill
-from model.events.timelines import Timeline, Unit
+from model.events.timelines import LabelledRanking, Timeline
 from model.learning.calibration import Calibration
 from model.network.catalogue import CatalogueRanker
 
@@ -31,7 +31,7 @@ class GoldenError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Golden:
+class GoldenRequest:
     """One request and what it was answered with: a probability for each candidate."""
 
     context: Context
@@ -39,7 +39,7 @@ class Golden:
     scores: list[float]
 
     @classmethod
-    def of(cls, entry: object) -> Golden:
+    def of(cls, entry: object) -> GoldenRequest:
         """Back from `entry()`. Raises `GoldenError`."""
         try:
             return msgspec.convert(entry, cls)
@@ -53,21 +53,26 @@ class Golden:
         return table
 
 
-def golden(
-    catalogue: CatalogueRanker, units: Sequence[Unit], histories: Mapping[str, Timeline], calibration: Calibration
+def golden_requests(
+    catalogue: CatalogueRanker,
+    rankings: Sequence[LabelledRanking],
+    histories: Mapping[str, Timeline],
+    calibration: Calibration,
 ) -> list[dict[str, Any]]:
     """The entries of a model that was just trained on these units."""
-    samples = {task: _samples(catalogue, units, histories, task) for task in sorted({u.context.task for u in units})}
+    samples = {
+        task: _samples(catalogue, rankings, histories, task) for task in sorted({u.context.task for u in rankings})
+    }
     contexts = [context for task, sample in samples.items() for context in _combinations(task, sample)]
     asked = [context for context in contexts if can_fill(context, catalogue.rules)]
     return [_answered(catalogue, calibration, number, context).entry() for number, context in enumerate(asked)]
 
 
 def _samples(
-    catalogue: CatalogueRanker, units: Sequence[Unit], histories: Mapping[str, Timeline], task: str
+    catalogue: CatalogueRanker, rankings: Sequence[LabelledRanking], histories: Mapping[str, Timeline], task: str
 ) -> dict[str, list[Any]]:
     """A few values of each field as the task has them; where the data has none, what a caller could send."""
-    contexts = [unit.context for unit in units if unit.context.task == task]
+    contexts = [ranking.context for ranking in rankings if ranking.context.task == task]
     ids = [catalogue.ids[row] for row in _spread(len(catalogue.ids), EVENTS)]
     seen = {name: [v for c in contexts if (v := getattr(c, name)) is not None] for name in FIELDS[:-1]}
     past = [tuple(timeline.events[-EVENTS:]) for timeline in histories.values()]
@@ -88,12 +93,12 @@ def _combinations(task: str, samples: Mapping[str, Sequence[Any]]) -> Iterator[C
         yield Context(task, **chosen)
 
 
-def _answered(catalogue: CatalogueRanker, calibration: Calibration, number: int, context: Context) -> Golden:
+def _answered(catalogue: CatalogueRanker, calibration: Calibration, number: int, context: Context) -> GoldenRequest:
     total = len(catalogue.ids)
     rows = np.unique((_spread(total, CANDIDATES) + number) % total)
-    logits = catalogue.logits(catalogue.encode(catalogue.fill(context)), rows)
+    logits = catalogue.logits(catalogue.encode_context(catalogue.fill(context)), rows)
     scores = calibration.probability(context.task, logits)
-    return Golden(context, catalogue.ids_of(rows), [round(float(score), DIGITS) for score in scores])
+    return GoldenRequest(context, catalogue.ids_of(rows), [round(float(score), DIGITS) for score in scores])
 
 
 def _spread(total: int, count: int) -> np.ndarray:

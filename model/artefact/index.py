@@ -24,7 +24,7 @@ from model.context.context import MORE_LIKE_THIS, SEARCH, Context
 from model.network.scorer import retrieval_matrix
 from model.retrieval.approximate import ApproximateIndex, build, faiss
 from model.retrieval.exact import DenseIndex, Floats
-from model.retrieval.tuning import Measured, tune
+from model.retrieval.tuning import IndexMeasurement, tune
 
 _log = logging.getLogger("unirank.model")
 LEAST = 50_000  # entities; below, exact search takes a millisecond and nothing is five times as fast
@@ -42,7 +42,7 @@ def index_large(folder: Path, manifest: Manifest, report: Report = lambda *_: No
     return index(folder, report=report)[0]
 
 
-def index(folder: Path, seed: int = 0, report: Report = lambda *_: None) -> tuple[Manifest, Measured]:
+def index(folder: Path, seed: int = 0, report: Report = lambda *_: None) -> tuple[Manifest, IndexMeasurement]:
     """Build, measure, and write the folder again with the better index. Raises `ArtefactError`."""
     library = faiss()
     if library is None:
@@ -57,13 +57,15 @@ def index(folder: Path, seed: int = 0, report: Report = lambda *_: None) -> tupl
     return _rewritten(folder, artefact, approximate if measured.good else exact, measured), measured
 
 
-def _rewritten(folder: Path, artefact: Artefact, dense: DenseIndex | ApproximateIndex, found: Measured) -> Manifest:
+def _rewritten(
+    folder: Path, artefact: Artefact, dense: DenseIndex | ApproximateIndex, found: IndexMeasurement
+) -> Manifest:
     old = artefact.contents.manifest
     manifest = replace(old, metrics={**old.metrics, "retrieval": _said(dense, found)})
     return rewrite(folder, manifest, dense)
 
 
-def _said(dense: DenseIndex | ApproximateIndex, found: Measured) -> dict[str, Any]:
+def _said(dense: DenseIndex | ApproximateIndex, found: IndexMeasurement) -> dict[str, Any]:
     """What the manifest says of the choice."""
     return {
         "index": "exact" if isinstance(dense, DenseIndex) else "approximate",
@@ -82,7 +84,7 @@ def sample_contexts(artefact: Artefact, count: int, seed: int) -> list[Context]:
 
 def sample_queries(artefact: Artefact, count: int, seed: int) -> Floats:
     """The same as retrieval asks for them. [count, D + Dz]"""
-    encoded = [artefact.catalogue.encode(artefact.fill(one)) for one in sample_contexts(artefact, count, seed)]
+    encoded = [artefact.catalogue.encode_context(artefact.fill(one)) for one in sample_contexts(artefact, count, seed)]
     return np.stack([artefact.scorer.retrieval_query(one) for one in encoded])
 
 

@@ -41,7 +41,7 @@ class Lookups:
     dense: DenseIndex | ApproximateIndex
 
 
-def made(entities: Sequence[Entity], records: RecordTable, vocabulary: Vocabulary) -> Lookups:
+def build_lookups(entities: Sequence[Entity], records: RecordTable, vocabulary: Vocabulary) -> Lookups:
     """From the entities themselves; search by embedding is exact. Raises ValueError where two ids are the same."""
     postings = Postings.of(records.tokens, len(vocabulary.weights), records.popularity)
     return Lookups(Directory.of(entities), postings, DenseIndex(whole_matrix(records)))
@@ -63,11 +63,13 @@ def write_dense(folder: Path, dense: DenseIndex | ApproximateIndex) -> None:
 
 def read(folder: Path, records: RecordTable, vocabulary: Vocabulary, files: Iterable[str]) -> Lookups:
     """Map what `write` wrote. Raises KeyError, ValueError or RuntimeError where it does not fit the records."""
-    arrays = mapped(folder / CATALOGUE)
+    arrays = map_lookups(folder / CATALOGUE)
     directory, postings = Directory.from_arrays(arrays), Postings.from_arrays(arrays)
     if len(postings.starts) != len(vocabulary.weights) + 1:
         raise ValueError(f"postings of {len(postings.starts) - 1} words, expected {len(vocabulary.weights)}")
-    dense = _approximate(folder, records) if APPROXIMATE in files else DenseIndex(mapped(folder / EXACT)["vectors"])
+    dense = (
+        _approximate(folder, records) if APPROXIMATE in files else DenseIndex(map_lookups(folder / EXACT)["vectors"])
+    )
     if len(dense) != len(records) or dense.width != records.retrieval_width:
         raise ValueError(f"an index of {len(dense)} × {dense.width}, not {len(records)} × {records.retrieval_width}")
     return Lookups(directory, postings, dense)
@@ -86,7 +88,7 @@ def whole_matrix(records: RecordTable) -> Floats:
     return retrieval_matrix(records, np.arange(len(records)))
 
 
-def mapped(path: Path) -> dict[str, NDArray[Any]]:
+def map_lookups(path: Path) -> dict[str, NDArray[Any]]:
     """All arrays of a file as views of it: torch maps it, numpy's reader would copy it."""
     with safe_open(path, framework="pt", device="cpu") as file:
         names = file.keys()

@@ -13,18 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.artefact import lookups
-from model.artefact.contents import Contents
+from model.artefact.contents import ArtefactContents
 from model.artefact.manifest import ArtefactError
 from model.artefact.reading import read
 from model.catalogue.encoding import EntityEncoder
 from model.catalogue.record_table import TableRows
 from model.catalogue.records import NamedRecords, RecordLayout, Records, assemble
 from model.context.context import Context, HistoryEvent
-from model.context.imputation import Filled
+from model.context.imputation import FilledContext
 from model.features.match import MatchFeatures
 from model.network.catalogue import CatalogueRanker
 from model.network.inputs import ContextEncoder, EncodedContext
-from model.network.scorer import Asked, Scorer
+from model.network.scorer import ContextScorer, Scorer
 from model.retrieval.lexical import LexicalIndex
 from model.retrieval.retrievers import DenseRetriever, LexicalRetriever, RetrievalRequest, UnionRetriever
 
@@ -37,7 +37,7 @@ Ints = NDArray[np.int64]
 class Artefact:
     """One loaded model. What `prepare` gives, `score` and the catalogue share scratch space: one thread calls them."""
 
-    def __init__(self, contents: Contents, device: str = "cpu") -> None:
+    def __init__(self, contents: ArtefactContents, device: str = "cpu") -> None:
         self.contents = contents
         self.version = contents.manifest.version
         self.checksum = contents.manifest.checksum
@@ -48,7 +48,7 @@ class Artefact:
         self.scorer = Scorer(contents.ranker, contexts, device)
         self.layout: RecordLayout = contents.layout
         self.calibration = contents.calibration
-        found = contents.lookups or lookups.made(contents.entities, contents.records, self.encoder.vocabulary)
+        found = contents.lookups or lookups.build_lookups(contents.entities, contents.records, self.encoder.vocabulary)
         directory, rules = found.directory, contents.manifest.rules
         self.catalogue = CatalogueRanker(
             self.scorer, directory.ids, directory.names, contents.records, rules, directory.rows
@@ -104,7 +104,7 @@ class Artefact:
 
     # ---- one ranking ----------------------------------------------------------------------------------------
 
-    def fill(self, context: Context) -> Filled:
+    def fill(self, context: Context) -> FilledContext:
         """Impute what is missing. Raises `MissingFieldError`."""
         return self.catalogue.fill(context)
 
@@ -112,20 +112,22 @@ class Artefact:
         """Ids whose records `encode` needs: the source and the history. `context` is filled."""
         return self.catalogue.context_entities(context)
 
-    def encode(self, filled: Filled, gathered: NamedRecords[Records | TableRows] | None = None) -> EncodedContext:
+    def encode_context(
+        self, filled: FilledContext, gathered: NamedRecords[Records | TableRows] | None = None
+    ) -> EncodedContext:
         """The context side, from records of its `context_entities` that were gathered, else from the artefact's own.
 
         What of the source and the history has no record is left out.
         """
-        return self.catalogue.encode(filled, gathered)
+        return self.catalogue.encode_context(filled, gathered)
 
-    def prepare(self, context: EncodedContext) -> Asked:
+    def prepare(self, context: EncodedContext) -> ContextScorer:
         """A context made ready: candidates in, float32 [C] logits out."""
         return self.scorer.prepare(context)
 
-    def score(self, filled: Filled, entity_ids: Sequence[str]) -> Floats:
+    def score(self, filled: FilledContext, entity_ids: Sequence[str]) -> Floats:
         """Logits [C] of entities of the catalogue. Raises KeyError on others."""
-        return self.catalogue.logits(self.catalogue.encode(filled), self.catalogue.rows_of(entity_ids))
+        return self.catalogue.logits(self.catalogue.encode_context(filled), self.catalogue.rows_of(entity_ids))
 
     def probability(self, task: str, logits: NDArray[np.float32]) -> NDArray[np.float64]:
         """P(positive engagement), calibrated. Same shape."""
@@ -152,7 +154,7 @@ class Artefact:
         """Rows of the catalogue, -1 = not in it. [C]"""
         return self.catalogue.find(entity_ids)
 
-    def take(self, rows: Ints) -> TableRows:
+    def records_at(self, rows: Ints) -> TableRows:
         """The records that the artefact carries in these rows, to be read when they are computed with."""
         return TableRows(self.contents.records, rows)
 
@@ -179,7 +181,7 @@ class Artefact:
         new = [dict(entity) for entity in entities if str(entity["entity_id"]) not in self.catalogue.rows]
         if not new:
             return self.catalogue
-        arrays, rows = self.encoder.encode(new), [-1] * len(new)
+        arrays, rows = self.encoder.encode_entities(new), [-1] * len(new)
         added = assemble(arrays, self.contents.engagement.take(np.array(rows)), self.scorer.vectors(arrays, rows))
         ids = [str(entity["entity_id"]) for entity in new]
         names = {**self.catalogue.names, **{str(e["entity_id"]): str(e["display_name"]) for e in new}}
@@ -192,7 +194,7 @@ class Artefact:
         )
 
     def _computed(self, rows: Sequence[int]) -> Records:
-        arrays = self.encoder.encode([self.contents.entities[row] for row in rows])
+        arrays = self.encoder.encode_entities([self.contents.entities[row] for row in rows])
         trained = self.contents.manifest.sizes.entities  # rows beyond it came later: the learned null id
         vectors = self.scorer.vectors(arrays, [row if row < trained else -1 for row in rows])
         return assemble(arrays, self.contents.engagement.take(np.array(rows)), vectors)

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from model.artefact import lookups
-from model.artefact.contents import Contents, layout_of
+from model.artefact.contents import ArtefactContents, layout_of
 from model.artefact.manifest import MANIFEST, ArtefactError, Manifest, checksum_of, read_manifest, sha256_of
 from model.catalogue.categories import Categories
 from model.catalogue.encoding import EntityEncoder
@@ -32,7 +32,7 @@ Arrays = Mapping[str, NDArray[Any]]
 BY_ID = ("entity_tower.id.weight",)  # weights that grow with the catalogue: they stay in the mapped file
 
 
-def read(path: Path) -> Contents:
+def read(path: Path) -> ArtefactContents:
     """Read a model folder and check every file against the manifest. Raises `ArtefactError`."""
     manifest = read_manifest(path)
     if manifest.checksum != checksum_of(manifest.files):
@@ -48,16 +48,16 @@ def read(path: Path) -> Contents:
         raise ArtefactError(f"{path}: {type(error).__name__}: {' '.join(str(error).split())}") from error
 
 
-def _contents(path: Path, manifest: Manifest) -> Contents:
-    features = lookups.mapped(path / "features.safetensors")
+def _contents(path: Path, manifest: Manifest) -> ArtefactContents:
+    features = lookups.map_lookups(path / "features.safetensors")
     encoder = _encoder(features, manifest)
-    records = RecordTable.from_arrays(lookups.mapped(path / "records.safetensors"))
+    records = RecordTable.from_arrays(lookups.map_lookups(path / "records.safetensors"))
     found = lookups.read(path, records, encoder.vocabulary, manifest.files)
     layout = layout_of(manifest.config, encoder)
     records.check(layout)
     _check_entities(path, manifest, len(found.directory), len(records))
     countries, tastes = _tastes(path, features, layout.engagement_width)
-    return Contents(
+    return ArtefactContents(
         manifest, _ranker(path, manifest), encoder, found.directory.entities,
         Engagement(records.engagement, records.inverse, records.popularity), records, layout,
         _strings(features["users"]), countries, tastes,
@@ -102,7 +102,9 @@ def _categories(features: Arrays, manifest: Manifest) -> Categories:
 
 def _ranker(path: Path, manifest: Manifest) -> Ranker:
     ranker = Ranker(manifest.config.network, manifest.sizes)
-    weights = {name: torch.from_numpy(value) for name, value in lookups.mapped(path / "weights.safetensors").items()}
+    weights = {
+        name: torch.from_numpy(value) for name, value in lookups.map_lookups(path / "weights.safetensors").items()
+    }
     for name, value in weights.items():
         if not torch.isfinite(value).all():
             raise ArtefactError(f"{path}: weight {name} is not finite")

@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from model.artefact import lookups
-from model.artefact.contents import Contents
+from model.artefact.contents import ArtefactContents
 from model.artefact.manifest import (
     DENSE,
     FILES,
@@ -52,7 +52,7 @@ def _is_model(folder: Path) -> bool:
     return True
 
 
-def write(out: Path, contents: Contents, name: str) -> Manifest:
+def write(out: Path, contents: ArtefactContents, name: str) -> Manifest:
     """Write a model folder, replacing an older model of the same name. Returns the manifest with its version."""
     refuse_foreign(out)
     return _write_sealed(out, lambda building: _write_files(building, contents), contents.manifest, name)
@@ -88,20 +88,20 @@ def _one_line_errors(out: Path) -> Iterator[None]:
         raise ArtefactError(f"{out} could not be written and is as it was before: {said}") from error
 
 
-def _write_files(folder: Path, contents: Contents) -> None:
+def _write_files(folder: Path, contents: ArtefactContents) -> None:
     weights = {key: value.cpu().numpy() for key, value in contents.ranker.state_dict().items()}
     save_file(weights, folder / "weights.safetensors")
     table = _entity_table(contents.entities, contents.manifest.columns)
     table.write_parquet(folder / "entities.parquet")
     entities = [_present(row) for row in table.iter_rows(named=True)]
     save_file(contents.records.arrays(), folder / "records.safetensors")
-    lookups.write(folder, lookups.made(entities, contents.records, contents.encoder.vocabulary))
+    lookups.write(folder, lookups.build_lookups(entities, contents.records, contents.encoder.vocabulary))
     save_file(_features(contents), folder / "features.safetensors")
     _history_table(contents.histories).write_parquet(folder / "histories.parquet")
     (folder / "golden.json").write_text(json.dumps(contents.golden, indent=1))
 
 
-def _features(contents: Contents) -> dict[str, NDArray[Any]]:
+def _features(contents: ArtefactContents) -> dict[str, NDArray[Any]]:
     encoder = contents.encoder
     return {
         "vocabulary": _texts(encoder.vocabulary.entries),

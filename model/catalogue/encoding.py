@@ -93,7 +93,7 @@ class EntityEncoder:
             *(f"norm_{name}" for name in self.fields),
         ]
 
-    def encode(self, entities: Sequence[Entity]) -> EntityArrays:
+    def encode_entities(self, entities: Sequence[Entity]) -> EntityArrays:
         """Encode N entities; columns and categories that training did not know are left out."""
         split = [split_fields(entity, self.columns) for entity in entities]
         bags = [_bag(document, self.vectors.table.shape[0]) for document in split]

@@ -49,7 +49,7 @@ class MissingFieldError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Filled:
+class FilledContext:
     """A context without gaps, and what was filled. A field filled with null stays None in `context`."""
 
     context: Context
@@ -60,7 +60,7 @@ class Filled:
         return next((entry.rule for entry in self.imputed if entry.field == field), None)
 
 
-def fill(context: Context, rules: Rules, display_name: DisplayName) -> Filled:
+def fill(context: Context, rules: Rules, display_name: DisplayName) -> FilledContext:
     """Fill what the client left out.
 
     `display_name` maps an entity id to its name, or None where unknown. Raises `MissingFieldError` where the
@@ -76,7 +76,7 @@ def fill(context: Context, rules: Rules, display_name: DisplayName) -> Filled:
         imputed.append(entry)
         if entry.value is not None:
             context = _with(context, field, entry.value)
-    return Filled(context, tuple(imputed))
+    return FilledContext(context, tuple(imputed))
 
 
 def can_fill(context: Context, rules: Rules) -> bool:

@@ -17,5 +17,5 @@ class NetworkSubject:
 
     def score(self, context: Context, rows: np.ndarray | None) -> np.ndarray:
         """Logits of the named rows, or of the whole catalogue."""
-        encoded = self.catalogue.encode(self.catalogue.fill(context))
+        encoded = self.catalogue.encode_context(self.catalogue.fill(context))
         return self.catalogue.logits(encoded, rows).astype(np.float64)

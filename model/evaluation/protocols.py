@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from model.context.context import MORE_LIKE_THIS, Context
 from model.evaluation import metrics
-from model.events.timelines import Timeline, Unit
+from model.events.timelines import LabelledRanking, Timeline
 from model.learning.calibration import Calibration
 
 Ints = NDArray[np.int64]
@@ -38,7 +38,7 @@ class Subject(Protocol):
 
 
 @dataclass(slots=True)
-class Ranked:
+class RankingResults:
     """The rankings of one task under one protocol: values a metric, and the labelled rows for auc and ece."""
 
     values: dict[str, list[float]] = field(default_factory=dict)
@@ -48,17 +48,17 @@ class Ranked:
     logits: list[Floats] = field(default_factory=list)
     labels: list[Floats] = field(default_factory=list)
 
-    def add(self, unit: Unit, number: int, **values: float | None) -> None:
+    def add(self, ranking: LabelledRanking, number: int, **values: float | None) -> None:
         """Note one ranking. A metric that it cannot have is NaN."""
         for name, value in values.items():
             self.values.setdefault(name, []).append(np.nan if value is None else value)
-        self.groups.append(unit.context.user_id or f"ranking {number}")
-        self.slices.append(unit.slices)
+        self.groups.append(ranking.context.user_id or f"ranking {number}")
+        self.slices.append(ranking.slices)
 
 
 def evaluate(
     subject: Subject,
-    units: Sequence[Unit],
+    rankings: Sequence[LabelledRanking],
     histories: Mapping[str, Timeline],
     popularity: NDArray[np.float64],
     calibration: Calibration | None = None,
@@ -66,71 +66,83 @@ def evaluate(
 ) -> dict[str, dict[str, object]]:
     """Metrics of each task, with bootstrap 95 % intervals; `popularity` [N] counts positives, for novelty."""
     report = {}
-    for task in sorted({unit.context.task for unit in units}):
-        mine = [unit for unit in units if unit.context.task == task]
-        slates = rank_slates(subject, [unit for unit in mine if unit.slate], histories, step)
-        whole = rank_catalogue(subject, [unit for unit in mine if not unit.slate], histories, step)
+    for task in sorted({ranking.context.task for ranking in rankings}):
+        mine = [ranking for ranking in rankings if ranking.context.task == task]
+        slates = rank_slates(subject, [ranking for ranking in mine if ranking.slate], histories, step)
+        whole = rank_catalogue(subject, [ranking for ranking in mine if not ranking.slate], histories, step)
         report[task] = _task_report(task, slates, whole, popularity, calibration)
     return report
 
 
-def _history(unit: Unit, histories: Mapping[str, Timeline]) -> Context:
-    timeline = histories.get(unit.context.user_id or "")
-    return replace(unit.context, history=tuple(timeline.events) if timeline else ())
+def _history(ranking: LabelledRanking, histories: Mapping[str, Timeline]) -> Context:
+    timeline = histories.get(ranking.context.user_id or "")
+    return replace(ranking.context, history=tuple(timeline.events) if timeline else ())
 
 
-def rank_slates(subject: Subject, units: Iterable[Unit], histories: Mapping[str, Timeline], step: Step) -> Ranked:
+def rank_slates(
+    subject: Subject, rankings: Iterable[LabelledRanking], histories: Mapping[str, Timeline], step: Step
+) -> RankingResults:
     """Each slate ranked as it stands."""
-    ranked = Ranked()
-    for number, unit in enumerate(units):
-        rows = np.array([subject.rows[entity] for entity in unit.entity_ids], np.int64)
-        scores = subject.score(_history(unit, histories), rows)
+    ranked = RankingResults()
+    for number, ranking in enumerate(rankings):
+        rows = np.array([subject.rows[entity] for entity in ranking.entity_ids], np.int64)
+        scores = subject.score(_history(ranking, histories), rows)
         ranked.add(
-            unit,
+            ranking,
             number,
-            **{"ndcg@10": metrics.ndcg(scores, unit.labels, 10), "mrr": metrics.mrr(scores, unit.labels)},
-            auc=metrics.auc(scores, unit.labels),
+            **{"ndcg@10": metrics.ndcg(scores, ranking.labels, 10), "mrr": metrics.mrr(scores, ranking.labels)},
+            auc=metrics.auc(scores, ranking.labels),
         )
         ranked.logits.append(scores)
-        ranked.labels.append(unit.labels)
+        ranked.labels.append(ranking.labels)
         step()
     return ranked
 
 
 def rank_catalogue(
-    subject: Subject, units: Iterable[Unit], histories: Mapping[str, Timeline], step: Step, met: bool = False
-) -> Ranked:
+    subject: Subject,
+    rankings: Iterable[LabelledRanking],
+    histories: Mapping[str, Timeline],
+    step: Step,
+    met: bool = False,
+) -> RankingResults:
     """The whole catalogue ranked for each raw context, less what the user's history holds unless `met`."""
-    ranked = Ranked()
-    for number, unit in enumerate(units):
-        context = _history(unit, histories)
+    ranked = RankingResults()
+    for number, ranking in enumerate(rankings):
+        context = _history(ranking, histories)
         scores = np.array(subject.score(context, None), np.float64)
-        rows = np.array([subject.rows[entity] for entity in unit.entity_ids], np.int64)
+        rows = np.array([subject.rows[entity] for entity in ranking.entity_ids], np.int64)
         ranked.logits.append(scores[rows])
-        ranked.labels.append(unit.labels)
+        ranked.labels.append(ranking.labels)
         labels = np.zeros(len(scores))
-        np.maximum.at(labels, rows, unit.labels)
+        np.maximum.at(labels, rows, ranking.labels)
         allowed = np.ones(len(scores), bool)
         if not met:
             allowed[[subject.rows[e.entity_id] for e in context.history if e.entity_id in subject.rows]] = False
         if (labels[allowed] > 0).any():
-            _add_catalogue(ranked, unit, number, scores, labels, allowed)
+            _add_catalogue(ranked, ranking, number, scores, labels, allowed)
         step()
     return ranked
 
 
-def _add_catalogue(ranked: Ranked, unit: Unit, number: int, scores: Floats, labels: Floats, allowed: Ints) -> None:
+def _add_catalogue(
+    ranked: RankingResults, ranking: LabelledRanking, number: int, scores: Floats, labels: Floats, allowed: Ints
+) -> None:
     kept = np.flatnonzero(allowed)
     values = {
         "ndcg@10": metrics.ndcg(scores[kept], labels[kept], 10),
         **{f"recall@{k}": metrics.recall(scores[kept], labels[kept], k) for k in (1, 10, 30)},
     }
-    ranked.add(unit, number, **values)
+    ranked.add(ranking, number, **values)
     ranked.tops.append(kept[metrics.top_k(scores[kept], 10)])
 
 
 def _task_report(
-    task: str, slates: Ranked, whole: Ranked, popularity: NDArray[np.float64], calibration: Calibration | None
+    task: str,
+    slates: RankingResults,
+    whole: RankingResults,
+    popularity: NDArray[np.float64],
+    calibration: Calibration | None,
 ) -> dict[str, object]:
     report: dict[str, object] = {}
     catalogue = _catalogue_report(whole, popularity)
@@ -167,7 +179,7 @@ def _pooled(rankings: Sequence[Item], metric: Callable[[Sequence[Item]], float |
     return {"value": value, "low": float(low), "high": float(high)}
 
 
-def _intervals(ranked: Ranked, chosen: NDArray[np.bool_] | None = None) -> dict[str, object]:
+def _intervals(ranked: RankingResults, chosen: NDArray[np.bool_] | None = None) -> dict[str, object]:
     report: dict[str, object] = {}
     groups = np.array(ranked.groups, dtype=object)
     for name, values in ranked.values.items():
@@ -180,7 +192,7 @@ def _intervals(ranked: Ranked, chosen: NDArray[np.bool_] | None = None) -> dict[
     return report
 
 
-def _slate_report(ranked: Ranked) -> dict[str, object]:
+def _slate_report(ranked: RankingResults) -> dict[str, object]:
     report = _intervals(ranked)
     names = sorted(frozenset().union(*ranked.slices))
     if names:
@@ -189,7 +201,7 @@ def _slate_report(ranked: Ranked) -> dict[str, object]:
     return report
 
 
-def _catalogue_report(ranked: Ranked, popularity: NDArray[np.float64]) -> dict[str, object]:
+def _catalogue_report(ranked: RankingResults, popularity: NDArray[np.float64]) -> dict[str, object]:
     report = _intervals(ranked)
     if ranked.tops:
         report["coverage"] = _pooled(ranked.tops, lambda tops: metrics.coverage(tops, len(popularity)))

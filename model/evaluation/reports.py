@@ -11,10 +11,10 @@ import polars as pl
 from model.datasets.dataset import Dataset
 from model.evaluation.network_subject import NetworkSubject
 from model.evaluation.protocols import evaluate
-from model.events.timelines import timelines, units
+from model.events.timelines import labelled_rankings, timelines
 from model.learning.calibration import Calibration
-from model.learning.prepared import rankable
 from model.learning.trained_rows import SAME_ROW, TrainedRows
+from model.learning.training_data import rankable
 from model.network.catalogue import CatalogueRanker
 
 Report = Callable[[int, int, str], None]
@@ -58,7 +58,7 @@ def evaluate_artefact(
     if test.is_empty():
         raise ValueError(f"dataset '{dataset.name}' has no test rows for the tasks {', '.join(artefact.tasks)}")
     catalogue = artefact.including(dataset.entities)
-    under_test = rankable(units(test), artefact.catalogue.rules)
+    under_test = rankable(labelled_rankings(test), artefact.catalogue.rules)
     done = 0
 
     def step() -> None:

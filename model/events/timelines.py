@@ -35,7 +35,7 @@ class Timeline:
 
 
 @dataclass(frozen=True, slots=True)
-class Unit:
+class LabelledRanking:
     """One context and the entities that it was or should be answered with.
 
     `slate`: rows of one ranking, with both kinds of label. Otherwise all rows that share the raw context. `taught`:
@@ -66,7 +66,7 @@ def timelines(events: pl.DataFrame) -> dict[str, Timeline]:
     return result
 
 
-def units(events: pl.DataFrame, slates_of: Iterable[str] | None = None) -> list[Unit]:
+def labelled_rankings(events: pl.DataFrame, slates_of: Iterable[str] | None = None) -> list[LabelledRanking]:
     """Slates first come as slates; the rows of all other rankings are grouped by raw context.
 
     `homepage` is never a slate: it is ranked against the whole catalogue. `slates_of` limits the tasks that may
@@ -81,14 +81,14 @@ def units(events: pl.DataFrame, slates_of: Iterable[str] | None = None) -> list[
     loose = marked.filter(~pl.col("slate")).group_by(*KEY, maintain_order=True)
     rows = [pl.col(name) for name in ("entity_id", "label", "timestamp", "slice")]
     rest = [pl.col(name).first() for name in (*KEY, "country") if name != "task"]
-    result = [_unit(row, True) for row in slates.agg(*rows, *rest).iter_rows(named=True)]
-    result += [_unit(row, False) for row in loose.agg(*rows, pl.col("country").first()).iter_rows(named=True)]
+    result = [_ranking(row, True) for row in slates.agg(*rows, *rest).iter_rows(named=True)]
+    result += [_ranking(row, False) for row in loose.agg(*rows, pl.col("country").first()).iter_rows(named=True)]
     return result
 
 
-def _unit(row: Mapping[str, Any], slate: bool) -> Unit:
+def _ranking(row: Mapping[str, Any], slate: bool) -> LabelledRanking:
     times = [NO_TIME if time is None else time for time in row["timestamp"]]
-    return Unit(
+    return LabelledRanking(
         Context(**{name: row[name] for name in (*KEY, "country")}),
         tuple(row["entity_id"]),
         np.array(row["label"], np.float64),

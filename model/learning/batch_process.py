@@ -18,7 +18,7 @@ from typing import BinaryIO, cast
 
 from model.learning.batch_worker import SIZE_BYTES, Failure
 from model.learning.batches import TrainingBatch
-from model.learning.steps import Steps
+from model.learning.step_batches import StepBatches
 
 AHEAD = 4  # steps
 STALLED_S = 300  # without a batch; the first one waits for the imports and the job, seconds each
@@ -30,7 +30,7 @@ class BatchProcessError(ChildProcessError):
 
 
 @contextmanager
-def batches_ahead(steps: Steps, first: int, last: int) -> Iterator[Iterator[list[TrainingBatch]]]:
+def batches_ahead(steps: StepBatches, first: int, last: int) -> Iterator[Iterator[list[TrainingBatch]]]:
     """The batches of the steps `first` to `last`, without the last one. The process is gone when the block ends.
 
     Raises `BatchProcessError` while they are read, where the process ended, stalled or failed.
@@ -45,7 +45,7 @@ def batches_ahead(steps: Steps, first: int, last: int) -> Iterator[Iterator[list
 class _Process:
     """One process, and the thread that carries bytes from its pipe into a queue."""
 
-    def __init__(self, steps: Steps, first: int, last: int) -> None:
+    def __init__(self, steps: StepBatches, first: int, last: int) -> None:
         command = [sys.executable, "-c", START, json.dumps(sys.path)]
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
-from model.learning.steps import Steps
+from model.learning.step_batches import StepBatches
 
 SIZE_BYTES = 8  # in front of each message: its length, little endian
 
@@ -49,10 +49,10 @@ def main() -> None:
 
 
 def _work(out: BinaryIO) -> None:
-    prepared, units, first, last = pickle.load(sys.stdin.buffer)
+    prepared, rankings, first, last = pickle.load(sys.stdin.buffer)
     asked = threading.Semaphore(0)
     threading.Thread(target=_listen, args=(asked,), daemon=True).start()
-    steps = Steps(prepared, units)
+    steps = StepBatches(prepared, rankings)
     for step in range(first, last):
         asked.acquire()
         _send(out, steps.batches(step))

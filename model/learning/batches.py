@@ -14,7 +14,7 @@ from torch import Tensor
 from model.catalogue.encoding import EntityArrays
 from model.catalogue.records import Records
 from model.config import Config
-from model.learning.sampling import Example
+from model.learning.sampling import ContextExample
 from model.network.inputs import ContextEncoder, EncodedContext, collate
 from model.network.ranker import ContextBatch, EntityBatch
 from model.network.scorer import entity_batch, retrieval_profile
@@ -56,7 +56,7 @@ class BatchMaker:
         self.numbers = numbers
         self.config = config
 
-    def make(self, examples: Sequence[Example], rng: np.random.Generator) -> TrainingBatch:
+    def make(self, examples: Sequence[ContextExample], rng: np.random.Generator) -> TrainingBatch:
         """Encode B examples."""
         encoded = [self._encode(example) for example in examples]
         features = [self._features(e, c, rng) for e, c in zip(examples, encoded, strict=True)]
@@ -83,35 +83,37 @@ class BatchMaker:
             ),
         )
 
-    def match(self, example: Example) -> NDArray[np.float32]:
+    def match(self, example: ContextExample) -> NDArray[np.float32]:
         """Match features of an example. [C, F]"""
         context = self._encode(example)
         candidates = self.tables[example.fold].take(example.rows)
         return self.contexts.matcher(context.query, context.source, context.profile, candidates)
 
-    def _encode(self, example: Example) -> EncodedContext:
+    def _encode(self, example: ContextExample) -> EncodedContext:
         table = self.tables[example.fold]
         length = self.config.network.profile_length
         events, rows = example.events[-length:], example.event_rows[-length:]
         source_row = self._source_row(example)
         source = table.take(np.array([source_row])) if source_row >= 0 else None
         history = self.light[example.fold].take(rows) if len(rows) else None
-        return self.contexts.encode(example.filled, source, events, history, example.fold)
+        return self.contexts.from_records(example.filled, source, events, history, example.fold)
 
-    def _source_row(self, example: Example) -> int:
+    def _source_row(self, example: ContextExample) -> int:
         return self.rows.get(example.filled.context.source_entity_id or "", -1)
 
-    def _features(self, example: Example, context: EncodedContext, rng: np.random.Generator) -> NDArray[np.float32]:
+    def _features(
+        self, example: ContextExample, context: EncodedContext, rng: np.random.Generator
+    ) -> NDArray[np.float32]:
         candidates = self.tables[example.fold].take(example.rows)
         cold = rng.random(len(example.rows)) < self.config.training.cold_dropout
         return self.contexts.matcher(context.query, context.source, context.profile, without_outcomes(candidates, cold))
 
-    def _affinity(self, example: Example, context: EncodedContext) -> NDArray[np.float32]:
+    def _affinity(self, example: ContextExample, context: EncodedContext) -> NDArray[np.float32]:
         table = self.tables[example.fold]
         scores = table.engagement[example.rows] @ retrieval_profile(context) * table.inverse[example.rows]
         return np.asarray(scores, np.float32)
 
-    def _histories(self, examples: Sequence[Example], encoded: Sequence[EncodedContext]) -> tuple[Ints, Ints]:
+    def _histories(self, examples: Sequence[ContextExample], encoded: Sequence[EncodedContext]) -> tuple[Ints, Ints]:
         length = self.config.network.history_length
         rows = [example.event_rows[-length:][::-1] for example in examples]
         kinds = [context.kinds[-length:][::-1] for context in encoded]

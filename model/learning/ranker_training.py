@@ -17,10 +17,10 @@ from model.learning.batch_process import batches_ahead
 from model.learning.batches import TrainingBatch, context_batch
 from model.learning.calibration import Calibration
 from model.learning.losses import binary_loss, softmax_loss
-from model.learning.prepared import Prepared
-from model.learning.steps import Steps, taught_units
+from model.learning.step_batches import StepBatches, taught_rankings
 from model.learning.trained_rows import fingerprint
 from model.learning.trainer import History, Report, Trainer
+from model.learning.training_data import TrainingData
 from model.learning.validation import Validation
 from model.network.ranker import Ranker
 
@@ -28,7 +28,7 @@ WORTH_A_PROCESS = 100  # steps; fewer are done before a process for their batche
 
 
 @dataclass(slots=True)
-class Trained:
+class TrainingResult:
     """The best network of a run, its calibration, and how it got there."""
 
     ranker: Ranker
@@ -61,7 +61,7 @@ class RankingObjective(nn.Module):
     def _loss(self, batch: TrainingBatch, task: str) -> Tensor:
         vectors = self.ranker.entity_vectors(batch.entities)
         context = context_batch(batch, vectors)
-        encoded, events = self.ranker.encode(context)
+        encoded, events = self.ranker.encode_contexts(context)
         candidates = vectors[batch.candidates]
         logits = self.ranker.score_encoded(context, encoded, events, candidates, batch.features)
         near = self.ranker.retrieval_logits(context, encoded, candidates, batch.affinity)
@@ -73,46 +73,48 @@ class RankingObjective(nn.Module):
         )
 
 
-def steps_for(config: TrainingConfig, prepared: Prepared) -> int:
+def steps_for(config: TrainingConfig, prepared: TrainingData) -> int:
     """Steps of a run: as configured, else from the number of positive rows."""
     if config.steps:
         return config.steps
-    positives = sum(int((unit.labels > 0).sum()) for unit in prepared.units)
+    positives = sum(int((ranking.labels > 0).sum()) for ranking in prepared.rankings)
     return int(np.clip(positives / 75, 200, 900))
 
 
 def train(
-    prepared: Prepared,
+    prepared: TrainingData,
     steps: int,
     folder: Path | None = None,
     resume: bool = False,
     report: Report = lambda *_: None,
     device: str = "cpu",
-) -> Trained:
+) -> TrainingResult:
     """Train for `steps` steps on a device. `folder` takes checkpoints; with `resume` a run goes on from the last one.
 
     Raises `CheckpointError` where there is none to go on from, or it is of another run.
     """
     torch.manual_seed(prepared.config.seed)
-    numbered = Steps(prepared, taught_units(prepared))
+    numbered = StepBatches(prepared, taught_rankings(prepared))
     objective = _objective(prepared, numbered)
     validation = Validation(prepared)
     trainer = _trainer(objective, numbered, steps, validation, report, device)
     run = identity(prepared, numbered) if folder is not None else None
     ranker = trainer.fit(folder, run, resume).ranker
-    return Trained(ranker, validation.calibrate(ranker), trainer.history, trainer.best_step, taught_tasks(numbered))
+    return TrainingResult(
+        ranker, validation.calibrate(ranker), trainer.history, trainer.best_step, taught_tasks(numbered)
+    )
 
 
-def _objective(prepared: Prepared, numbered: Steps) -> RankingObjective:
+def _objective(prepared: TrainingData, numbered: StepBatches) -> RankingObjective:
     """The objective of a new network whose features are scaled by a sample of them."""
     ranker = prepared.ranker()
     ranker.features.fit(numbered.feature_samples())
-    judged = {unit.context.task for unit in prepared.units if (unit.labels <= 0).any()}
+    judged = {ranking.context.task for ranking in prepared.rankings if (ranking.labels <= 0).any()}
     return RankingObjective(ranker, numbered.tasks, judged, prepared.config.training)
 
 
 def _trainer(
-    objective: RankingObjective, numbered: Steps, steps: int, validation: Validation, report: Report, device: str
+    objective: RankingObjective, numbered: StepBatches, steps: int, validation: Validation, report: Report, device: str
 ) -> Trainer[RankingObjective]:
     """The loop of a run: all that the configuration says of it."""
     config = numbered.prepared.config
@@ -126,7 +128,7 @@ def _trainer(
     )  # fmt: skip
 
 
-def _batches(numbered: Steps, first: int, last: int) -> AbstractContextManager[Iterable[list[TrainingBatch]]]:
+def _batches(numbered: StepBatches, first: int, last: int) -> AbstractContextManager[Iterable[list[TrainingBatch]]]:
     """The batches of some steps; of many, made by a process ahead of the learner: threads would share one core."""
     if last - first >= WORTH_A_PROCESS:
         return batches_ahead(numbered, first, last)
@@ -148,13 +150,13 @@ def _optimiser(
     return optimiser, torch.optim.lr_scheduler.LambdaLR(optimiser, share)
 
 
-def identity(prepared: Prepared, numbered: Steps) -> dict[str, Any]:
+def identity(prepared: TrainingData, numbered: StepBatches) -> dict[str, Any]:
     """What shapes a run beside its length: settings, tasks, the rows themselves, and what trees taught."""
     dataset = prepared.dataset
     rows = {"dataset": f"{dataset.name} {fingerprint(dataset)}", "parts": list(prepared.parts), "tasks": prepared.tasks}
     return {**rows, "taught": taught_tasks(numbered), "config": prepared.config.to_json()}
 
 
-def taught_tasks(numbered: Steps) -> list[str]:
+def taught_tasks(numbered: StepBatches) -> list[str]:
     """Tasks with slates that boosted trees taught."""
-    return sorted({unit.context.task for unit in numbered.units if unit.taught is not None})
+    return sorted({ranking.context.task for ranking in numbered.rankings if ranking.taught is not None})

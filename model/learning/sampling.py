@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from model.config import TrainingConfig
 from model.context.context import HOMEPAGE, SEARCH, Context, HistoryEvent
-from model.context.imputation import Filled, Rules, fill
+from model.context.imputation import FilledContext, Rules, fill
 from model.events.engagement import fold_of
-from model.events.timelines import NO_TIME, Timeline, Unit
+from model.events.timelines import NO_TIME, LabelledRanking, Timeline
 from model.learning.teacher import targets
 from model.text.bounded_cache import BoundedCache
 from model.text.normalise import normalise
@@ -31,10 +31,10 @@ LATE = 0.5  # moments are drawn as u ** LATE along the positives, so later ones,
 
 
 @dataclass(frozen=True, slots=True)
-class Example:
+class ContextExample:
     """One context and its C candidates. `shown` False = drawn at random, with its log-Q."""
 
-    filled: Filled
+    filled: FilledContext
     events: Sequence[HistoryEvent]
     event_rows: Ints
     rows: Ints  # [C]
@@ -70,7 +70,7 @@ class Sampler:
 
     def __init__(
         self,
-        units: Sequence[Unit],
+        rankings: Sequence[LabelledRanking],
         histories: Mapping[str, Timeline],
         rows: Mapping[str, int],
         names: Mapping[str, str],
@@ -85,8 +85,8 @@ class Sampler:
         self.config = config
         self._find_alike = alike
         self._alike: BoundedCache[str, Ints] = BoundedCache(QUERIES_KEPT)
-        self.tasks = sorted({unit.context.task for unit in units})
-        self._units = {task: [unit for unit in units if unit.context.task == task] for task in self.tasks}
+        self.tasks = sorted({ranking.context.task for ranking in rankings})
+        self._units = {task: [ranking for ranking in rankings if ranking.context.task == task] for task in self.tasks}
         self._weights = {task: _weights(group) for task, group in self._units.items()}
         self._negatives = {task: Negatives(self._positives(group), len(rows)) for task, group in self._units.items()}
         self.shares = self._shares()
@@ -94,9 +94,9 @@ class Sampler:
         self._named = _one_of_a_name(names)
         self._marks = np.zeros(len(rows), bool)  # scratch
 
-    def _positives(self, group: Sequence[Unit]) -> Ints:
-        pairs = (zip(unit.entity_ids, unit.labels, strict=True) for unit in group)
-        return np.array([self.rows[entity] for unit in pairs for entity, label in unit if label > 0], np.int64)
+    def _positives(self, group: Sequence[LabelledRanking]) -> Ints:
+        pairs = (zip(ranking.entity_ids, ranking.labels, strict=True) for ranking in group)
+        return np.array([self.rows[entity] for ranking in pairs for entity, label in ranking if label > 0], np.int64)
 
     def _shares(self) -> dict[str, int]:
         """Contexts a step of each task: p ~ n^exponent over the number of positives; more where a task is taught."""
@@ -105,94 +105,98 @@ class Sampler:
         total = sum(powers.values())
         if not total:
             raise ValueError("there is no positive label in the rows under training")
-        taught = {task for task, group in self._units.items() if any(unit.taught is not None for unit in group)}
+        taught = {task for task, group in self._units.items() if any(ranking.taught is not None for ranking in group)}
         more = {task: TAUGHT if task in taught else 1.0 for task in powers}
         return {
             task: max(2, round(more[task] * self.config.contexts_per_step * p / total)) for task, p in powers.items()
         }
 
-    def draw(self, task: str, rng: np.random.Generator) -> list[Example]:
+    def draw(self, task: str, rng: np.random.Generator) -> list[ContextExample]:
         """The examples of one task for one step."""
         group = self._units[task]
         picks = np.searchsorted(self._weights[task], rng.random(self.shares[task]) * self._weights[task][-1])
         pool = self._negatives[task].draw(POOL * self.config.negatives, rng)
         return [self._example(group[min(pick, len(group) - 1)], pool, rng) for pick in picks]
 
-    def _example(self, unit: Unit, pool: Ints, rng: np.random.Generator) -> Example:
-        unit = self._borrow(self._by_name(unit, rng), rng)
-        chosen, moment = self._slate(unit, rng) if unit.slate else self._moment(unit, rng)
-        context = self._context(unit, chosen, moment, rng)
+    def _example(self, ranking: LabelledRanking, pool: Ints, rng: np.random.Generator) -> ContextExample:
+        ranking = self._borrow(self._by_name(ranking, rng), rng)
+        chosen, moment = self._slate(ranking, rng) if ranking.slate else self._moment(ranking, rng)
+        context = self._context(ranking, chosen, moment, rng)
         filled = self._forget(fill(context, self.rules, self.names.get), rng)
-        shown = np.array([self.rows[unit.entity_ids[i]] for i in chosen], np.int64)
+        shown = np.array([self.rows[ranking.entity_ids[i]] for i in chosen], np.int64)
         event_rows = np.array([self.rows[event.entity_id] for event in context.history], np.int64)
-        drawn, log_q = self._drawn(unit, context, pool, rng)
-        outside = self._outside(drawn, unit, event_rows)
+        drawn, log_q = self._drawn(ranking, context, pool, rng)
+        outside = self._outside(drawn, ranking, event_rows)
         rows, log_q = drawn[outside], log_q[outside]
-        labels, none = unit.labels[chosen].astype(np.float32), np.zeros(len(rows), np.float32)
-        return Example(
+        labels, none = ranking.labels[chosen].astype(np.float32), np.zeros(len(rows), np.float32)
+        return ContextExample(
             filled,
             context.history,
             event_rows,
             np.concatenate([shown, rows]),
             np.concatenate([labels, none]),
-            np.concatenate([self._targets(unit, chosen, labels), none]),
+            np.concatenate([self._targets(ranking, chosen, labels), none]),
             np.arange(len(shown) + len(rows)) < len(shown),
             np.concatenate([np.zeros(len(shown), np.float32), log_q]),
-            self._fold(unit.context.user_id),
+            self._fold(ranking.context.user_id),
         )
 
-    def _targets(self, unit: Unit, chosen: Ints, labels: Floats) -> Floats:
-        return labels if unit.taught is None else targets(labels, unit.taught[chosen], self.config.teaching)
+    def _targets(self, ranking: LabelledRanking, chosen: Ints, labels: Floats) -> Floats:
+        return labels if ranking.taught is None else targets(labels, ranking.taught[chosen], self.config.teaching)
 
-    def whole(self, unit: Unit) -> Example:
+    def whole(self, ranking: LabelledRanking) -> ContextExample:
         """All rows of a unit as they were at its time, nothing dropped and nothing beside them."""
-        timeline = self.histories.get(unit.context.user_id or "")
-        moment = int(unit.times.min())
-        rows = np.array([self.rows[entity_id] for entity_id in unit.entity_ids], np.int64)
-        history = self._past(timeline, unit, np.arange(len(rows)), moment) if timeline is not None else ()
-        labels = unit.labels.astype(np.float32)
-        return Example(
-            fill(replace(unit.context, history=tuple(history)), self.rules, self.names.get), history,
+        timeline = self.histories.get(ranking.context.user_id or "")
+        moment = int(ranking.times.min())
+        rows = np.array([self.rows[entity_id] for entity_id in ranking.entity_ids], np.int64)
+        history = self._past(timeline, ranking, np.arange(len(rows)), moment) if timeline is not None else ()
+        labels = ranking.labels.astype(np.float32)
+        return ContextExample(
+            fill(replace(ranking.context, history=tuple(history)), self.rules, self.names.get), history,
             np.array([self.rows[event.entity_id] for event in history], np.int64), rows, labels, labels,
-            np.ones(len(rows), bool), np.zeros(len(rows), np.float32), self._fold(unit.context.user_id),
+            np.ones(len(rows), bool), np.zeros(len(rows), np.float32), self._fold(ranking.context.user_id),
         )  # fmt: skip
 
-    def _by_name(self, unit: Unit, rng: np.random.Generator) -> Unit:
+    def _by_name(self, ranking: LabelledRanking, rng: np.random.Generator) -> LabelledRanking:
         """At times a search for one entity by its whole name instead, which the catalogue itself answers."""
-        if unit.context.task != SEARCH or not self._named or rng.random() >= self.config.name_searches:
-            return unit
+        if ranking.context.task != SEARCH or not self._named or rng.random() >= self.config.name_searches:
+            return ranking
         entity = self._named[rng.integers(len(self._named))]
-        return Unit(Context(SEARCH, query=self.names[entity]), (entity,), np.ones(1), np.full(1, NO_TIME), slate=True)
+        return LabelledRanking(
+            Context(SEARCH, query=self.names[entity]), (entity,), np.ones(1), np.full(1, NO_TIME), slate=True
+        )
 
-    def _borrow(self, unit: Unit, rng: np.random.Generator) -> Unit:
+    def _borrow(self, ranking: LabelledRanking, rng: np.random.Generator) -> LabelledRanking:
         """At times somebody else asks what nobody in particular asked: the answer to these words stays the same.
 
         Else the network knows people from their own searches only, and takes every search of a person for one of those.
         """
-        nobody = unit.context.task == SEARCH and unit.context.user_id is None
+        nobody = ranking.context.task == SEARCH and ranking.context.user_id is None
         if not nobody or not self._users or rng.random() >= self.config.borrowed_user:
-            return unit
-        return replace(unit, context=replace(unit.context, user_id=self._users[rng.integers(len(self._users))]))
+            return ranking
+        return replace(ranking, context=replace(ranking.context, user_id=self._users[rng.integers(len(self._users))]))
 
-    def _drawn(self, unit: Unit, context: Context, pool: Ints, rng: np.random.Generator) -> tuple[Ints, Floats]:
+    def _drawn(
+        self, ranking: LabelledRanking, context: Context, pool: Ints, rng: np.random.Generator
+    ) -> tuple[Ints, Floats]:
         """Distinct rows beside those shown, and the log of how often each is drawn in the mean.
 
         A slate takes fewer at random, and some that share words with its query: a search over the whole catalogue
         has to rank those lower.
         """
-        count = self.config.negatives // 4 if unit.slate else self.config.negatives
-        alike = self._alike.get(context.query, self._find_alike) if unit.slate and context.query else pool[:0]
+        count = self.config.negatives // 4 if ranking.slate else self.config.negatives
+        alike = self._alike.get(context.query, self._find_alike) if ranking.slate and context.query else pool[:0]
         hard = rng.permutation(alike)[: self.config.hard_negatives]
         rows = np.unique(np.append(rng.choice(pool, count), hard))
-        expected = np.exp(self._negatives[unit.context.task].log_q(rows, count))
+        expected = np.exp(self._negatives[ranking.context.task].log_q(rows, count))
         expected += np.isin(rows, alike) * (len(hard) / max(len(alike), 1))
         return rows, np.log(expected).astype(np.float32)
 
-    def _outside(self, rows: Ints, unit: Unit, event_rows: Ints) -> NDArray[np.bool_]:
+    def _outside(self, rows: Ints, ranking: LabelledRanking, event_rows: Ints) -> NDArray[np.bool_]:
         """Which rows neither the unit, nor on the homepage the history, knows."""
-        known = np.array([self.rows[entity] for entity in unit.entity_ids], np.int64)
+        known = np.array([self.rows[entity] for entity in ranking.entity_ids], np.int64)
         self._marks[known] = True
-        if unit.context.task == HOMEPAGE:
+        if ranking.context.task == HOMEPAGE:
             self._marks[event_rows] = True
         outside: NDArray[np.bool_] = ~self._marks[rows]
         self._marks[known] = False
@@ -202,32 +206,32 @@ class Sampler:
     def _fold(self, user_id: str | None) -> int:
         return self.config.folds if user_id is None else fold_of(user_id, self.config.folds)
 
-    def _slate(self, unit: Unit, rng: np.random.Generator) -> tuple[Ints, int]:
+    def _slate(self, ranking: LabelledRanking, rng: np.random.Generator) -> tuple[Ints, int]:
         """Rows of a slate, at most `slate` of them, positives first; its moment is its earliest time."""
-        order = rng.permutation(len(unit.labels))
-        order = order[np.argsort(unit.labels[order] <= 0, kind="stable")]
-        return order[: self.config.slate], int(unit.times.min())
+        order = rng.permutation(len(ranking.labels))
+        order = order[np.argsort(ranking.labels[order] <= 0, kind="stable")]
+        return order[: self.config.slate], int(ranking.times.min())
 
-    def _moment(self, unit: Unit, rng: np.random.Generator) -> tuple[Ints, int]:
+    def _moment(self, ranking: LabelledRanking, rng: np.random.Generator) -> tuple[Ints, int]:
         """A moment along the positives, and what was engaged or passed over from then on."""
-        positive = np.flatnonzero(unit.labels > 0)
+        positive = np.flatnonzero(ranking.labels > 0)
         if not len(positive):
-            return np.flatnonzero(unit.labels <= 0)[:1], int(unit.times.max())
-        positive = positive[np.argsort(unit.times[positive], kind="stable")]
+            return np.flatnonzero(ranking.labels <= 0)[:1], int(ranking.times.max())
+        positive = positive[np.argsort(ranking.times[positive], kind="stable")]
         pick = int(len(positive) * rng.random() ** LATE)
-        moment = int(unit.times[positive[pick]])
-        later = positive[unit.times[positive] >= moment][: 5 * self.config.positives]
-        passed = np.flatnonzero((unit.labels <= 0) & (unit.times >= moment))
+        moment = int(ranking.times[positive[pick]])
+        later = positive[ranking.times[positive] >= moment][: 5 * self.config.positives]
+        passed = np.flatnonzero((ranking.labels <= 0) & (ranking.times >= moment))
         taken = [rng.permutation(group)[: self.config.positives] for group in (later, passed)]
         return np.concatenate(taken), moment
 
-    def _context(self, unit: Unit, chosen: Ints, moment: int, rng: np.random.Generator) -> Context:
+    def _context(self, ranking: LabelledRanking, chosen: Ints, moment: int, rng: np.random.Generator) -> Context:
         """The raw context of that moment, with fields dropped at random."""
-        context, config = unit.context, self.config
+        context, config = ranking.context, self.config
         history: Sequence[HistoryEvent] = ()
         timeline = self.histories.get(context.user_id or "")
         if timeline is not None and rng.random() >= config.history_dropout:
-            history = self._past(timeline, unit, chosen, moment)
+            history = self._past(timeline, ranking, chosen, moment)
         return replace(
             context,
             user_id=None if rng.random() < config.user_dropout else context.user_id,
@@ -235,21 +239,21 @@ class Sampler:
             history=tuple(history),
         )
 
-    def _past(self, timeline: Timeline, unit: Unit, chosen: Ints, moment: int) -> Sequence[HistoryEvent]:
+    def _past(self, timeline: Timeline, ranking: LabelledRanking, chosen: Ints, moment: int) -> Sequence[HistoryEvent]:
         """What came before; without times, whatever the user did beside the rows under training."""
         if moment != NO_TIME:
             return timeline.before(moment)
-        under_training = set(unit.entity_ids) if unit.slate else {unit.entity_ids[i] for i in chosen}
+        under_training = set(ranking.entity_ids) if ranking.slate else {ranking.entity_ids[i] for i in chosen}
         return [event for event in timeline.events if event.entity_id not in under_training]
 
-    def _forget(self, filled: Filled, rng: np.random.Generator) -> Filled:
+    def _forget(self, filled: FilledContext, rng: np.random.Generator) -> FilledContext:
         """Replace an imputed query, or an imputed source, by null at times, so that neither gives the task away."""
         context = filled.context
         for field in ("query", "source_entity_id"):
             imputed = filled.rule_of(field) is not None and getattr(context, field) is not None
             if imputed and rng.random() < self.config.name_query_dropout:
                 context = replace(context, query=None) if field == "query" else replace(context, source_entity_id=None)
-        return Filled(context, filled.imputed)
+        return FilledContext(context, filled.imputed)
 
 
 def _one_of_a_name(names: Mapping[str, str]) -> list[str]:
@@ -259,7 +263,7 @@ def _one_of_a_name(names: Mapping[str, str]) -> list[str]:
     return [entity for entity, name in normal.items() if name and counts[name] == 1]
 
 
-def _weights(group: Sequence[Unit]) -> NDArray[np.float64]:
+def _weights(group: Sequence[LabelledRanking]) -> NDArray[np.float64]:
     """Cumulative weight of each unit: the square root of its positives, slates one each."""
-    sizes = [1.0 if unit.slate else float(np.sqrt((unit.labels > 0).sum())) for unit in group]
+    sizes = [1.0 if ranking.slate else float(np.sqrt((ranking.labels > 0).sum())) for ranking in group]
     return np.cumsum(np.array(sizes))

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from model.baselines.lambdamart import LambdaMART, Slates
 from model.events.engagement import fold_of
-from model.events.timelines import Unit
+from model.events.timelines import LabelledRanking
 from model.text.normalise import normalise
 
 Floats = NDArray[np.float32]
-Match = Callable[[Unit], Floats]  # match features [C, F] of all rows of a unit, as they were at its time
+Match = Callable[[LabelledRanking], Floats]  # match features [C, F] of all rows of a unit, as they were at its time
 Say = Callable[[str], None]
 FOLDS = 5
 FEWEST = 500  # slates of a task; fewer do not teach trees more than the network learns itself
@@ -29,37 +29,41 @@ NOT_INSTALLED = (
 )
 
 
-def taught(units: Sequence[Unit], match: Match, seed: int, say: Say = lambda _: None) -> list[Unit]:
+def taught(
+    rankings: Sequence[LabelledRanking], match: Match, seed: int, say: Say = lambda _: None
+) -> list[LabelledRanking]:
     """The units; slates of a task with enough of them carry what trees fitted to other queries say of their rows.
 
     Where LightGBM is not installed, they are as they were, and `say` is told so once.
     """
-    result = list(units)
-    tasks = _taught_tasks(units)
+    result = list(rankings)
+    tasks = _taught_tasks(rankings)
     if tasks and find_spec("lightgbm") is None:
         say(NOT_INSTALLED)
         return result
     for task, places in tasks.items():
         say(f"trees that teach {task}")
-        slates = [units[place] for place in places]
-        for place, unit, scores in zip(places, slates, _out_of_fold(slates, match, seed), strict=True):
-            result[place] = replace(unit, taught=scores)
+        slates = [rankings[place] for place in places]
+        for place, ranking, scores in zip(places, slates, _out_of_fold(slates, match, seed), strict=True):
+            result[place] = replace(ranking, taught=scores)
     return result
 
 
-def _taught_tasks(units: Sequence[Unit]) -> dict[str, list[int]]:
+def _taught_tasks(rankings: Sequence[LabelledRanking]) -> dict[str, list[int]]:
     """Where the slates of each task are that has enough of them, by name of the task."""
     places: dict[str, list[int]] = {}
-    for place, unit in enumerate(units):
-        if unit.slate:
-            places.setdefault(unit.context.task, []).append(place)
+    for place, ranking in enumerate(rankings):
+        if ranking.slate:
+            places.setdefault(ranking.context.task, []).append(place)
     return {task: places[task] for task in sorted(places) if len(places[task]) >= FEWEST}
 
 
-def _out_of_fold(slates: Sequence[Unit], match: Match, seed: int) -> list[Floats]:
+def _out_of_fold(slates: Sequence[LabelledRanking], match: Match, seed: int) -> list[Floats]:
     """Scores of the rows of each slate by trees that never saw its query."""
-    features = [match(unit) for unit in slates]
-    folds = np.array([fold_of(normalise(unit.context.query or "") or str(n), FOLDS) for n, unit in enumerate(slates)])
+    features = [match(ranking) for ranking in slates]
+    folds = np.array(
+        [fold_of(normalise(ranking.context.query or "") or str(n), FOLDS) for n, ranking in enumerate(slates)]
+    )
     scores: list[Floats] = [np.zeros(0, np.float32)] * len(slates)
     for fold in np.unique(folds):
         trees = LambdaMART(LEAVES, RATE, ROUNDS, seed=seed)
@@ -69,9 +73,9 @@ def _out_of_fold(slates: Sequence[Unit], match: Match, seed: int) -> list[Floats
     return scores
 
 
-def _joined(slates: Sequence[tuple[Unit, Floats]]) -> Slates:
-    labels = np.concatenate([unit.labels for unit, _ in slates]).astype(np.float32)
-    sizes = np.array([len(unit.labels) for unit, _ in slates], np.int64)
+def _joined(slates: Sequence[tuple[LabelledRanking, Floats]]) -> Slates:
+    labels = np.concatenate([ranking.labels for ranking, _ in slates]).astype(np.float32)
+    sizes = np.array([len(ranking.labels) for ranking, _ in slates], np.int64)
     return np.concatenate([features for _, features in slates]), labels, sizes
 
 

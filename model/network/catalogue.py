@@ -12,7 +12,7 @@ from model.catalogue.packed_text import Texts
 from model.catalogue.record_table import RecordTable, TableRows
 from model.catalogue.records import NamedRecords, Records
 from model.context.context import Context, HistoryEvent
-from model.context.imputation import Filled, Rules, fill
+from model.context.imputation import FilledContext, Rules, fill
 from model.network.inputs import EncodedContext
 from model.network.scorer import Scorer
 
@@ -39,7 +39,7 @@ class CatalogueRanker:
         self.records = records
         self.rules = rules
 
-    def fill(self, context: Context) -> Filled:
+    def fill(self, context: Context) -> FilledContext:
         """Impute what is missing. Raises `MissingFieldError`."""
         return fill(context, self.rules, self.names.get)
 
@@ -49,7 +49,9 @@ class CatalogueRanker:
         source = [] if context.source_entity_id is None else [context.source_entity_id]
         return list(dict.fromkeys([*known[-self.scorer.config.profile_length :], *source]))
 
-    def encode(self, filled: Filled, gathered: NamedRecords[Records | TableRows] | None = None) -> EncodedContext:
+    def encode_context(
+        self, filled: FilledContext, gathered: NamedRecords[Records | TableRows] | None = None
+    ) -> EncodedContext:
         """The context side, from records of its `context_entities` that were gathered, else from those of the
         catalogue. An id without a record is left out.
         """
@@ -60,7 +62,7 @@ class CatalogueRanker:
         events = [context.history[place] for place in known.tolist()]
         history = records.take(found[known], bare=True) if events else None
         source = None if context.source_entity_id is None else find([context.source_entity_id])
-        return self.scorer.contexts.encode(
+        return self.scorer.contexts.from_records(
             filled, None if source is None or source[0] < 0 else records.take(source), events, history
         )
 

@@ -12,11 +12,11 @@ from torch import Tensor
 
 from model.catalogue.records import Records
 from model.context.context import HistoryEvent
-from model.context.imputation import Filled
+from model.context.imputation import FilledContext
 from model.features.history import Profile, empty_profile
 from model.features.match import MatchFeatures
 from model.features.query import EncodedQuery
-from model.network.fast.context_side import OneContext
+from model.network.fast.context_side import ContextArrays
 from model.network.ranker import ContextBatch
 
 Floats = NDArray[np.float32]
@@ -26,7 +26,7 @@ Floats = NDArray[np.float32]
 class EncodedContext:
     """One filled context as arrays. `source` holds one record or is None, `history` runs from oldest to newest."""
 
-    filled: Filled
+    filled: FilledContext
     task: int
     user: int
     country: int
@@ -58,9 +58,9 @@ class ContextEncoder:
         self.users = {name: number + 1 for number, name in enumerate(users)}
         self.countries = {name: number + 1 for number, name in enumerate(countries)}
 
-    def encode(
+    def from_records(
         self,
-        filled: Filled,
+        filled: FilledContext,
         source: Records | None,
         events: Sequence[HistoryEvent],
         history: Records | None,
@@ -143,10 +143,10 @@ def serving_batch(context: EncodedContext, width: int, length: int, device: torc
     return collate([context], source.to(device), history.to(device), kinds.to(device), present.to(device))
 
 
-def one_context(context: EncodedContext, width: int, length: int) -> OneContext:
+def one_context(context: EncodedContext, width: int, length: int) -> ContextArrays:
     """The same context as arrays alone."""
     history = np.zeros((0, width), np.float32) if context.history is None else context.history.vector[-length:][::-1]
-    return OneContext(
+    return ContextArrays(
         context.task,
         context.user,
         context.country,

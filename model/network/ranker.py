@@ -155,7 +155,7 @@ class Ranker(nn.Module):
         vectors: Tensor = self.entity_tower(entities)
         return vectors
 
-    def encode(self, context: ContextBatch) -> tuple[Tensor, Tensor]:
+    def encode_contexts(self, context: ContextBatch) -> tuple[Tensor, Tensor]:
         """The context side, once a request: vector [B, D] and event vectors [B, H, D]."""
         context = self._told(context)
         events = self.attention.events(context.history, context.kinds)
@@ -164,7 +164,7 @@ class Ranker(nn.Module):
     def score(self, context: ContextBatch, candidates: Tensor, features: Tensor) -> Tensor:
         """Candidate vectors [B, C, D] and match features [B, C, F] → logits [B, C]."""
         self._check(context, candidates, features)
-        encoded, events = self.encode(context)
+        encoded, events = self.encode_contexts(context)
         return self.score_encoded(context, encoded, events, candidates, features)
 
     def score_encoded(

@@ -13,7 +13,7 @@ from model.catalogue.encoding import EntityArrays, chunks
 from model.catalogue.record_table import RecordTable, TableRows
 from model.catalogue.records import Records
 from model.features.match import given_parts
-from model.network.fast.folded import Folded
+from model.network.fast.folded import FoldedRanker
 from model.network.inputs import ContextEncoder, EncodedContext, one_context, serving_batch
 from model.network.ranker import ContextBatch, EntityBatch, Ranker, retrieval_entity
 
@@ -31,15 +31,15 @@ class Scorer:
         self.matcher = contexts.matcher
         self.device = torch.device(device)
         self.config = ranker.config
-        self.folded = Folded(self.ranker)
+        self.folded = FoldedRanker(self.ranker)
 
     def logits(self, context: EncodedContext, candidates: Records) -> Floats:
         """Logits [C]. A candidate's logit does not depend on the others."""
         return self.prepare(context)(candidates)
 
-    def prepare(self, context: EncodedContext) -> Asked:
+    def prepare(self, context: EncodedContext) -> ContextScorer:
         """A context made ready for its candidates: what they share is computed here, once."""
-        return Asked(self, context)
+        return ContextScorer(self, context)
 
     @torch.inference_mode()
     def plain_logits(self, context: EncodedContext, candidates: Records) -> Floats:
@@ -56,7 +56,7 @@ class Scorer:
     def retrieval_query(self, context: EncodedContext) -> Floats:
         """The context in the embedding space of retrieval. [D + Dz]"""
         batch = self.batch(context)
-        encoded, _ = self.ranker.encode(batch)
+        encoded, _ = self.ranker.encode_contexts(batch)
         liked = torch.from_numpy(retrieval_profile(context))[None].to(self.device)
         return self.ranker.retrieval_query(batch, encoded, liked)[0].cpu().numpy()
 
@@ -79,7 +79,7 @@ class Scorer:
         return self.ranker.sizes.numbers
 
 
-class Asked:
+class ContextScorer:
     """One context; call it with candidates, as often as there are parts of them."""
 
     @torch.inference_mode()

@@ -28,7 +28,7 @@ class Index(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class IndexMeasurement:
     """Approximate beside exact search."""
 
     recall: float  # of the DEPTH best, mean over queries
@@ -48,14 +48,14 @@ class Measured:
         return self.recall >= RECALL and self.times >= SPEED
 
 
-def tune(index: ApproximateIndex, exact: DenseIndex, queries: Floats, say: Say = lambda _: None) -> Measured:
+def tune(index: ApproximateIndex, exact: DenseIndex, queries: Floats, say: Say = lambda _: None) -> IndexMeasurement:
     """Look into more lists until recall is reached, or a quarter of them is; leaves `index.probes` there."""
     say("exact answers")
     wanted, exact_ms = timed(exact, queries)
     index.probes = 1
     while True:
         found, took_ms = timed(index, queries)
-        measured = Measured(recall(found, wanted), exact_ms, took_ms, index.probes, len(queries))
+        measured = IndexMeasurement(recall(found, wanted), exact_ms, took_ms, index.probes, len(queries))
         say(f"{index.probes} lists: recall {measured.recall:.3f}, {measured.times:.0f} times as fast")
         if measured.recall >= CHOSEN_RECALL or index.probes * 4 >= index.list_count:
             return measured

@@ -13,11 +13,11 @@ import polars as pl
 
 from model.context.imputation import DEFAULT_RULES, Rules, rules_to_json
 from model.datasets.dataset import Dataset
-from model.learning.prepared import prepare
+from model.learning.training_data import prepare
 from model.studies.cells import Cell, Result
 from model.studies.network_cells import NETWORK_SECONDS, network_result, settle_steps, train_share
 from model.studies.specialists_report import JOINT, TENTH_ALONE, TENTH_JOINT
-from model.studies.world import World
+from model.studies.study_data import StudyData
 from model.text.normalise import stable_hash
 
 SHARE = 1 / 3  # of the steps: the order of ablations shows early, and two seeds of each are run
@@ -76,7 +76,7 @@ def cut_variants(tasks: Sequence[str]) -> list[Variant]:
     ]
 
 
-def variant_cell(world: World, variant: Variant, seed: int, share: float = SHARE) -> Cell:
+def variant_cell(world: StudyData, variant: Variant, seed: int, share: float = SHARE) -> Cell:
     """Train and ask one variant."""
     config = replace(
         world.config,
@@ -108,7 +108,7 @@ def changed_dataset(dataset: Dataset, variant: Variant) -> Dataset:
     return dataset
 
 
-def ablation_cells(world: World, seeds: int = SEEDS) -> list[Cell]:
+def ablation_cells(world: StudyData, seeds: int = SEEDS) -> list[Cell]:
     """All cells; the whole network first."""
     settle_steps(world)
     tasks = sorted({protocol.task for protocol in world.protocols["test"].values()})

@@ -11,13 +11,15 @@ from collections.abc import Mapping, Sequence, Set
 import numpy as np
 
 from model.context.context import SEARCH, Context
-from model.events.timelines import NO_TIME, Unit
+from model.events.timelines import NO_TIME, LabelledRanking
 from model.text.normalise import normalise, stable_hash
 
 MOST_NAMES = 400
 
 
-def name_searches(entities: Sequence[Mapping[str, object]], users: Set[str]) -> tuple[list[Unit], list[Unit]]:
+def name_searches(
+    entities: Sequence[Mapping[str, object]], users: Set[str]
+) -> tuple[list[LabelledRanking], list[LabelledRanking]]:
     """The same searches twice, in one order: without a user, and with one drawn by hash.
 
     Only names that one entity alone has, of `MOST_NAMES` entities chosen by hash. No users, no second list.
@@ -28,10 +30,10 @@ def name_searches(entities: Sequence[Mapping[str, object]], users: Set[str]) -> 
     chosen = sorted(single, key=lambda entity: (stable_hash(f"name of {entity}"), entity))[:MOST_NAMES]
     people = sorted(users)
     asked = [people[stable_hash(f"who asks for {entity}") % len(people)] for entity in chosen] if people else []
-    alone = [_unit(entity, names[entity], None) for entity in chosen]
-    return alone, [_unit(entity, names[entity], user) for entity, user in zip(chosen, asked, strict=False)]
+    alone = [_ranking(entity, names[entity], None) for entity in chosen]
+    return alone, [_ranking(entity, names[entity], user) for entity, user in zip(chosen, asked, strict=False)]
 
 
-def _unit(entity: str, name: str, user: str | None) -> Unit:
+def _ranking(entity: str, name: str, user: str | None) -> LabelledRanking:
     context = Context(task=SEARCH, query=name, user_id=user)
-    return Unit(context, (entity,), np.ones(1), np.full(1, NO_TIME), False)
+    return LabelledRanking(context, (entity,), np.ones(1), np.full(1, NO_TIME), False)

@@ -15,24 +15,24 @@ import numpy as np
 from model.context.context import HOMEPAGE
 from model.evaluation.metrics import ece
 from model.evaluation.network_subject import NetworkSubject
-from model.evaluation.protocols import Ranked, Subject
+from model.evaluation.protocols import RankingResults, Subject
 from model.learning.calibration import Calibration
-from model.learning.prepared import Prepared, prepare
-from model.learning.ranker_training import Trained, steps_for, train
+from model.learning.ranker_training import TrainingResult, steps_for, train
+from model.learning.training_data import TrainingData, prepare
 from model.learning.validation import subject_of
 from model.studies.asked_without import missing_inputs
 from model.studies.cells import Cell, Result
 from model.studies.protocols import answers
 from model.studies.specialists_report import ALONE, JOINT
+from model.studies.study_data import StudyData
 from model.studies.subjects import OwnEvents, Without
-from model.studies.world import World
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 CALIBRATION_BINS = 10
 NETWORK_SECONDS = 600.0
 
 
-def network_cell(world: World, task: str | None, seed: int, share: float = 1.0, name: str | None = None) -> Cell:
+def network_cell(world: StudyData, task: str | None, seed: int, share: float = 1.0, name: str | None = None) -> Cell:
     """Our network on all tasks (`task` None) or on one; `share` of the steps, and then two such runs make a claim."""
     config = replace(world.config, seed=seed)
     label = name or (JOINT if task is None else ALONE.format(task))
@@ -46,7 +46,7 @@ def network_cell(world: World, task: str | None, seed: int, share: float = 1.0, 
     return Cell(label, settings, NETWORK_SECONDS * share, run)
 
 
-def train_share(world: World, prepared: Prepared, share: float, label: str) -> Trained:
+def train_share(world: StudyData, prepared: TrainingData, share: float, label: str) -> TrainingResult:
     """Train for a share of the configured steps; every 50th is said."""
     config = prepared.config
 
@@ -58,9 +58,9 @@ def train_share(world: World, prepared: Prepared, share: float, label: str) -> T
 
 
 def network_result(
-    world: World,
-    prepared: Prepared,
-    trained: Trained,
+    world: StudyData,
+    prepared: TrainingData,
+    trained: TrainingResult,
     task: str | None,
     nulls: Mapping[str, Any] = NOTHING,
     ask_less: bool = False,
@@ -82,12 +82,12 @@ def network_result(
     }  # fmt: skip
 
 
-def _protocols(world: World, task: str | None) -> list[str]:
+def _protocols(world: StudyData, task: str | None) -> list[str]:
     """Names of the test protocols of one task, or of all."""
     return [protocol.name for protocol in world.protocols["test"].values() if task in (None, protocol.task)]
 
 
-def _asked_without(world: World, network: NetworkSubject, prepared: Prepared) -> dict[str, Any]:
+def _asked_without(world: StudyData, network: NetworkSubject, prepared: TrainingData) -> dict[str, Any]:
     """Answers to the protocols in which less can be told, by what is missing and protocol."""
     result = {}
     for missing in missing_inputs(prepared.rules):
@@ -98,7 +98,7 @@ def _asked_without(world: World, network: NetworkSubject, prepared: Prepared) ->
     return result
 
 
-def _calibration(world: World, found: Mapping[str, Ranked], calibration: Calibration) -> dict[str, Any]:
+def _calibration(world: StudyData, found: Mapping[str, RankingResults], calibration: Calibration) -> dict[str, Any]:
     """Stated against observed on the labelled rows of the test part, once a task."""
     result = {}
     for name, ranked in found.items():
@@ -120,7 +120,7 @@ def _bins(p: np.ndarray, positive: np.ndarray) -> list[dict[str, float]]:
     ]
 
 
-def settle_steps(world: World) -> None:
+def settle_steps(world: StudyData) -> None:
     """Where the configuration leaves the number of steps to the dataset, ask it once: all networks take as many."""
     config = world.config
     if not config.training.steps:

@@ -16,9 +16,9 @@ import polars as pl
 from model.context.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH
 from model.context.imputation import DEFAULT_RULES
 from model.datasets.dataset import Dataset
-from model.evaluation.protocols import Ranked, Subject, rank_catalogue, rank_slates
-from model.events.timelines import Timeline, Unit, timelines, units
-from model.learning.prepared import part_rows, rankable
+from model.evaluation.protocols import RankingResults, Subject, rank_catalogue, rank_slates
+from model.events.timelines import LabelledRanking, Timeline, labelled_rankings, timelines
+from model.learning.training_data import part_rows, rankable
 from model.studies.known_items import name_searches
 from model.studies.proxies import proxies
 from model.studies.sentences import sentence_searches
@@ -37,7 +37,7 @@ class Protocol:
 
     name: str
     task: str
-    units: Sequence[Unit]
+    rankings: Sequence[LabelledRanking]
     slates: bool
     metric: str
     met: bool = False
@@ -45,13 +45,13 @@ class Protocol:
 
 def protocols(dataset: Dataset, part: str) -> list[Protocol]:
     """All protocols of one part that have rankings."""
-    rows = rankable(units(part_rows(dataset.events, (part,))), DEFAULT_RULES)
+    rows = rankable(labelled_rankings(part_rows(dataset.events, (part,))), DEFAULT_RULES)
     popularity = _popularity_ranks(dataset)
     known = set(part_rows(dataset.events, ("train",))["user_id"].drop_nulls())
     rows = [replace(u, slices=u.slices | _slices(u, popularity, known)) for u in rows if (u.labels > 0).any()]
-    judged = [unit for unit in rows if unit.context.task == SEARCH and unit.slate]
-    tagged = [unit for unit in rows if unit.context.task == SEARCH and not unit.slate]
-    derived = [unit for unit in rows if unit.context.task == MORE_LIKE_THIS]
+    judged = [ranking for ranking in rows if ranking.context.task == SEARCH and ranking.slate]
+    tagged = [ranking for ranking in rows if ranking.context.task == SEARCH and not ranking.slate]
+    derived = [ranking for ranking in rows if ranking.context.task == MORE_LIKE_THIS]
     by_nobody, by_somebody = name_searches(dataset.entities, known)
     every = [
         Protocol("slates", SEARCH, judged, True, "ndcg@10"),
@@ -60,19 +60,21 @@ def protocols(dataset: Dataset, part: str) -> list[Protocol]:
         Protocol("names", SEARCH, by_nobody, False, "recall@1", met=True),
         Protocol(NAMES_BY_SOMEBODY, SEARCH, by_somebody, False, "recall@1", met=True),
         Protocol("tags", SEARCH, tagged, False, "recall@30"),
-        Protocol("homepage", HOMEPAGE, [unit for unit in rows if unit.context.task == HOMEPAGE], False, "ndcg@10"),
+        Protocol(
+            "homepage", HOMEPAGE, [ranking for ranking in rows if ranking.context.task == HOMEPAGE], False, "ndcg@10"
+        ),
         Protocol("derived", MORE_LIKE_THIS, _first_by_hash(derived, DERIVED_PAIRS), False, "ndcg@10"),
         *(Protocol(name, MORE_LIKE_THIS, found, True, "auc") for name, found in proxies(dataset, part).items()),
     ]
-    return [protocol for protocol in every if protocol.units]
+    return [protocol for protocol in every if protocol.rankings]
 
 
-def _against_all(judged: Sequence[Unit]) -> list[Unit]:
+def _against_all(judged: Sequence[LabelledRanking]) -> list[LabelledRanking]:
     """Some judged queries; whatever is not judged relevant counts as not relevant."""
-    return [replace(unit, slate=False) for unit in _first_by_hash(judged, CATALOGUE_SEARCHES)]
+    return [replace(ranking, slate=False) for ranking in _first_by_hash(judged, CATALOGUE_SEARCHES)]
 
 
-def _first_by_hash(every: Sequence[Unit], count: int) -> list[Unit]:
+def _first_by_hash(every: Sequence[LabelledRanking], count: int) -> list[LabelledRanking]:
     """Always the same ones of a set, however it was ordered."""
     return sorted(every, key=lambda u: stable_hash(f"catalogue {u.context.query} {u.context.source_entity_id}"))[:count]
 
@@ -85,20 +87,20 @@ def histories_before(dataset: Dataset, part: str) -> Mapping[str, Timeline]:
 
 def ask(
     subject: Subject, protocol: Protocol, histories: Mapping[str, Timeline], step: Callable[[], None] = lambda: None
-) -> Ranked:
+) -> RankingResults:
     """One model's answers."""
     if protocol.slates:
-        return rank_slates(subject, protocol.units, histories, step)
-    return rank_catalogue(subject, protocol.units, histories, step, protocol.met)
+        return rank_slates(subject, protocol.rankings, histories, step)
+    return rank_catalogue(subject, protocol.rankings, histories, step, protocol.met)
 
 
-def answers(ranked: Ranked) -> dict[str, Any]:
+def answers(ranked: RankingResults) -> dict[str, Any]:
     """Answers as plain JSON: values, groups and slices of each ranking."""
     values = {name: [None if v != v else round(float(v), 6) for v in column] for name, column in ranked.values.items()}
     return {"values": values, "groups": ranked.groups, "slices": [sorted(group) for group in ranked.slices]}
 
 
-def main_value(ranked: Ranked, protocol: Protocol) -> float:
+def main_value(ranked: RankingResults, protocol: Protocol) -> float:
     """Mean of the metric that decides."""
     return float(np.nanmean(np.array(ranked.values[protocol.metric], np.float64)))
 
@@ -114,11 +116,11 @@ def _popularity_ranks(dataset: Dataset) -> dict[str, float]:
     return {str(entity["entity_id"]): ranked.get(str(entity["entity_id"]), 2.0) for entity in dataset.entities}
 
 
-def _slices(unit: Unit, popularity: Mapping[str, float], known: Set[str]) -> frozenset[str]:
-    relevant = [popularity[e] for e, label in zip(unit.entity_ids, unit.labels, strict=True) if label > 0]
-    user = unit.context.user_id
+def _slices(ranking: LabelledRanking, popularity: Mapping[str, float], known: Set[str]) -> frozenset[str]:
+    relevant = [popularity[e] for e, label in zip(ranking.entity_ids, ranking.labels, strict=True) if label > 0]
+    user = ranking.context.user_id
     new = [] if user is None else ["known user" if user in known else "new user"]
-    return frozenset({_popularity_slice(float(np.median(relevant))), *_query_slice(unit.context.query), *new})
+    return frozenset({_popularity_slice(float(np.median(relevant))), *_query_slice(ranking.context.query), *new})
 
 
 def _popularity_slice(rank: float) -> str:

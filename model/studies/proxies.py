@@ -19,7 +19,7 @@ from model.context.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH, Context
 from model.datasets.dataset import Dataset
 from model.datasets.importers.titles import franchise_of
 from model.events.parts import source_part
-from model.events.timelines import NO_TIME, Unit
+from model.events.timelines import NO_TIME, LabelledRanking
 from model.text.normalise import normalise, stable_hash
 
 Pairs = Mapping[str, Collection[str]]  # source → those like it
@@ -31,7 +31,7 @@ MOST_SOURCES = 400
 LARGEST_GROUP = 30  # more entities under one name are a genre
 
 
-def proxies(dataset: Dataset, part: str) -> dict[str, list[Unit]]:
+def proxies(dataset: Dataset, part: str) -> dict[str, list[LabelledRanking]]:
     """Units of each proxy over one part: a source, its positives (label 1) and their negatives (label 0)."""
     positives = {
         "co_likes": _co_likes(dataset.events, part),
@@ -43,7 +43,7 @@ def proxies(dataset: Dataset, part: str) -> dict[str, list[Unit]]:
         for source, targets in pairs.items():
             alike[source] |= set(targets)
     matcher = _Matcher(dataset)
-    return {name: _units(pairs, alike, matcher) for name, pairs in positives.items()}
+    return {name: _rankings(pairs, alike, matcher) for name, pairs in positives.items()}
 
 
 def _co_likes(events: pl.DataFrame, part: str) -> Pairs:
@@ -112,9 +112,9 @@ def _decade(year: object) -> int | None:
     return int(year) // 10 if isinstance(year, (int, float)) and year == year else None
 
 
-def _units(pairs: Pairs, alike: Mapping[str, set[str]], matcher: _Matcher) -> list[Unit]:
+def _rankings(pairs: Pairs, alike: Mapping[str, set[str]], matcher: _Matcher) -> list[LabelledRanking]:
     """Sources and positives that the catalogue knows, chosen by hash so that a rerun chooses alike."""
-    units = []
+    rankings = []
     known = [source for source in pairs if source in matcher.places]
     for source in sorted(known, key=lambda entity: (stable_hash(f"proxy {entity}"), entity))[:MOST_SOURCES]:
         rng = np.random.default_rng(stable_hash(source))
@@ -127,5 +127,5 @@ def _units(pairs: Pairs, alike: Mapping[str, set[str]], matcher: _Matcher) -> li
         if chosen and others:
             labels = np.array([1.0] * len(chosen) + [0.0] * len(others))
             context = Context(task=MORE_LIKE_THIS, source_entity_id=source)
-            units.append(Unit(context, (*chosen, *others), labels, np.full(len(labels), NO_TIME), True))
-    return units
+            rankings.append(LabelledRanking(context, (*chosen, *others), labels, np.full(len(labels), NO_TIME), True))
+    return rankings

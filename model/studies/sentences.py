@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from model.context.context import SEARCH, Context
-from model.events.timelines import NO_TIME, Unit
+from model.events.timelines import NO_TIME, LabelledRanking
 
 LEAST_FILMS = 10  # a catalogue with fewer of them is not one of films
 DESCRIBED: tuple[tuple[str, int, str], ...] = (
@@ -47,12 +47,12 @@ DESCRIBED: tuple[tuple[str, int, str], ...] = (
 )
 
 
-def sentence_searches(entities: Sequence[Mapping[str, object]]) -> list[Unit]:
+def sentence_searches(entities: Sequence[Mapping[str, object]]) -> list[LabelledRanking]:
     """One search a description, over the catalogue; none where the catalogue knows too few of the films."""
     ids = {(str(e["display_name"]), e.get("year")): str(e["entity_id"]) for e in entities}
     known = [(ids[name, year], sentence) for name, year, sentence in DESCRIBED if (name, year) in ids]
-    return [_unit(entity, sentence) for entity, sentence in known] if len(known) >= LEAST_FILMS else []
+    return [_ranking(entity, sentence) for entity, sentence in known] if len(known) >= LEAST_FILMS else []
 
 
-def _unit(entity: str, sentence: str) -> Unit:
-    return Unit(Context(task=SEARCH, query=sentence), (entity,), np.ones(1), np.full(1, NO_TIME), False)
+def _ranking(entity: str, sentence: str) -> LabelledRanking:
+    return LabelledRanking(Context(task=SEARCH, query=sentence), (entity,), np.ones(1), np.full(1, NO_TIME), False)

@@ -15,10 +15,10 @@ from model.studies.cells import Cell, Result
 from model.studies.network_cells import network_cell, settle_steps
 from model.studies.protocols import answers
 from model.studies.specialists import SPECIALISTS, Settings, Specialist, trees_on_features
-from model.studies.world import World
+from model.studies.study_data import StudyData
 
 
-def specialist_cell(world: World, specialist: Specialist) -> Cell:
+def specialist_cell(world: StudyData, specialist: Specialist) -> Cell:
     """Choose a setting on validation, then answer the test protocols."""
 
     def run() -> Result:
@@ -39,7 +39,7 @@ def _source_of_features() -> list[str]:
     return [file.read_text(encoding="utf-8") for file in sorted(Path(features.__path__[0]).glob("*.py"))]
 
 
-def _tuned(world: World, specialist: Specialist, deciding: str) -> tuple[Subject, float, Settings]:
+def _tuned(world: StudyData, specialist: Specialist, deciding: str) -> tuple[Subject, float, Settings]:
     """The model that one protocol of the validation part likes best, its value there, and its settings."""
     best, best_value, chosen = None, -np.inf, {}
     for settings in specialist.grid:
@@ -52,7 +52,7 @@ def _tuned(world: World, specialist: Specialist, deciding: str) -> tuple[Subject
     return best, best_value, chosen
 
 
-def study_cells(world: World, seeds: int) -> list[Cell]:
+def study_cells(world: StudyData, seeds: int) -> list[Cell]:
     """All cells, those that take longest last."""
     tasks = sorted({protocol.task for protocol in world.protocols["test"].values()})
     others = [specialist_cell(world, s) for s in SPECIALISTS if s.task in tasks]

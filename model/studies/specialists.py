@@ -21,10 +21,10 @@ from model.baselines.popularity import Popularity
 from model.baselines.sasrec import SASRec
 from model.context.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH
 from model.evaluation.protocols import Subject
-from model.events.timelines import units
-from model.learning.prepared import part_rows
+from model.events.timelines import labelled_rankings
+from model.learning.training_data import part_rows
+from model.studies.study_data import StudyData
 from model.studies.subjects import Bm25Subject, ClassicTrees, FeatureTrees, LikesSubject, slates_of
-from model.studies.world import World
 
 Settings = Mapping[str, Any]
 TREES_SECONDS, PLAIN_SECONDS = 240.0, 90.0
@@ -38,7 +38,7 @@ class Specialist:
     task: str
     protocols: tuple[str, ...]
     grid: Sequence[Settings]
-    make: Callable[[World, Settings], Subject]
+    make: Callable[[StudyData, Settings], Subject]
     seconds: float = PLAIN_SECONDS
 
 
@@ -52,39 +52,39 @@ def _grid(**choices: Sequence[Any]) -> Sequence[Settings]:
 # ── how each is made ────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _popularity(world: World, _: Settings) -> Subject:
+def _popularity(world: StudyData, _: Settings) -> Subject:
     return LikesSubject(Popularity().fit(*world.likes), world.rows)
 
 
-def _item_knn(world: World, settings: Settings) -> Subject:
+def _item_knn(world: StudyData, settings: Settings) -> Subject:
     return LikesSubject(ItemKNN(**settings).fit(*world.likes), world.rows)
 
 
-def _ease(world: World, settings: Settings) -> Subject:
+def _ease(world: StudyData, settings: Settings) -> Subject:
     return LikesSubject(EASE(**settings).fit(*world.likes), world.rows)
 
 
-def _ials(world: World, settings: Settings) -> Subject:
+def _ials(world: StudyData, settings: Settings) -> Subject:
     return LikesSubject(IALS(**settings).fit(*world.likes), world.rows)
 
 
-def _sasrec(world: World, settings: Settings) -> Subject:
+def _sasrec(world: StudyData, settings: Settings) -> Subject:
     model = SASRec(**settings)
     subject = LikesSubject(model, world.rows)
     model.fit(world.sequences, len(world.rows), lambda: world.validation_value(subject, HOMEPAGE))
     return subject
 
 
-def _content(world: World, _: Settings) -> Subject:
+def _content(world: StudyData, _: Settings) -> Subject:
     whole = [" ".join(parts) for parts in zip(*world.texts.values(), strict=True)]
     return LikesSubject(TfIdfContent().fit(whole), world.rows)
 
 
-def _bm25(world: World, settings: Settings) -> Subject:
+def _bm25(world: StudyData, settings: Settings) -> Subject:
     return Bm25Subject(world.index, settings["column"], world.rows)
 
 
-def _trees_on_words(world: World, settings: Settings) -> Subject:
+def _trees_on_words(world: StudyData, settings: Settings) -> Subject:
     train_, valid = _slates(world)
     words = world.words if settings["numbers"] else world.words.without_numbers()
     made = [slates_of(u, world.rows, lambda c, r: words(c.query or "", r)) for u in (train_, valid)]
@@ -92,18 +92,18 @@ def _trees_on_words(world: World, settings: Settings) -> Subject:
     return ClassicTrees(LambdaMART(**trees).fit(*made), words, world.rows)
 
 
-def trees_on_features(world: World, settings: Settings) -> Subject:
+def trees_on_features(world: StudyData, settings: Settings) -> Subject:
     """LambdaMART on the match features of our network: other features are another specialist."""
     subject = FeatureTrees(LambdaMART(**settings), world.match_catalogue)
-    made = [slates_of(units, world.rows, subject.features) for units in _slates(world)]
+    made = [slates_of(rankings, world.rows, subject.features) for rankings in _slates(world)]
     subject.model.fit(*made)
     return subject
 
 
-def _slates(world: World) -> tuple[Sequence[Any], Sequence[Any]]:
+def _slates(world: StudyData) -> tuple[Sequence[Any], Sequence[Any]]:
     """Judged slates of training and validation."""
-    every = units(part_rows(world.dataset.events, ("train",)).filter(pl.col("task") == SEARCH))
-    return [unit for unit in every if unit.slate], world.protocols["validation"]["slates"].units
+    every = labelled_rankings(part_rows(world.dataset.events, ("train",)).filter(pl.col("task") == SEARCH))
+    return [ranking for ranking in every if ranking.slate], world.protocols["validation"]["slates"].rankings
 
 
 LIKENESS = ("co_likes", "shared_tags", "family", "derived")

@@ -15,7 +15,7 @@ from model.baselines.lambdamart import LambdaMART, Slates
 from model.catalogue.fields import text_values
 from model.context.context import Context
 from model.evaluation.protocols import Subject
-from model.events.timelines import Unit
+from model.events.timelines import LabelledRanking
 from model.network.catalogue import CatalogueRanker
 from model.text.normalise import words
 
@@ -115,7 +115,7 @@ class FeatureTrees:
 
     def features(self, context: Context, rows: Ints | None) -> NDArray[np.float32]:
         """[C, F]"""
-        encoded = self.catalogue.encode(self.catalogue.fill(context))
+        encoded = self.catalogue.encode_context(self.catalogue.fill(context))
         records = self.catalogue.records.take(np.arange(len(self.rows)) if rows is None else rows)
         return self.catalogue.scorer.matcher(encoded.query, encoded.source, encoded.profile, records)
 
@@ -153,11 +153,13 @@ def field_texts(entities: Sequence[Entity], columns: Mapping[str, str]) -> dict[
     return {name: [" ".join(text_values(entity.get(name))) for entity in entities] for name in names}
 
 
-def slates_of(units: Sequence[Unit], rows: Mapping[str, int], features: Features) -> Slates:
+def slates_of(rankings: Sequence[LabelledRanking], rows: Mapping[str, int], features: Features) -> Slates:
     """Judged slates as LambdaMART reads them."""
-    parts = [features(unit.context, np.array([rows[e] for e in unit.entity_ids], np.int64)) for unit in units]
-    labels = np.concatenate([unit.labels for unit in units]).astype(np.float32)
-    return np.concatenate(parts), labels, np.array([len(unit.labels) for unit in units], np.int64)
+    parts = [
+        features(ranking.context, np.array([rows[e] for e in ranking.entity_ids], np.int64)) for ranking in rankings
+    ]
+    labels = np.concatenate([ranking.labels for ranking in rankings]).astype(np.float32)
+    return np.concatenate(parts), labels, np.array([len(ranking.labels) for ranking in rankings], np.int64)
 
 
 class Features(Protocol):

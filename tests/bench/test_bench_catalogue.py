@@ -45,7 +45,7 @@ def test_every_task_is_proposed_for_and_scored(many: Artefact) -> None:
         Context(MORE_LIKE_THIS, source_entity_id="c250"),
     ]
     for filled in map(many.fill, contexts):
-        proposed = many.propose(many.encode(filled), 40)
+        proposed = many.propose(many.encode_context(filled), 40)
         assert len(proposed) == 40
         assert np.isfinite(many.score(filled, proposed)).all()
 

@@ -21,7 +21,7 @@ from server_process import ROOT, served
 
 from app.events.export import export
 from app.events.log import EventLog
-from app.models.registry import LIVE, Shelf
+from app.models.registry import LIVE, ModelRegistry
 from chaos.hostile import hostile
 from chaos.load import Ask, Phase, load
 from chaos.open_loop import arrive
@@ -50,7 +50,7 @@ def shelf_of_two(model: Path, work: Path) -> Path:
 async def swap_row(model: Path, work: Path, seconds: float) -> Row:
     """Another model each second, under load."""
     shelf = await asyncio.to_thread(shelf_of_two, model, work)
-    versions = [Shelf(shelf).find(name).version for name in ("two", "one")]
+    versions = [ModelRegistry(shelf).find(name).version for name in ("two", "one")]
     async with service(shelf, work / "swap.log", state_dir=work) as url:
         asks = await asks_of(url)
         verdict, seen = await SameOrder.of(url, asks), Counter[str]()

@@ -20,7 +20,7 @@ from app.main import create_app
 from app.settings import PREFIX, Settings
 from model.catalogue.records import NamedRecords
 from model.context.context import TASKS, Context, HistoryEvent
-from model.context.imputation import DEFAULT_RULES, Filled, fill
+from model.context.imputation import DEFAULT_RULES, FilledContext, fill
 
 FILMS = 60
 NOUNS = ("Toy", "Star", "Night", "River", "Ghost", "City")
@@ -40,11 +40,11 @@ class Clock:
         return self.now
 
 
-class Pile(list[list[str]]):
+class FakeRecords(list[list[str]]):
     """Records of the fake model: [id, name] each."""
 
-    def part(self, start: int, end: int) -> Pile:
-        return Pile(self[start:end])
+    def part(self, start: int, end: int) -> FakeRecords:
+        return FakeRecords(self[start:end])
 
 
 @dataclass
@@ -77,7 +77,7 @@ class FakeModel:
     def entity_count(self) -> int:
         return len(self.entities)
 
-    def fill(self, context: Context) -> Filled:
+    def fill(self, context: Context) -> FilledContext:
         return fill(context, DEFAULT_RULES, self._name)
 
     def _name(self, entity_id: str) -> str | None:
@@ -108,19 +108,21 @@ class FakeModel:
         places = {entity_id: place for place, entity_id in enumerate(self.entities)}
         return np.array([places.get(entity_id, -1) for entity_id in entity_ids], np.int64)
 
-    def take(self, rows: npt.NDArray[np.int64]) -> Pile:
+    def records_at(self, rows: npt.NDArray[np.int64]) -> FakeRecords:
         ids = list(self.entities)
         return self.unpack([self.record(ids[row]) or b"" for row in rows])
 
-    def unpack(self, packed: Sequence[bytes]) -> Pile:
-        return Pile(json.loads(blob) for blob in packed)
+    def unpack(self, packed: Sequence[bytes]) -> FakeRecords:
+        return FakeRecords(json.loads(blob) for blob in packed)
 
     def compute_records(self, entity_ids: Sequence[str]) -> list[bytes | None]:
         time.sleep(self.compute_s)
         self.computed.extend(entity_ids)
         return [self.record(entity_id) for entity_id in entity_ids]
 
-    def encode(self, filled: Filled, gathered: NamedRecords[Pile] | None = None) -> EncodedContext:
+    def encode_context(
+        self, filled: FilledContext, gathered: NamedRecords[FakeRecords] | None = None
+    ) -> EncodedContext:
         beside = len(self.context_entities(filled.context)) if gathered is None else len(gathered.records)
         return EncodedContext(set((filled.context.query or "").split()), beside)
 
@@ -131,8 +133,8 @@ class FakeModel:
         barred = {*exclude, *(f"f{row}" for row in seen.tolist())}
         return [entity_id for entity_id in self.entities if entity_id not in barred][:limit]
 
-    def prepare(self, context: EncodedContext) -> Callable[[Pile], npt.NDArray[np.float32]]:
-        def score(candidates: Pile) -> npt.NDArray[np.float32]:
+    def prepare(self, context: EncodedContext) -> Callable[[FakeRecords], npt.NDArray[np.float32]]:
+        def score(candidates: FakeRecords) -> npt.NDArray[np.float32]:
             if self.crash is not None:
                 raise self.crash
             time.sleep(self.chunk_s)

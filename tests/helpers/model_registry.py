@@ -16,7 +16,7 @@ from app_fakes import client_of, settings
 from app.main import create_app
 from app.models.loaded_models import Load
 from app.models.registry import LIVE
-from model.artefact.contents import Contents
+from model.artefact.contents import ArtefactContents
 from model.artefact.reading import read
 from model.artefact.writing import write
 
@@ -32,7 +32,7 @@ def registry_of_three(model: Path, folder: Path) -> Path:
     return folder
 
 
-def flat(contents: Contents) -> Contents:
+def flat(contents: ArtefactContents) -> ArtefactContents:
     """A model that says the same of everything, golden requests included."""
     with torch.no_grad():
         for weight in (contents.ranker.out.weight, contents.ranker.straight.weight):

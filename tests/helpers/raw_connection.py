@@ -11,7 +11,7 @@ from app_fakes import app_of
 from fastapi import FastAPI
 from uvicorn.server import ServerState
 
-from app.http.protocol import Connection
+from app.http.protocol import HttpConnection
 
 LIVE = b"GET /livez HTTP/1.1\r\nHost: x\r\n"
 SEARCH = b"POST /v1/search HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
@@ -21,10 +21,10 @@ SEARCH = b"POST /v1/search HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
 async def port_of(app: FastAPI | None = None, keep_alive_s: int = 5, **changes: object) -> AsyncIterator[int]:
     """The port of a server in this event loop: of `app`, or of an application with these settings."""
     config = uvicorn.Config(
-        app or app_of(**changes), log_level="critical", http=Connection, timeout_keep_alive=keep_alive_s
+        app or app_of(**changes), log_level="critical", http=HttpConnection, timeout_keep_alive=keep_alive_s
     )
     state, loop = ServerState(), asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Connection(config, state, {}), "127.0.0.1", 0)
+    server = await loop.create_server(lambda: HttpConnection(config, state, {}), "127.0.0.1", 0)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:

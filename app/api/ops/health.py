@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
-from app.api.common import live_of, respond
+from app.api.common import respond, serving_state
 from app.api.openapi import answers
 from app.api.v1.responses import model_name
 from app.api.v1.schemas import Alive, Ready
@@ -28,8 +28,8 @@ async def livez() -> Response:
 async def readyz(request: Request) -> Response:
     """200 once a model is loaded and warmed; until then, and from SIGTERM on, 503 with the reason. Redis does not
     matter."""
-    live = live_of(request)
-    model = live.ready().model
+    live = serving_state(request)
+    model = live.require_service().model
     if stopping() if sharing() else live.leaving:
         raise NotReadyError("the service is about to end: it answers what comes meanwhile, but should get no more")
     return respond(Ready("ready", model_name(model)))

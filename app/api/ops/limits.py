@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
-from app.api.common import live_of, respond
+from app.api.common import respond, serving_state
 from app.api.openapi import answers
 from app.api.v1.schemas import Limits
 from app.http.auth.route import GuardedRoute, needs
@@ -17,5 +17,5 @@ router = APIRouter(tags=["operation"], route_class=GuardedRoute)
 @needs(Scope.RANK)
 async def limits(request: Request) -> Response:
     """The limits that the settings fix."""
-    settings = live_of(request).settings
+    settings = serving_state(request).settings
     return respond(Limits(**{name: getattr(settings, name) for name in Limits.__struct_fields__}))

@@ -7,7 +7,7 @@ import asyncio
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from app.api.common import live_of
+from app.api.common import serving_state
 from app.http.auth.route import GuardedRoute, needs
 from app.http.auth.scopes import Scope
 from app.observability.worker_metrics import exposition
@@ -19,5 +19,5 @@ router = APIRouter(tags=["operation"], route_class=GuardedRoute)
 @needs(Scope.ADMIN)
 async def metrics(request: Request) -> Response:
     """Counters and histograms of all workers since the start of the service."""
-    text = await asyncio.to_thread(exposition, live_of(request).telemetry.registry)
+    text = await asyncio.to_thread(exposition, serving_state(request).metrics.registry)
     return Response(text, media_type=CONTENT_TYPE_LATEST)

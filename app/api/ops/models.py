@@ -9,7 +9,7 @@ from pathlib import Path
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
-from app.api.common import live_of
+from app.api.common import serving_state
 from app.api.openapi import problems, takes
 from app.api.v1.schemas import SplitBody
 from app.errors import ModelConflictError, ModelNotFoundError, NotFoundError
@@ -58,7 +58,7 @@ class Models(BaseModel):
 @needs(Scope.ADMIN)
 async def models(request: Request) -> Models:
     """What is in the registry, and what serves."""
-    follower, serving = _follower(request), live_of(request).serving
+    follower, serving = _follower(request), serving_state(request).serving
     registry = follower.registry
     contents = await asyncio.to_thread(registry.contents)
     shadow, split = await asyncio.to_thread(registry.shadow), await asyncio.to_thread(registry.split)
@@ -89,7 +89,7 @@ async def rollback(request: Request, version: str) -> Models:
 @needs(Scope.ADMIN)
 async def split(request: Request, version: str) -> Models:
     """Check a model and let it answer a share of the users, always the same ones; the others get the live one."""
-    settings = live_of(request).settings
+    settings = serving_state(request).settings
     raw = await read_body(request, settings.max_body_bytes, settings.body_timeout_ms)
     body = decode(raw, SplitBody, settings.max_depth)
     return await _moved(request, _follower(request).split(version, body.share))

@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 
 from fastapi import APIRouter, Request, Response
 
-from app.api.common import live_of
+from app.api.common import serving_state
 from app.errors import NotReadyError
 from app.http.auth.route import GuardedRoute, needs, open_to_all
 from app.http.auth.scopes import Scope
@@ -49,7 +49,7 @@ class UserSamples:
 @open_to_all
 async def page(request: Request) -> Response:
     """The page. Before a model is ready it comes without users."""
-    users = None if live_of(request).settings.api_keys_file else await _users_if_ready(request)
+    users = None if serving_state(request).settings.api_keys_file else await _users_if_ready(request)
     html = _template().replace(_USERS_SLOT, _inline_json(users))
     return Response(html, media_type="text/html", headers={"content-security-policy": _POLICY})
 
@@ -63,7 +63,7 @@ async def users(request: Request) -> Response:
 
 async def _users_if_ready(request: Request) -> list[str]:
     try:
-        model = live_of(request).ready().model
+        model = serving_state(request).require_service().model
     except NotReadyError:
         return []
     samples: UserSamples = request.app.state.user_samples

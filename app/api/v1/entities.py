@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
-from app.api.common import live_of, respond
+from app.api.common import respond, serving_state
 from app.api.openapi import answers
 from app.api.v1.schemas import EntityAnswer
 from app.errors import NotFoundError
@@ -18,7 +18,7 @@ router = APIRouter(tags=["catalogue"], route_class=GuardedRoute)
 @needs(Scope.RANK)
 async def entity(request: Request, entity_id: str) -> Response:
     """Name and attributes."""
-    found = live_of(request).ready().model.entity(entity_id)
+    found = serving_state(request).require_service().model.entity(entity_id)
     if found is None:
         raise NotFoundError(f"there is no entity '{entity_id}'")
     return respond(found)

@@ -18,7 +18,7 @@ _IDS = ("task", "user_id", "country", "source_entity_id", "ranking_id", "entity_
 _UNITS = (("seconds", 1e3), ("microseconds", 1e-3), ("nanoseconds", 1e-6))
 
 
-class Breather:
+class CooperativePause:
     """Lets others run: `await breather()` inside a long loop gives way when this one held the event loop for long."""
 
     def __init__(self) -> None:
@@ -31,14 +31,14 @@ class Breather:
             self._since = time.perf_counter()
 
 
-async def check(posted: Sequence[Event], settings: Settings, now_ms: float, breather: Breather) -> None:
+async def check(posted: Sequence[Event], settings: Settings, now_ms: float, pause: CooperativePause) -> None:
     """Raises `InvalidRequestError` with the first faults. `now_ms`: ms since 1970 UTC."""
     faults: list[Fault] = []
     for place, event in enumerate(posted):
         faults += _faults(event, place, settings, now_ms)
         if len(faults) >= _MOST_FAULTS:
             break
-        await breather()
+        await pause()
     if faults:
         raise InvalidRequestError(*faults[:_MOST_FAULTS])
 

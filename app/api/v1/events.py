@@ -7,16 +7,16 @@ import time
 import msgspec
 from fastapi import APIRouter, Request, Response
 
-from app.api.common import live_of, respond
+from app.api.common import respond, serving_state
 from app.api.openapi import answers, takes_events
-from app.api.v1.event_checks import Breather, check
+from app.api.v1.event_checks import CooperativePause, check
 from app.api.v1.event_schemas import Accepted, Event, Impression
 from app.errors import EventsUnavailableError
 from app.http.auth.route import GuardedRoute, needs
 from app.http.auth.scopes import Scope
 from app.http.body import read_body
 from app.http.decoding import decode
-from app.models.serving_state import Live
+from app.models.serving_state import ServingState
 
 router = APIRouter(tags=["events"], route_class=GuardedRoute)
 
@@ -32,16 +32,16 @@ _SLICE_BYTES = 16_384
 @needs(Scope.WRITE)
 async def events(request: Request) -> Response:
     """Engagements and impressions, as an array or as JSON lines. All of them are kept, or none."""
-    live, breather = live_of(request), Breather()
+    live, pause = serving_state(request), CooperativePause()
     body = await read_body(request, live.settings.max_body_bytes, live.settings.body_timeout_ms)
-    posted = decode(await as_array(body, breather), list[Event], live.settings.max_depth)
-    await check(posted, live.settings, time.time() * 1000, breather)
+    posted = decode(await as_array(body, pause), list[Event], live.settings.max_depth)
+    await check(posted, live.settings, time.time() * 1000, pause)
     if posted:
-        await _store(posted, live, breather)
+        await _store(posted, live, pause)
     return respond(Accepted(len(posted)), 202)
 
 
-async def as_array(body: bytes, breather: Breather) -> bytes:
+async def as_array(body: bytes, pause: CooperativePause) -> bytes:
     """JSON lines as one array; an array stays as it is."""
     if body.lstrip().startswith(b"["):
         return body
@@ -50,7 +50,7 @@ async def as_array(body: bytes, breather: Breather) -> bytes:
         end = _line_end(body, start + _SLICE_BYTES)
         slices.append(_joined(body[start:end]))
         start = end
-        await breather()
+        await pause()
     return b"[" + b",".join(filter(None, slices)) + b"]"
 
 
@@ -69,22 +69,22 @@ def _joined(lines: bytes) -> bytes:
     return b",".join(line for line in lines.splitlines() if line.strip())
 
 
-async def _store(posted: list[Event], live: Live, breather: Breather) -> None:
+async def _store(posted: list[Event], live: ServingState, pause: CooperativePause) -> None:
     """Return when all are on disk, and count them. Raises `EventsUnavailableError`."""
     payloads = []
     for event in posted:
         payloads.append(_stored(event))
-        await breather()
+        await pause()
     try:
         await live.events.append(payloads)
     except EventsUnavailableError:
-        live.telemetry.events_failing.set(live.events.failing)
+        live.metrics.events_failing.set(live.events.failing)
         raise
-    live.telemetry.events_failing.set(0)
+    live.metrics.events_failing.set(0)
     impressions = sum(isinstance(event, Impression) for event in posted)
     for kind, count in (("impression", impressions), ("engagement", len(posted) - impressions)):
         if count:
-            live.telemetry.events.labels(kind).inc(count)
+            live.metrics.events.labels(kind).inc(count)
 
 
 def _stored(event: Event) -> bytes:

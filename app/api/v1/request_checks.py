@@ -21,7 +21,7 @@ At = tuple[str | int, ...]  # where a value is: names of fields and places in li
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class RequestLimits:
     """What a request is held against. `started` is on the clock of deadlines."""
 
     settings: Settings
@@ -29,7 +29,7 @@ class Terms:
     started: float
 
 
-class Lengths:
+class LengthChecks:
     """Collects faults, so that one answer names them all; knows how long ids, queries and lists may be."""
 
     def __init__(self, settings: Settings) -> None:
@@ -74,12 +74,12 @@ class Lengths:
                 self.id(value, *at, place)
 
 
-class RequestCheck(Lengths):
+class RequestCheck(LengthChecks):
     """Adds what only a ranking can get wrong."""
 
-    def __init__(self, terms: Terms) -> None:
-        super().__init__(terms.settings)
-        self.terms = terms
+    def __init__(self, limits: RequestLimits) -> None:
+        super().__init__(limits.settings)
+        self.limits = limits
 
     def unbuilt(self, is_set: bool, *at: str | int) -> None:
         if is_set:
@@ -94,8 +94,8 @@ class RequestCheck(Lengths):
         self.unbuilt(body.diversity != 0, "diversity")
         self.unbuilt(body.explore != 0, "explore")
         self.unbuilt(body.explain, "explain")
-        if body.model not in (None, self.terms.model_version):
-            serves = self.terms.model_version
+        if body.model not in (None, self.limits.model_version):
+            serves = self.limits.model_version
             self.fault("not_supported", f"only a model that serves can be named; '{serves}' does", "model")
 
     def candidates(self, candidates: list[str | Candidate] | None, *at: str | int) -> list[str] | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from app.api.v1.request_checks import At, RequestCheck, Terms, candidate_ids
+from app.api.v1.request_checks import At, RequestCheck, RequestLimits, candidate_ids
 from app.api.v1.schemas import (
     ContextBody,
     FlatBody,
@@ -27,9 +27,9 @@ from app.settings import Settings
 from model.context.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH, Context
 
 
-def ranking_request(body: RankBody, terms: Terms) -> RankingRequest:
+def ranking_request(body: RankBody, limits: RequestLimits) -> RankingRequest:
     """What `POST /v1/rank` asks for."""
-    check = RequestCheck(terms)
+    check = RequestCheck(limits)
     at: At = ("context",)
     check.id(body.context.task, *at, "task")
     check.id(body.context.source_entity_id, *at, "source_entity_id")
@@ -37,25 +37,25 @@ def ranking_request(body: RankBody, terms: Terms) -> RankingRequest:
     return _page_request(body, context, body.context.history is not None, check, at)
 
 
-def search_request(body: SearchBody, terms: Terms) -> RankingRequest:
+def search_request(body: SearchBody, limits: RequestLimits) -> RankingRequest:
     """What `/v1/search` asks for."""
-    return _flat_request(body, SEARCH, None, RequestCheck(terms))
+    return _flat_request(body, SEARCH, None, RequestCheck(limits))
 
 
-def more_like_this_request(entity_id: str, body: MoreLikeThisBody, terms: Terms) -> RankingRequest:
+def more_like_this_request(entity_id: str, body: MoreLikeThisBody, limits: RequestLimits) -> RankingRequest:
     """What `POST /v1/more-like-this/{entity_id}` asks for."""
-    return replace(_flat_request(body, MORE_LIKE_THIS, entity_id, RequestCheck(terms)), source_in_path=True)
+    return replace(_flat_request(body, MORE_LIKE_THIS, entity_id, RequestCheck(limits)), source_in_path=True)
 
 
-def homepage_request(body: HomepageBody, terms: Terms) -> HomepageRequest:
+def homepage_request(body: HomepageBody, limits: RequestLimits) -> HomepageRequest:
     """What `POST /v1/homepage` asks for."""
-    check = RequestCheck(terms)
+    check = RequestCheck(limits)
     context = _context(body, HOMEPAGE, None, check, ())
     check.options(body)
     check.rows(body.rows)
     check.done()
     exclude = frozenset(body.exclude)
-    rows = [_row(row, body, context, exclude, terms, place) for place, row in enumerate(body.rows)]
+    rows = [_row(row, body, context, exclude, limits, place) for place, row in enumerate(body.rows)]
     return HomepageRequest(rows, by_score=body.rank_rows, dedupe=body.dedupe)
 
 
@@ -83,7 +83,7 @@ def _page_request(
     check.done()
     return RankingRequest(
         context,
-        deadline=_deadline(body, check.terms),
+        deadline=_deadline(body, check.limits),
         candidates=candidates,
         history_given=history_given,
         limit=_limit(body, check.settings),
@@ -104,10 +104,12 @@ def _limit(body: PageOptions, settings: Settings) -> int | None:
     return None if body.candidates else min(DEFAULT_LIMIT, settings.max_candidates - int(body.offset))
 
 
-def _row(row: RowBody, body: HomepageBody, context: Context, exclude: frozenset[str], terms: Terms, place: int) -> Row:
+def _row(
+    row: RowBody, body: HomepageBody, context: Context, exclude: frozenset[str], limits: RequestLimits, place: int
+) -> Row:
     request = RankingRequest(
         Context(HOMEPAGE, context.user_id, context.query, context.country, None, context.history, row.title),
-        deadline=_deadline(body, terms),
+        deadline=_deadline(body, limits),
         candidates=None if row.candidates is None else candidate_ids(row.candidates),
         history_given=body.history is not None,
         limit=int(row.limit),
@@ -126,6 +128,6 @@ def _priority(body: Options, task: str) -> Priority:
     return priority_of(task) if body.priority is None else Priority[body.priority.upper()]
 
 
-def _deadline(body: Options, terms: Terms) -> float:
-    timeout_ms = terms.settings.timeout_ms if body.timeout_ms is None else body.timeout_ms
-    return terms.started + timeout_ms / 1000
+def _deadline(body: Options, limits: RequestLimits) -> float:
+    timeout_ms = limits.settings.timeout_ms if body.timeout_ms is None else body.timeout_ms
+    return limits.started + timeout_ms / 1000

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request, Response
 
 from app.api.endpoint import Surface, answer
 from app.api.openapi import parameters, ranking_answers, takes
-from app.api.v1.request_checks import Terms
+from app.api.v1.request_checks import RequestLimits
 from app.api.v1.requests import search_request
 from app.api.v1.responses import rank_answer
 from app.api.v1.schemas import TEXT, RankAnswer, SearchBody
@@ -58,9 +58,9 @@ async def search_by_link(request: Request) -> Response:
     return await answer(request, replace(SEARCH, decode=lambda *_: _from_query(query), map=_linked_request))
 
 
-def _linked_request(body: SearchBody, terms: Terms) -> RankingRequest:
+def _linked_request(body: SearchBody, limits: RequestLimits) -> RankingRequest:
     with _faults_of_parameters():
-        return search_request(body, terms)
+        return search_request(body, limits)
 
 
 def _from_query(query: bytes) -> SearchBody:

@@ -16,7 +16,7 @@ from starlette.types import Scope as Asgi
 from app.errors import ForbiddenError, NotFoundError, RateError, UnauthorizedError
 from app.http.auth.keys import Key, KeysFileError, hashed, read_keys
 from app.http.auth.scopes import Access, Scope
-from app.http.auth.token_bucket import Bucket
+from app.http.auth.token_bucket import TokenBucket
 from app.observability.metrics import Clock
 
 _log = logging.getLogger("unirank")
@@ -33,7 +33,7 @@ class KeyRing:
         self._stamp = self._stamp_now()
         self._looked = clock()
         self._keys: Sequence[Key] = read_keys(path)
-        self._buckets: dict[str, Bucket] = {}
+        self._buckets: dict[str, TokenBucket] = {}
         self._complaint = ""
 
     def find(self, secret: str) -> Key | None:
@@ -49,7 +49,7 @@ class KeyRing:
     def wait_s(self, key: Key) -> float:
         """Seconds until the key may call again; 0 = now, and this call counts."""
         now = self._clock()
-        return self._buckets.setdefault(key.sha256, Bucket(key, now)).wait_s(now)
+        return self._buckets.setdefault(key.sha256, TokenBucket(key, now)).wait_s(now)
 
     def _look(self) -> None:
         now = self._clock()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from app.http.auth.keys import Key
 
 
-class Bucket:
+class TokenBucket:
     """Fills at `rate_per_s`, holds at most `burst`; each request takes one."""
 
     def __init__(self, key: Key, now: float) -> None:

@@ -19,7 +19,7 @@ NO_ROWS: Rows = np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class SeenRule:
     """What a person has met, and what is to be done with it: ids of the context's history, and rows of the catalogue
     [S] that the model knows of, the newest first. `cut`: there are more rows.
     """

@@ -16,7 +16,7 @@ class Scratch:
         self._buffers: dict[str, Tensor] = {}
         self._views: dict[tuple[str, int, int], Tensor] = {}
 
-    def take(self, name: str, rows: int, columns: int, like: Tensor) -> Tensor:
+    def buffer(self, name: str, rows: int, columns: int, like: Tensor) -> Tensor:
         """An uninitialised [rows, columns], valid until the same name is taken again."""
         view = self._views.get((name, rows, columns))
         return self._new_view(name, rows, columns, like) if view is None else view

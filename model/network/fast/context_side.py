@@ -22,7 +22,7 @@ Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class OneContext:
+class ContextArrays:
     """One context as arrays. `source` is zeros where there is none, `history` empty."""
 
     task: int
@@ -49,7 +49,7 @@ class ContextSide:
         self._text_scale = np.float32(len(self._no_query) ** 0.5)
         self._mlp = _OneRow(tower.mlp)
 
-    def __call__(self, context: OneContext) -> tuple[Floats, Floats]:
+    def __call__(self, context: ContextArrays) -> tuple[Floats, Floats]:
         """The context's vector [D] and its event vectors [H, D]. `context.task` is the task as the network sees it."""
         events = context.history + self._kind[context.kinds] + self._age[: len(context.kinds)]
         parts = [

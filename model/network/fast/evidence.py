@@ -84,7 +84,7 @@ class Evidence:
         Quickest where `values` is the transpose of an array [A, C].
         """
         values, features = values.T, values.shape[1]
-        evidence = self._scratch.take("evidence", len(self._weights), values.shape[1], values)
+        evidence = self._scratch.buffer("evidence", len(self._weights), values.shape[1], values)
         scores, bins = evidence[:features], evidence[features:]
         self._scores(values, scores)
         torch.index_select(values, 0, self._of, out=bins)
@@ -95,7 +95,7 @@ class Evidence:
     def _scores(self, values: Tensor, scores: Tensor) -> None:
         """asinh of standard scores, [A, C] into `scores`."""
         rows, columns = values.shape
-        scaled, size = (self._scratch.take(name, rows, columns, values) for name in ("scaled", "size"))
+        scaled, size = (self._scratch.buffer(name, rows, columns, values) for name in ("scaled", "size"))
         torch.sub(values, self._mean, out=scaled).mul_(self._inverse_deviation)
         if ASINH_IS_VECTORISED and values.device.type == "cpu":
             np.arcsinh(scaled.numpy(), out=scores.numpy())

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from model.network.fast.buffers import Scratch, product
-from model.network.fast.context_side import ContextSide, OneContext, array
+from model.network.fast.context_side import ContextArrays, ContextSide, array
 from model.network.fast.evidence import ConstantEvidence, Evidence, EvidenceWeights
 from model.network.ranker import Ranker
 from model.text.bounded_cache import BoundedCache
@@ -28,7 +28,7 @@ FoldedEvidence = tuple[Evidence, ConstantEvidence, Ints]  # of the columns that 
 EVIDENCE_KEPT = 64  # pairs of a task and the columns that vary
 
 
-class Folded:
+class FoldedRanker:
     """One ranker, ready to score contexts one at a time. One instance serves one thread."""
 
     def __init__(self, ranker: Ranker) -> None:
@@ -59,7 +59,7 @@ class Folded:
             self._layers[task] = _layers_of(self.ranker, task)
         return self._layers[task]
 
-    def context(self, one: OneContext, columns: Ints, constant: Floats) -> FoldedContext:
+    def context(self, one: ContextArrays, columns: Ints, constant: Floats) -> FoldedContext:
         """Everything of one context that its candidates share.
 
         `columns` are the match features that differ between candidates, `constant` [F] holds the others.
@@ -83,7 +83,7 @@ class Layers:
 class FoldedContext:
     """One context, folded. Call it with candidates."""
 
-    def __init__(self, folded: Folded, one: OneContext, columns: bytes, constant: Floats) -> None:
+    def __init__(self, folded: FoldedRanker, one: ContextArrays, columns: bytes, constant: Floats) -> None:
         self._scratch, self._norm, self._layers = folded.scratch, folded.ranker.norm, folded.layers(one.task)
         encoded, events = folded.side(one)
         self._varying, fixed, others = folded.evidence(one.task, columns)
@@ -97,7 +97,7 @@ class FoldedContext:
         if self._learned:
             self._fold(folded, np.stack([encoded, one.source]), events)
 
-    def _fold(self, folded: Folded, whole: Floats, events: Floats) -> None:
+    def _fold(self, folded: FoldedRanker, whole: Floats, events: Floats) -> None:
         """One matrix [D + H + 1, hidden] for all that reads the candidate's vector and what it reads of the history.
 
         `whole` are the two vectors that a candidate is multiplied with, [2, D].
@@ -120,14 +120,14 @@ class FoldedContext:
     def __call__(self, vectors: Tensor, values: Tensor) -> Tensor:
         """Candidate vectors [C, D] and match features [C, A] → logits [C]."""
         rows, layers = len(vectors), self._layers
-        hidden = self._scratch.take("hidden", rows, len(self._bias), values)
+        hidden = self._scratch.buffer("hidden", rows, len(self._bias), values)
         straight = self._varying(values, hidden)
         if self._learned:
-            learned = self._scratch.take("learned", rows, len(self._bias), values)
+            learned = self._scratch.buffer("learned", rows, len(self._bias), values)
             hidden += product(self._read(vectors), self._weights, learned)
         hidden += self._bias
         active = functional.gelu(self._norm(hidden))
-        second = self._scratch.take("second", rows, len(layers.second_bias), values)
+        second = self._scratch.buffer("second", rows, len(layers.second_bias), values)
         active = functional.gelu(product(active, layers.second, second).add_(layers.second_bias))
         return torch.addmv(straight.add_(self._straight), active, layers.out)
 
@@ -139,8 +139,8 @@ class FoldedContext:
         if not self._count:
             return vectors
         rows, width = vectors.shape
-        read = self._scratch.take("read", rows, width + self._count + 1, vectors)
-        asked = product(vectors, self._keys, self._scratch.take("asked", rows, 2 * self._count, vectors))
+        read = self._scratch.buffer("read", rows, width + self._count + 1, vectors)
+        asked = product(vectors, self._keys, self._scratch.buffer("asked", rows, 2 * self._count, vectors))
         attention = torch.softmax(asked[:, : self._count], dim=1)
         read[:, :width], read[:, width:-1] = vectors, attention
         torch.sum(asked[:, self._count :].mul_(attention), 1, out=read[:, -1])

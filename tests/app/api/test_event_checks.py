@@ -20,7 +20,7 @@ from processor import slowness
 
 from app.api.v1 import event_checks
 from app.api.v1 import events as route
-from app.api.v1.event_checks import Breather, implausible
+from app.api.v1.event_checks import CooperativePause, implausible
 from app.api.v1.event_schemas import DAY_MS, FIRST_MS, Event, latest_ms
 from app.api.v1.events import as_array
 from app.errors import UnirankError
@@ -177,7 +177,7 @@ async def longest_turn(app: Any, body: bytes) -> float:
 async def test_no_body_holds_the_event_loop(tmp_path: Path, name: str) -> None:
     """Beyond decoding, which is measured alone. The best of three: what the code needs, not what the machine adds."""
     body = BODIES[name]
-    array = await as_array(body, Breather())
+    array = await as_array(body, CooperativePause())
     turns = []
     for _ in range(3):
         started = time.thread_time()

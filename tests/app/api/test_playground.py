@@ -60,7 +60,7 @@ async def test_users_are_drawn_once_for_each_model(keyed: tuple[FastAPI, FakeMod
         pages = await asyncio.gather(*(client.get("/") for _ in range(5)), client.get("/page/users"))
         assert drawn == [1]
         assert all("user-1" in page.text for page in pages)
-        app.state.live.install(sampled(2))
+        app.state.serving.install(sampled(2))
         for _ in range(3):
             assert users_in((await client.get("/")).text) == ["user-2"]
     assert drawn == [1, 2]

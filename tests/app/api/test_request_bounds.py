@@ -72,14 +72,14 @@ async def test_a_page_within_the_limit_is_retrieved_and_charged_for(page, most):
 def charges_of(app) -> list[int]:
     """What admission charges from now on."""
     charged: list[int] = []
-    gate = app.state.live.gate
-    admitted = gate.admitted
+    admission = app.state.serving.admission
+    admitted = admission.admitted
 
     def noted(candidates, priority, deadline):
         charged.append(candidates)
         return admitted(candidates, priority, deadline)
 
-    gate.admitted = noted
+    admission.admitted = noted
     return charged
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from app_fakes import Clock
 
-from app.entities.circuit_breaker import Breaker
+from app.entities.circuit_breaker import CircuitBreaker
 
 
 def test_it_opens_after_failures_in_a_row_and_tries_once_after_each_pause():
     clock = Clock()
-    breaker = Breaker(clock, limit=3, pause_s=1.0)
+    breaker = CircuitBreaker(clock, limit=3, pause_s=1.0)
     for _ in range(2):
         breaker.failed()
     breaker.succeeded()

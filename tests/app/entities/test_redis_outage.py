@@ -39,7 +39,7 @@ async def test_the_order_is_the_same_with_and_without_redis(redis_url):
     expected = await expected_order()
     async with client_of(app_of(FakeModel(), redis_url=redis_url, memory_entities=0)) as client:
         computed = await rank(client)
-        await client._transport.app.state.live.serving.store.settle()
+        await client._transport.app.state.serving.serving.store.settle()
         cached = await rank(client)
     assert computed[:2] == cached[:2] == (expected, [])
 
@@ -51,7 +51,7 @@ async def test_the_order_is_the_same_with_redis_behind_tls():
             for _ in range(20):  # a handshake may take longer than an answer may
                 order, degraded, _ = await rank(client)
                 assert order == expected
-                await client._transport.app.state.live.serving.store.settle()
+                await client._transport.app.state.serving.serving.store.settle()
                 if not degraded:
                     break
                 await asyncio.sleep(0.2)

@@ -275,7 +275,7 @@ async def test_a_model_whose_warm_up_fails_leaves_no_connection(tmp_path):
         changes = {"model_path": tmp_path, "redis_url": server.connection_url, "memory_entities": 0}
         app = create_app(settings(**changes), load=lambda _: model)
         async with client_of(app):
-            while "cannot score" not in app.state.live.reason:
+            while "cannot score" not in app.state.serving.reason:
                 await asyncio.sleep(0.01)
             while len(client.client_list()) > 1:
                 await asyncio.sleep(0.01)

@@ -16,16 +16,16 @@ from redis_server import (
 from app.entities.memory import MemoryTier
 from app.entities.redis import RedisTier
 from app.entities.store import EntityStore
-from app.execution.worker_thread import ComputeThread
-from app.observability.metrics import Telemetry
+from app.execution.worker_thread import WorkerThread
+from app.observability.metrics import Metrics
 
 pytestmark = pytest.mark.anyio
 CANDIDATES = [f"f{number}" for number in range(30)]
 
 
 def store_of(model: FakeModel, memory: int, redis: RedisTier | None) -> EntityStore:
-    telemetry = Telemetry(CollectorRegistry())
-    return EntityStore(model, MemoryTier(memory), memory, redis, ComputeThread(), telemetry)
+    metrics = Metrics(CollectorRegistry())
+    return EntityStore(model, MemoryTier(memory), memory, redis, WorkerThread(), metrics)
 
 
 async def test_without_redis_nothing_is_computed_that_the_model_holds():
@@ -108,5 +108,5 @@ async def test_a_record_that_several_requests_miss_at_once_is_computed_once(redi
         await asyncio.sleep(0.01)
         gone.cancel()  # the first to ask leaves: the others still get what it asked for
         assert [(await answer).status_code for answer in others] == [200] * 4
-        await app.state.live.serving.store.settle()
+        await app.state.serving.serving.store.settle()
     assert [entity_id for entity_id in model.computed if entity_id in ids] == ids

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
 from app.cli import app
-from app.events.joined import Join
+from app.events.joined import LabelJoin
 from app.events.log import EventLog
 from model.datasets.dataset import Dataset
 from model.datasets.quality import validate
@@ -35,7 +35,7 @@ def engaged(entity_id: str, label: float = 1.0, **more: Any) -> dict[str, Any]:
 
 
 def rows(*events: dict[str, Any]) -> list[dict[str, Any]]:
-    join = Join()
+    join = LabelJoin()
     for event in events:
         join.add(json.dumps(event).encode())
     assert join.unusable == 0
@@ -125,7 +125,7 @@ def test_the_order_of_storing_does_not_matter(found: list[tuple[str, str, int]],
 
 @pytest.mark.parametrize("stored", [b"nonsense", b"{}", b'{"type": "engagement"}', b'"\xff"', b"[1]"])
 def test_lines_that_are_not_events_are_counted(stored: bytes) -> None:
-    join = Join()
+    join = LabelJoin()
     join.add(stored)
     assert (join.unusable, list(join.rows())) == (1, [])
 

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 from app.execution.admission import Priority
-from app.execution.scheduler import Turns
+from app.execution.scheduler import Scheduler
 
 pytestmark = pytest.mark.anyio
 
 
 async def test_the_event_loop_stays_responsive_between_turns():
-    turns, waits = Turns(), []
+    scheduler, waits = Scheduler(), []
 
     async def look() -> None:
         while True:
@@ -26,26 +26,26 @@ async def test_the_event_loop_stays_responsive_between_turns():
             waits.append(time.perf_counter() - began)
 
     looking = asyncio.create_task(look())
-    await asyncio.gather(*(turns.run(lambda: time.sleep(0.001), 10) for _ in range(50)))
+    await asyncio.gather(*(scheduler.run(lambda: time.sleep(0.001), 10) for _ in range(50)))
     looking.cancel()
     assert len(waits) >= 10, "fifty milliseconds of work are many turns"
     assert np.median(waits) < 0.02
 
 
 async def test_work_that_cannot_begin_before_its_deadline_is_not_run():
-    turns, done = Turns(), []
-    work = [turns.run(lambda: time.sleep(0.03), 10) for _ in range(3)]
-    *_, late = await asyncio.gather(*work, turns.run(lambda: done.append("late"), 0.02))
+    scheduler, done = Scheduler(), []
+    work = [scheduler.run(lambda: time.sleep(0.03), 10) for _ in range(3)]
+    *_, late = await asyncio.gather(*work, scheduler.run(lambda: done.append("late"), 0.02))
     assert (late, done) == (None, [])
-    assert await turns.run(lambda: "on time", 0.02) == "on time"
+    assert await scheduler.run(lambda: "on time", 0.02) == "on time"
 
 
 async def test_the_most_urgent_goes_first_and_nobody_starves():
-    turns, done = Turns(), []
+    scheduler, done = Scheduler(), []
 
     async def one(name: str, priority: Priority, after_s: float = 0.0) -> None:
         await asyncio.sleep(after_s)
-        await turns.run(lambda: time.sleep(0.02) or done.append(name), 10, priority)
+        await scheduler.run(lambda: time.sleep(0.02) or done.append(name), 10, priority)
 
     high = [one(f"high {number}", Priority.HIGH) for number in range(3)]
     await asyncio.gather(one("low", Priority.LOW), *high, one("much later", Priority.HIGH, 0.05))
@@ -53,6 +53,8 @@ async def test_the_most_urgent_goes_first_and_nobody_starves():
 
 
 async def test_an_error_reaches_only_the_caller_whose_work_failed():
-    turns = Turns()
-    bad, good = await asyncio.gather(turns.run(lambda: 1 // 0, 1), turns.run(lambda: 1, 1), return_exceptions=True)
+    scheduler = Scheduler()
+    bad, good = await asyncio.gather(
+        scheduler.run(lambda: 1 // 0, 1), scheduler.run(lambda: 1, 1), return_exceptions=True
+    )
     assert (type(bad), good) == (ZeroDivisionError, 1)

@@ -7,13 +7,13 @@ import time
 
 import pytest
 
-from app.execution.worker_thread import ComputeThread
+from app.execution.worker_thread import WorkerThread
 
 pytestmark = pytest.mark.anyio
 
 
 async def test_closing_finishes_what_runs_and_cancels_what_waits():
-    compute, ran = ComputeThread(), []
+    compute, ran = WorkerThread(), []
     first = asyncio.create_task(compute.run(lambda: time.sleep(0.1) or ran.append("first")))
     await asyncio.sleep(0.02)
     second = asyncio.create_task(compute.run(lambda: ran.append("second")))

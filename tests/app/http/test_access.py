@@ -17,7 +17,7 @@ from app.cli import app as commands
 from app.http.auth.keys import KeysFileError, hashed, new_key, read_keys, write_keys
 from app.http.auth.policy import KeyRing
 from app.http.auth.scopes import Scope
-from app.http.auth.token_bucket import Bucket
+from app.http.auth.token_bucket import TokenBucket
 
 RANK, WRITE, ADMIN = Scope.RANK, Scope.WRITE, Scope.ADMIN
 SEARCH = {"query": "toy"}
@@ -158,7 +158,7 @@ async def test_a_key_above_its_rate_is_refused_and_others_are_not(tmp_path: Path
 
 def test_a_token_bucket_fills_with_time_and_not_above_its_burst() -> None:
     _, key = new_key("k", [RANK], rate_per_s=10, burst=3)
-    bucket = Bucket(key, now=0.0)
+    bucket = TokenBucket(key, now=0.0)
     assert [bucket.wait_s(0.0) for _ in range(3)] == [0, 0, 0]
     assert bucket.wait_s(0.0) == pytest.approx(0.1)
     assert bucket.wait_s(0.1) == 0

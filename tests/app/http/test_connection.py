@@ -103,7 +103,7 @@ async def test_a_connection_with_repeated_refusals_stays_open_while_it_is_used(
         statuses = []
         if welcome_first:
             statuses.append(await _status(reader, writer, LIVE + b"\r\n"))
-        with app.state.live.gate.admitted(1, Priority.HIGH, 1e12):
+        with app.state.serving.admission.admitted(1, Priority.HIGH, 1e12):
             for _ in range(14):
                 statuses.append(await _status(reader, writer, SEARCH % 2 + b"{}"))
                 await asyncio.sleep(0.1)

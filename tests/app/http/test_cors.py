@@ -13,7 +13,7 @@ from raw_connection import port_of
 from app.execution.admission import Priority
 from app.http.auth.keys import new_key, write_keys
 from app.http.auth.scopes import Scope
-from app.http.load_shedding import QuickNo
+from app.http.load_shedding import LoadShedder
 from app.http.protocol import MOST_HEAD_BYTES
 
 pytestmark = pytest.mark.anyio
@@ -104,9 +104,9 @@ async def test_a_preflight_that_is_refused_is_a_problem(origin: str, method: str
 @pytest.mark.parametrize("origin", [None, SHOP, EVIL, "null"])
 async def test_load_shedding_sets_the_cors_headers_of_the_full_path(origins: str, origin: str | None) -> None:
     app = app_of(max_queue_candidates=1, cors_origins=origins)
-    quick = QuickNo(app.state.live)
+    quick = LoadShedder(app.state.serving)
     async with client_of(app) as client:
-        with app.state.live.gate.admitted(1, Priority.HIGH, 1e12):
+        with app.state.serving.admission.admitted(1, Priority.HIGH, 1e12):
             answer = quick.answer(raw_ranking(origin))
             long = await client.post("/v1/rank", content=BODY, headers={"origin": origin} if origin else {})
     assert answer is not None

@@ -11,7 +11,7 @@ import uvicorn
 from app_fakes import FakeModel, app_of, client_of
 from fastapi import FastAPI
 
-from app.http.protocol import Connection
+from app.http.protocol import HttpConnection
 
 pytestmark = pytest.mark.anyio
 GETS = (
@@ -59,7 +59,7 @@ async def test_head_needs_the_key_that_get_needs(keyed: tuple[FastAPI, FakeModel
 
 
 async def test_head_keeps_a_connection_usable_for_further_requests() -> None:
-    server = uvicorn.Server(uvicorn.Config(app_of(), http=Connection, log_level="critical", lifespan="off"))
+    server = uvicorn.Server(uvicorn.Config(app_of(), http=HttpConnection, log_level="critical", lifespan="off"))
     with socket.create_server(("127.0.0.1", 0)) as listening:
         serving = asyncio.create_task(server.serve([listening]))
         try:

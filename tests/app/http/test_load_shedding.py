@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.execution.admission import Priority
-from app.http.load_shedding import QuickNo, plain_ranking
+from app.http.load_shedding import LoadShedder, plain_ranking
 
 pytestmark = pytest.mark.anyio
 BODY = b'{"context": {"task": "search"}}'
@@ -54,11 +54,11 @@ def test_any_bytes_are_parsed_without_an_error(data: bytes) -> None:
 
 async def test_load_shedding_and_the_full_path_answer_alike() -> None:
     app = app_of(max_queue_candidates=1)
-    live = app.state.live
-    quick = QuickNo(live)
+    live = app.state.serving
+    quick = LoadShedder(live)
     assert quick.answer(request()) is None
     async with client_of(app) as client:
-        with live.gate.admitted(1, Priority.HIGH, 1e12):
+        with live.admission.admitted(1, Priority.HIGH, 1e12):
             answer = quick.answer(request("/v1/rank", BODY, "X-Request-Id: mine"))
             assert quick.answer(request("/v1/events")) is None
             assert quick.answer(request("/v1/more-like-this/a")) is not None
@@ -82,9 +82,9 @@ async def test_load_shedding_and_the_full_path_answer_alike() -> None:
 
 
 async def test_an_admitted_request_takes_room_at_once() -> None:
-    live = app_of(max_queue_candidates=10).state.live
-    quick = QuickNo(live)
-    with live.gate.admitted(6, Priority.HIGH, 1e12):
+    live = app_of(max_queue_candidates=10).state.serving
+    quick = LoadShedder(live)
+    with live.admission.admitted(6, Priority.HIGH, 1e12):
         pass  # from now on a ranking usually has six candidates
     assert [quick.answer(request()) is None for _ in range(4)] == [True, True, False, False]
     await asyncio.sleep(0)

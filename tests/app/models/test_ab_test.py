@@ -19,7 +19,7 @@ from app.errors import ModelConflictError
 from app.models import ab_test
 from app.models.ab_test import arm_of
 from app.models.loading import load_model
-from app.models.registry import LIVE, SPLIT, Shelf
+from app.models.registry import LIVE, SPLIT, ModelRegistry
 from app.ranking.model import RankingModel
 
 USERS = [f"user {number}" for number in range(40)]
@@ -62,7 +62,7 @@ def test_another_pair_of_models_is_another_draw() -> None:
 
 
 def test_the_registry_splits_and_unsplits(registry: Path) -> None:
-    models = Shelf(registry)
+    models = ModelRegistry(registry)
     assert models.split() is None
     models.split_users("two", 0.25)
     assert models.split() == (registry / "two", 0.25)
@@ -80,11 +80,11 @@ def test_the_registry_splits_and_unsplits(registry: Path) -> None:
 @pytest.mark.parametrize("text", ["", "two", "two x", "0.5", "two 0", "two 1", "two nan", "two -1", "two 20%"])
 def test_a_file_without_a_share_splits_nothing(registry: Path, text: str) -> None:
     (registry / SPLIT).write_text(text)
-    assert Shelf(registry).split() is None
+    assert ModelRegistry(registry).split() is None
 
 
 def test_going_to_another_model_ends_a_split(registry: Path) -> None:
-    models = Shelf(registry)
+    models = ModelRegistry(registry)
     models.split_users("flat", 0.5)
     models.activate("two")
     assert models.split() is None
@@ -122,7 +122,7 @@ async def until_split(client: httpx.AsyncClient) -> None:
 
 @pytest.mark.anyio
 async def test_two_services_give_a_user_the_same_arm(registry: Path) -> None:
-    one, two = Shelf(registry).find("one").version, Shelf(registry).find("two").version
+    one, two = ModelRegistry(registry).find("one").version, ModelRegistry(registry).find("two").version
     async with service(registry) as client, service(registry) as other:
         split = await client.post(f"/v1/models/{two}/split", json={"share": 0.5})
         assert split.status_code == 200, split.text
@@ -142,7 +142,7 @@ async def test_two_services_give_a_user_the_same_arm(registry: Path) -> None:
 
 @pytest.mark.anyio
 async def test_every_surface_is_split_and_who_is_nobody_is_in_control(registry: Path) -> None:
-    one, two = Shelf(registry).find("one").version, Shelf(registry).find("two").version
+    one, two = ModelRegistry(registry).find("one").version, ModelRegistry(registry).find("two").version
     user = next(user for user in USERS if arm_of(user, one, two, 0.5) == "challenger")
     async with service(registry) as client:
         await client.post(f"/v1/models/{two}/split", json={"share": 0.5})
@@ -163,7 +163,7 @@ async def test_every_surface_is_split_and_who_is_nobody_is_in_control(registry: 
 
 @pytest.mark.anyio
 async def test_who_names_a_model_gets_it_and_is_in_no_arm(registry: Path) -> None:
-    one, two = Shelf(registry).find("one").version, Shelf(registry).find("two").version
+    one, two = ModelRegistry(registry).find("one").version, ModelRegistry(registry).find("two").version
     async with service(registry) as client:
         await client.post(f"/v1/models/{two}/split", json={"share": 0.5})
         for version in (one, two):
@@ -178,7 +178,7 @@ async def test_who_names_a_model_gets_it_and_is_in_no_arm(registry: Path) -> Non
 
 @pytest.mark.anyio
 async def test_a_challenger_that_is_unfit_gets_nobody(registry: Path) -> None:
-    flat, one = Shelf(registry).find("flat").version, Shelf(registry).find("one").version
+    flat, one = ModelRegistry(registry).find("flat").version, ModelRegistry(registry).find("one").version
     async with service(registry) as client:
         refused = await client.post(f"/v1/models/{flat}/split", json={"share": 0.5})
         assert (refused.status_code, refused.json()["type"]) == (422, "urn:unirank:problem:model_refused")
@@ -232,7 +232,7 @@ async def test_nobody_is_split_before_a_model_is_live(registry: Path) -> None:
 
 @pytest.mark.anyio
 async def test_the_winner_goes_live_from_memory_and_the_split_is_over(registry: Path) -> None:
-    one, two = Shelf(registry).find("one").version, Shelf(registry).find("two").version
+    one, two = ModelRegistry(registry).find("one").version, ModelRegistry(registry).find("two").version
     loads: list[str] = []
 
     def load(folder: Path) -> RankingModel:
@@ -265,7 +265,7 @@ async def test_a_challenger_that_live_comes_to_name_takes_no_share(registry: Pat
 
 @pytest.mark.anyio
 async def test_splits_under_load_fail_no_request(registry: Path) -> None:
-    one, two = Shelf(registry).find("one").version, Shelf(registry).find("two").version
+    one, two = ModelRegistry(registry).find("one").version, ModelRegistry(registry).find("two").version
     challengers = [user for user in USERS if arm_of(user, one, two, 0.6) == "challenger"]
     async with service(registry) as client:
         stop, seen = asyncio.Event(), set[str]()

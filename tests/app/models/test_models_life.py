@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from app.cli import app as commands
 from app.errors import ModelConflictError, ModelNotFoundError
 from app.models.loading import load_model
-from app.models.registry import LIVE, MANIFEST, PREVIOUS, SHADOW, Shelf
+from app.models.registry import LIVE, MANIFEST, PREVIOUS, SHADOW, ModelRegistry
 from app.models.shadow import kendall_tau, overlap
 from model.artefact.check import check
 from model.artefact.model import Artefact, ArtefactError
@@ -73,7 +73,7 @@ def test_a_golden_request_that_cannot_be_read_is_refused(model_path: Path, tmp_p
 
 
 def test_the_registry_moves_between_models_and_remembers_the_one_before(registry: Path) -> None:
-    models = Shelf(registry)
+    models = ModelRegistry(registry)
     assert [version.name for version in models.versions()] == ["flat", "one", "two"]
     assert models.live() == registry / "one"
     with pytest.raises(ModelConflictError, match="nothing to go back to"):
@@ -90,7 +90,7 @@ def test_the_registry_moves_between_models_and_remembers_the_one_before(registry
 
 
 def test_a_shadow_model_is_named_and_removed(registry: Path) -> None:
-    models = Shelf(registry)
+    models = ModelRegistry(registry)
     assert models.shadow() is None
     assert models.set_shadow("two").folder == models.shadow()
     with pytest.raises(ModelConflictError, match="is not the shadow"):
@@ -100,7 +100,7 @@ def test_a_shadow_model_is_named_and_removed(registry: Path) -> None:
 
 
 def test_one_model_by_itself_has_nowhere_to_go(model_path: Path) -> None:
-    models = Shelf(model_path)
+    models = ModelRegistry(model_path)
     (only,) = models.versions()
     assert (only.name, models.live()) == (".", model_path)
     with pytest.raises(ModelConflictError, match="is one model"):
@@ -111,7 +111,7 @@ def test_folders_that_are_no_models_are_left_out(registry: Path) -> None:
     for name, text in (("a", "{}"), ("b", "not JSON"), ("c", "[]"), ("d", "[" * 100_000)):
         (registry / name).mkdir()
         (registry / name / MANIFEST).write_text(text)
-    assert [version.name for version in Shelf(registry).versions()] == ["flat", "one", "two"]
+    assert [version.name for version in ModelRegistry(registry).versions()] == ["flat", "one", "two"]
 
 
 def test_models_are_listed_checked_and_moved_by_commands(registry: Path) -> None:
@@ -149,7 +149,7 @@ def test_models_are_listed_where_none_is_live(registry: Path, tmp_path: Path) ->
 
 @pytest.mark.anyio
 async def test_a_model_is_activated_by_one_call_and_left_by_another(registry: Path) -> None:
-    one, two = Shelf(registry).find("one").version, Shelf(registry).find("two").version
+    one, two = ModelRegistry(registry).find("one").version, ModelRegistry(registry).find("two").version
     async with service(registry) as client:
         assert await version_of(client) == one
         listed = (await client.get("/v1/models")).json()
@@ -182,7 +182,7 @@ async def test_a_service_without_a_live_model_lists_what_there_is_and_takes_one(
 @pytest.mark.anyio
 async def test_a_bad_model_is_refused_with_the_reason_and_the_live_one_goes_on(registry: Path) -> None:
     async with service(registry) as client:
-        flat = Shelf(registry).find("flat").version
+        flat = ModelRegistry(registry).find("flat").version
         refused = await client.post(f"/v1/models/{flat}/activate")
         assert (refused.status_code, refused.json()["type"]) == (422, "urn:unirank:problem:model_refused")
         assert "same score" in refused.json()["detail"]
@@ -203,7 +203,7 @@ async def test_a_bad_model_is_refused_with_the_reason_and_the_live_one_goes_on(r
 @pytest.mark.anyio
 async def test_a_shadow_ranks_unseen_and_is_compared(registry: Path) -> None:
     async with service(registry, shadow_share=1.0) as client:
-        two = Shelf(registry).find("two").version
+        two = ModelRegistry(registry).find("two").version
         named = await client.post(f"/v1/models/{two}/shadow")
         assert {m["name"]: m["shadow"] for m in named.json()["models"]} == {"flat": False, "one": False, "two": True}
         for _ in range(PATIENCE):
@@ -226,7 +226,7 @@ async def test_a_shadow_ranks_unseen_and_is_compared(registry: Path) -> None:
 @pytest.mark.anyio
 async def test_swaps_under_load_fail_no_request_and_mix_no_models(registry: Path) -> None:
     async with service(registry) as client:
-        versions = [Shelf(registry).find(name).version for name in ("two", "one")]
+        versions = [ModelRegistry(registry).find(name).version for name in ("two", "one")]
         stop, seen = asyncio.Event(), set[str]()
 
         async def load() -> int:

@@ -16,7 +16,7 @@ import pytest
 from app.errors import ModelConflictError, ModelsUnwritableError
 from app.models import pointers
 from app.models.pointers import locked, read_lines, replace
-from app.models.registry import LIVE, MANIFEST, PREVIOUS, SPLIT, Shelf
+from app.models.registry import LIVE, MANIFEST, PREVIOUS, SPLIT, ModelRegistry
 
 
 def put(folder: Path, *names: str, version: str = "", files: tuple[str, ...] = ()) -> None:
@@ -28,10 +28,10 @@ def put(folder: Path, *names: str, version: str = "", files: tuple[str, ...] = (
 
 
 @pytest.fixture
-def registry(tmp_path: Path) -> Shelf:
+def registry(tmp_path: Path) -> ModelRegistry:
     put(tmp_path, "one", "two", "three")
     (tmp_path / LIVE).write_text("one\n")
-    return Shelf(tmp_path)
+    return ModelRegistry(tmp_path)
 
 
 class Crashed(BaseException):
@@ -52,7 +52,7 @@ def crash_after(writes: int) -> Callable[..., None]:
 
 @pytest.mark.parametrize("writes", [0, 1, 2, 3])
 def test_a_crash_between_two_files_loses_no_model(
-    registry: Shelf, monkeypatch: pytest.MonkeyPatch, writes: int
+    registry: ModelRegistry, monkeypatch: pytest.MonkeyPatch, writes: int
 ) -> None:
     registry.activate("two")
     monkeypatch.setattr("app.models.registry.replace", crash_after(writes))
@@ -68,7 +68,9 @@ def test_a_crash_between_two_files_loses_no_model(
     assert read_lines(registry.path / PREVIOUS) == ["three" if went else "two"]
 
 
-def test_a_full_disk_is_a_clear_problem_and_moves_nothing(registry: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_a_clear_problem_and_moves_nothing(
+    registry: ModelRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
     registry.split_users("three", 0.5)
 
     def full(_: int) -> None:
@@ -84,7 +86,7 @@ def test_a_full_disk_is_a_clear_problem_and_moves_nothing(registry: Shelf, monke
 
 
 def test_a_file_is_synced_before_it_is_renamed_and_its_folder_after(
-    registry: Shelf, monkeypatch: pytest.MonkeyPatch
+    registry: ModelRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done: list[str] = []
     sync, rename = os.fsync, Path.replace
@@ -103,7 +105,7 @@ def test_a_file_is_synced_before_it_is_renamed_and_its_folder_after(
     assert done == ["file", "rename PREVIOUS", "folder", "file", "rename LIVE", "folder"]
 
 
-def test_who_comes_second_sees_what_the_first_has_written(registry: Shelf) -> None:
+def test_who_comes_second_sees_what_the_first_has_written(registry: ModelRegistry) -> None:
     """Two who leave the same model for others: one of them does, whoever is first."""
     one = registry.find("one")
 
@@ -119,14 +121,14 @@ def test_who_comes_second_sees_what_the_first_has_written(registry: Shelf) -> No
     assert registry.previous() == one
 
 
-def test_a_lock_that_is_never_released_is_said(registry: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lock_that_is_never_released_is_said(registry: ModelRegistry, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pointers, "_LOCK_TIMEOUT_S", 0.05)
     with locked(registry.path), pytest.raises(ModelsUnwritableError, match="somebody else is moving models"):
         registry.activate("two")
     assert registry.activate("two").name == "two"
 
 
-def test_rollback_asks_the_file_whatever_is_spelt_there(registry: Shelf) -> None:
+def test_rollback_asks_the_file_whatever_is_spelt_there(registry: ModelRegistry) -> None:
     registry.activate("two")
     (registry.path / LIVE).write_text("./two/\n")
     assert registry.find_live("two-v").name == "two"
@@ -138,14 +140,14 @@ def test_rollback_asks_the_file_whatever_is_spelt_there(registry: Shelf) -> None
 
 def test_the_live_one_of_two_copies_is_the_one_that_is_named(tmp_path: Path) -> None:
     put(tmp_path, "a/films", "b/films", version="films-1")
-    registry = Shelf(tmp_path)
+    registry = ModelRegistry(tmp_path)
     (tmp_path / LIVE).write_text("b/films\n")
     assert registry.find_live("films-1").name == "b/films"
     assert registry.activate("a/films").folder == tmp_path / "a/films"
     assert registry.previous().name == "b/films"
 
 
-def test_what_should_be_a_model_and_is_none_is_listed_with_the_reason(registry: Shelf) -> None:
+def test_what_should_be_a_model_and_is_none_is_listed_with_the_reason(registry: ModelRegistry) -> None:
     (registry.path / "broken").mkdir()
     (registry.path / "broken" / MANIFEST).write_text('{"version": "x')
     put(registry.path, "half", files=("weights.safetensors",))

@@ -101,13 +101,13 @@ WORKER = """
 import os, sys
 from pathlib import Path
 from prometheus_client import CollectorRegistry
-from app.observability.metrics import Stopwatch, Telemetry, Unseen
+from app.observability.metrics import Metrics, NullMetrics, Stopwatch
 from app.observability.worker_metrics import exposition, forget_dead
-seen, unseen = Telemetry(CollectorRegistry()), Unseen()
+seen, unseen = Metrics(CollectorRegistry()), NullMetrics()
 for telemetry in (seen, unseen, seen, unseen):
     with telemetry.ranking("search", Stopwatch(lambda: 1.0)):
         telemetry.records.labels("memory").inc(5)
-        telemetry.fell_short(["deadline"])
+        telemetry.count_degraded(["deadline"])
 for version in ("films-1", "films-2", "films-1", "films-2"):
     seen.model(version, "c")
 seen.rankings_under_way.inc()

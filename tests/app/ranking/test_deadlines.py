@@ -15,9 +15,9 @@ from app.entities.computed import PART
 from app.entities.memory import MemoryTier
 from app.entities.store import EntityStore
 from app.entities.tier import TierError
-from app.execution.admission import Gate, Load, Priority
-from app.execution.worker_thread import ComputeThread
-from app.observability.metrics import Telemetry
+from app.execution.admission import AdmissionControl, Load, Priority
+from app.execution.worker_thread import WorkerThread
+from app.observability.metrics import Metrics
 from model.artefact.model import Artefact
 
 pytestmark = pytest.mark.anyio
@@ -62,8 +62,8 @@ def clock() -> Clock:
 
 
 def store_of(model: FakeModel, load: Load, memory: int = 0) -> EntityStore:
-    telemetry = Telemetry(CollectorRegistry())
-    return EntityStore(model, MemoryTier(memory), memory, NoRedis(), ComputeThread(), telemetry, load)
+    metrics = Metrics(CollectorRegistry())
+    return EntityStore(model, MemoryTier(memory), memory, NoRedis(), WorkerThread(), metrics, load)
 
 
 def cold(model: FakeModel, **changes: object):
@@ -108,7 +108,7 @@ async def test_eight_rankings_at_once_end_in_time_and_leave_no_work_behind():
         ]
         answers = await asyncio.gather(*(timed(client, **ask) for ask in asks))
         done = len(model.computed)
-        await client._transport.app.state.live.serving.store.settle()
+        await client._transport.app.state.serving.serving.store.settle()
     assert {status for status, _, _ in answers} <= {200, 503}
     assert any(status == 200 for status, _, _ in answers)
     assert max(seconds for _, _, seconds in answers) < 0.2 + GRACE_S
@@ -236,22 +236,22 @@ async def test_a_failing_computation_fails_the_callers_who_wait_and_none_later()
 
 
 def test_records_in_computation_delay_only_rankings_that_need_records(clock):
-    gate = Gate(1_000, clock, Telemetry(CollectorRegistry()))
-    gate.records.measured(1, 0.1)
-    gate.records.move(Priority.NORMAL, 20)
-    assert gate.records.wait_s(Priority.NORMAL) == pytest.approx(2.0)
-    assert gate.records.wait_s(Priority.HIGH) == 0
-    assert gate.wait_s(Priority.LOW) == 0
-    assert gate.records_refusal(Priority.NORMAL).headers() == {"retry-after": "2"}
+    admission = AdmissionControl(1_000, clock, Metrics(CollectorRegistry()))
+    admission.records.measured(1, 0.1)
+    admission.records.move(Priority.NORMAL, 20)
+    assert admission.records.wait_s(Priority.NORMAL) == pytest.approx(2.0)
+    assert admission.records.wait_s(Priority.HIGH) == 0
+    assert admission.wait_s(Priority.LOW) == 0
+    assert admission.records_refusal(Priority.NORMAL).headers() == {"retry-after": "2"}
 
 
 def test_retrieval_in_progress_delays_every_ranking_behind_it(clock):
-    gate = Gate(1_000, clock, Telemetry(CollectorRegistry()))
-    gate.proposals.measured(1, 0.5)
-    with gate.proposals.one(Priority.HIGH), gate.proposals.one(Priority.NORMAL):
-        assert gate.wait_s(Priority.HIGH) == pytest.approx(0.5)
-        assert gate.wait_s(Priority.NORMAL) == pytest.approx(1.0)
-    assert gate.wait_s(Priority.LOW) == 0
+    admission = AdmissionControl(1_000, clock, Metrics(CollectorRegistry()))
+    admission.proposals.measured(1, 0.5)
+    with admission.proposals.one(Priority.HIGH), admission.proposals.one(Priority.NORMAL):
+        assert admission.wait_s(Priority.HIGH) == pytest.approx(0.5)
+        assert admission.wait_s(Priority.NORMAL) == pytest.approx(1.0)
+    assert admission.wait_s(Priority.LOW) == 0
 
 
 async def test_a_ranking_stopped_early_does_not_raise_the_cost_estimate():
@@ -262,12 +262,12 @@ async def test_a_ranking_stopped_early_does_not_raise_the_cost_estimate():
         ids = list(model.entities)
         assert (await timed(client, context={"task": "search"}, candidates=ids, timeout_ms=200))[1]["degraded"]
     assert model.scored > 0
-    assert app.state.live.gate.scoring.unit_s == 0
-    assert app.state.live.gate.records.unit_s > 0
+    assert app.state.serving.admission.scoring.unit_s == 0
+    assert app.state.serving.admission.records.unit_s > 0
 
 
 async def test_a_shadow_model_does_not_count_as_load():
-    live = app_of(FakeModel()).state.live
+    live = app_of(FakeModel()).state.serving
     shadow, served = live.build_shadow(FakeModel()), live.serving
-    assert shadow.service.admission is not live.gate
-    assert served.service.admission is live.gate
+    assert shadow.service.admission is not live.admission
+    assert served.service.admission is live.admission

@@ -23,8 +23,8 @@ from model.context.context import HOMEPAGE, Context
 from model.datasets.dataset import Dataset
 from model.events.seen import SeenEntities
 from model.events.table import conform
-from model.learning.prepared import part_rows, prepare
 from model.learning.ranker_training import train
+from model.learning.training_data import part_rows, prepare
 
 pytestmark = pytest.mark.anyio
 IDS = [f"e{row}" for row in range(6)]
@@ -94,7 +94,7 @@ def test_a_saved_model_proposes_nothing_that_the_user_has_seen(artefact: Artefac
     for user in artefact.sample_users(20):
         seen, history = artefact.seen(user), artefact.history(user)
         filled = artefact.fill(Context(HOMEPAGE, user, history=history))
-        proposed = artefact.propose(artefact.encode(filled), artefact.entity_count, (), seen)
+        proposed = artefact.propose(artefact.encode_context(filled), artefact.entity_count, (), seen)
         source = {filled.context.source_entity_id} - {None} if filled.rule_of("source_entity_id") is None else set()
         assert {artefact.catalogue.ids[row] for row in seen} >= {event.entity_id for event in history}
         assert set(proposed) == set(artefact.catalogue.ids) - {artefact.catalogue.ids[row] for row in seen} - source

@@ -13,7 +13,7 @@ from model.context.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH, Context, His
 
 def test_what_serving_scores_is_what_evaluation_scores(artefact: Artefact) -> None:
     for context in some_contexts(artefact):
-        encoded = artefact.catalogue.encode(artefact.fill(context))
+        encoded = artefact.catalogue.encode_context(artefact.fill(context))
         whole = artefact.catalogue.logits(encoded)
         np.testing.assert_allclose(score(artefact, context, artefact.catalogue.ids), whole, atol=1e-5)
 
@@ -22,7 +22,7 @@ def test_a_long_history_with_unknown_entities_scores_the_same_in_serving_and_eva
     known = [HistoryEvent(f"e{i}", 1.0, HOMEPAGE, i) for i in range(artefact.scorer.config.profile_length)]
     unknown = [HistoryEvent(f"gone{i}", 1.0, HOMEPAGE, 1000 + i) for i in range(artefact.scorer.config.profile_length)]
     context = Context(HOMEPAGE, query="heat", source_entity_id="e1", history=(*known, *unknown))
-    encoded = artefact.catalogue.encode(artefact.fill(context))
+    encoded = artefact.catalogue.encode_context(artefact.fill(context))
     whole = artefact.catalogue.logits(encoded)
     np.testing.assert_allclose(score(artefact, context, artefact.catalogue.ids), whole, atol=1e-5)
 
@@ -92,7 +92,7 @@ def test_countries_rank_apart_and_alike_when_computed_from_records(artefact: Art
     ids = artefact.catalogue.ids[:30]
     here, there = (Context(HOMEPAGE, country=country) for country in artefact.contents.countries[:2])
     assert not np.array_equal(score(artefact, here, ids), score(artefact, there, ids))
-    taste = artefact.catalogue.encode(artefact.catalogue.fill(here)).profile.country
+    taste = artefact.catalogue.encode_context(artefact.catalogue.fill(here)).profile.country
     assert np.array_equal(taste, artefact.contents.tastes[0])
     assert np.abs(artefact.contents.tastes).max() > 0
 
@@ -110,7 +110,7 @@ def test_new_entities_join_by_their_attributes_alone(artefact: Artefact) -> None
     bigger = artefact.including([new, {"entity_id": "e3", "display_name": "changed"}])
     assert bigger.ids == [*artefact.catalogue.ids, "new"]
     assert bigger.names["e3"] == artefact.catalogue.names["e3"]
-    encoded = bigger.encode(bigger.fill(Context(SEARCH, query="zyzzyva quux")))
+    encoded = bigger.encode_context(bigger.fill(Context(SEARCH, query="zyzzyva quux")))
     logits = bigger.logits(encoded)
     assert np.isfinite(logits).all()
     assert artefact.including([]) is artefact.catalogue
@@ -119,7 +119,7 @@ def test_new_entities_join_by_their_attributes_alone(artefact: Artefact) -> None
 @pytest.mark.parametrize("attributes", [{}, {"about": None}, {"kinds": []}, {"price": "12"}, {"colour": "red"}])
 def test_new_entities_may_lack_attributes_or_have_others(artefact: Artefact, attributes: dict[str, object]) -> None:
     bigger = artefact.including([{"entity_id": "new", "display_name": "New", **attributes}])
-    encoded = bigger.encode(bigger.fill(Context(SEARCH, query="new")))
+    encoded = bigger.encode_context(bigger.fill(Context(SEARCH, query="new")))
     assert np.isfinite(bigger.logits(encoded)).all()
 
 

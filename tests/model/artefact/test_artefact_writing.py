@@ -13,7 +13,7 @@ import pytest
 from artefact_contexts import score, some_contexts
 
 from model.artefact.build import build
-from model.artefact.golden import Golden
+from model.artefact.golden import GoldenRequest
 from model.artefact.lookups import EXACT
 from model.artefact.manifest import MANIFEST
 from model.artefact.model import Artefact, ArtefactError
@@ -45,7 +45,7 @@ def test_a_model_that_is_written_again_gives_the_same_scores(artefact: Artefact,
 
 
 def test_the_golden_scores_come_out_again(artefact: Artefact) -> None:
-    entries = [Golden.of(entry) for entry in artefact.contents.golden]
+    entries = [GoldenRequest.of(entry) for entry in artefact.contents.golden]
     assert entries
     for entry in entries:
         logits = score(artefact, entry.context, entry.candidates)

@@ -19,7 +19,7 @@ from degenerate import REFUSED, TINY, WORLDS, base, body, contexts
 from app.main import create_app
 from model.artefact.build import build
 from model.artefact.check import check
-from model.artefact.golden import FIELDS, Golden
+from model.artefact.golden import FIELDS, GoldenRequest
 from model.artefact.model import Artefact
 from model.catalogue.records import NamedRecords
 from model.context.context import MORE_LIKE_THIS, SEARCH, Context
@@ -75,9 +75,9 @@ def answers(artefact: Artefact, context: Context) -> None:
     side = [one for one in artefact.context_entities(filled.context) if artefact.record(one)]
     beside, last = (artefact.unpack([artefact.record(one) or b"" for one in some]) for some in (side, ids[-1:]))
     np.testing.assert_allclose(
-        artefact.prepare(artefact.encode(filled, NamedRecords(side, beside)))(last), whole[-1:], atol=1e-5
+        artefact.prepare(artefact.encode_context(filled, NamedRecords(side, beside)))(last), whole[-1:], atol=1e-5
     )
-    proposed = artefact.propose(artefact.encode(filled), len(ids))
+    proposed = artefact.propose(artefact.encode_context(filled), len(ids))
     assert set(proposed) <= set(ids)
     assert len(set(proposed)) == len(proposed) >= len(ids) - 1
 
@@ -133,7 +133,7 @@ async def served(client: httpx.AsyncClient, artefact: Artefact, context: Context
 @pytest.mark.parametrize("name", ["everything", "no users, no countries", "search alone", "another task beside"])
 def test_golden_requests_have_every_combination_of_given_and_missing_fields(model_of: Models, name: str) -> None:
     artefact = model_of(name)
-    requests = [Golden.of(entry).context for entry in artefact.contents.golden]
+    requests = [GoldenRequest.of(entry).context for entry in artefact.contents.golden]
     found = {(one.task, *(bool(getattr(one, field)) for field in FIELDS)) for one in requests}
     wanted = set(product(artefact.tasks, *[(False, True)] * len(FIELDS)))
     source = FIELDS.index("source_entity_id") + 1

@@ -141,8 +141,8 @@ def test_a_large_catalogue_answers_like_a_small_one(large: Artefact, artefact: A
     for context in contexts:
         filled = artefact.fill(context)
         assert large.fill(context) == filled
-        proposed = large.propose(large.encode(filled), 30, exclude=[ids[5], "unknown"])
-        assert proposed == artefact.propose(artefact.encode(filled), 30, exclude=[ids[5], "unknown"])
+        proposed = large.propose(large.encode_context(filled), 30, exclude=[ids[5], "unknown"])
+        assert proposed == artefact.propose(artefact.encode_context(filled), 30, exclude=[ids[5], "unknown"])
         np.testing.assert_array_equal(large.score(filled, proposed), artefact.score(filled, proposed))
         assert large.context_entities(filled.context) == artefact.context_entities(filled.context)
     assert large.compute_records([ids[2], "unknown"]) == artefact.compute_records([ids[2], "unknown"])

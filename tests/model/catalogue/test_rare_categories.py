@@ -20,7 +20,7 @@ from model.catalogue.categories import LONGEST, NULL_CATEGORY, Categories
 from model.catalogue.encoding import EntityEncoder
 from model.config import NetworkConfig
 from model.context.context import HOMEPAGE, Context
-from model.learning.prepared import Prepared
+from model.learning.training_data import TrainingData
 from model.network.ranker import EntityTower, Sizes
 
 VALUES = st.lists(st.lists(st.sampled_from(["0=a", "0=b", "1=a", "1=b", "0=c"]), max_size=4), max_size=8)
@@ -35,7 +35,7 @@ def encoder_of(kinds: list[list[str]], buckets: int) -> EntityEncoder:
 
 def numbers(encoder: EntityEncoder, *kinds: str) -> list[int]:
     """As the tower reads an entity of these kinds."""
-    one = encoder.encode([{"entity_id": "x", "display_name": "x", "kinds": list(kinds)}])
+    one = encoder.encode_entities([{"entity_id": "x", "display_name": "x", "kinds": list(kinds)}])
     return [int(number) for number in one.categories.row(0)]
 
 
@@ -86,7 +86,7 @@ def test_a_null_that_training_never_met_says_nothing() -> None:
 # ── in a model ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_serving_numbers_categories_as_training_did(prepared: Prepared, model_path: Path) -> None:
+def test_serving_numbers_categories_as_training_did(prepared: TrainingData, model_path: Path) -> None:
     trained = prepared.encoder.categories
     assert len(trained) > 0
     assert read(model_path).encoder.categories.keys == trained.keys
@@ -94,15 +94,19 @@ def test_serving_numbers_categories_as_training_did(prepared: Prepared, model_pa
 
 def test_an_entity_of_unknown_kinds_has_the_null_like_one_without(artefact: Artefact) -> None:
     bare = {"entity_id": "new", "display_name": "Zyzzyva"}
-    arrays = artefact.encoder.encode([bare, {**bare, "kinds": ["never seen", "nor this"]}, {**bare, "kinds": []}])
+    arrays = artefact.encoder.encode_entities(
+        [bare, {**bare, "kinds": ["never seen", "nor this"]}, {**bare, "kinds": []}]
+    )
     assert arrays.categories.values.tolist() == [NULL_CATEGORY] * 3
 
 
 def test_what_training_never_saw_reads_no_row_but_the_null(artefact: Artefact) -> None:
     """Users, countries and entities have rows of their own; a stranger gets row 0 of each table."""
-    encoded = artefact.catalogue.encode(artefact.fill(Context(HOMEPAGE, "a stranger", country="a strange land")))
+    encoded = artefact.catalogue.encode_context(
+        artefact.fill(Context(HOMEPAGE, "a stranger", country="a strange land"))
+    )
     assert (encoded.user, encoded.country) == (0, 0)
-    arrays = artefact.encoder.encode([{"entity_id": "new", "display_name": "Zyzzyva"}])
+    arrays = artefact.encoder.encode_entities([{"entity_id": "new", "display_name": "Zyzzyva"}])
     stranger = artefact.scorer.vectors(arrays, [-1])
     ids = artefact.scorer.ranker.entity_tower.id.weight
     kept = ids.detach().clone()

@@ -12,7 +12,7 @@ from evaluation_rows import frame, row, value
 
 from model.context.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH, Context
 from model.evaluation.protocols import evaluate
-from model.events.timelines import timelines, units
+from model.events.timelines import labelled_rankings, timelines
 from model.learning.calibration import Calibration
 
 IDS = [f"e{number}" for number in range(40)]
@@ -38,7 +38,7 @@ def report_of(
 ) -> dict[str, dict[str, object]]:
     popularity = np.ones(len(IDS))
     past = test.clear() if past is None else past
-    return evaluate(subject or Known(), units(test), timelines(past), popularity, Calibration({}))
+    return evaluate(subject or Known(), labelled_rankings(test), timelines(past), popularity, Calibration({}))
 
 
 # ---- slates -------------------------------------------------------------------------------------------------
@@ -218,6 +218,6 @@ def test_slices_are_reported_apart() -> None:
 def test_without_popularity_there_is_no_novelty_and_no_error() -> None:
     """A dataset without parts has no past: nothing was ever engaged with."""
     test = frame(row(0, user_id="u1"))
-    report = evaluate(Known(), units(test), {}, np.zeros(len(IDS)), Calibration({}))["homepage"]
+    report = evaluate(Known(), labelled_rankings(test), {}, np.zeros(len(IDS)), Calibration({}))["homepage"]
     assert report.get("novelty") is None
     assert value(report, "ndcg@10") == 1

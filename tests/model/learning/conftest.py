@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import pytest
-from drawn_examples import unit
+from drawn_examples import ranking
 
 from model.context.context import HOMEPAGE, Context, HistoryEvent
-from model.events.timelines import Timeline, Unit
+from model.events.timelines import LabelledRanking, Timeline
 
 
 @pytest.fixture
-def busy() -> tuple[list[Unit], dict[str, Timeline]]:
+def busy() -> tuple[list[LabelledRanking], dict[str, Timeline]]:
     """A user with an event a second, two of them in each odd second."""
     times = [1000 * (number // 2) for number in range(20)]
     labels = {f"e{number}": float(number % 3 != 0) for number in range(20)}
     events = [HistoryEvent(e, label, HOMEPAGE, t) for (e, label), t in zip(labels.items(), times, strict=True)]
-    units = [unit(Context(HOMEPAGE, "u1", country="US"), labels, times)]
-    return units, {"u1": Timeline(events, times)}
+    rankings = [ranking(Context(HOMEPAGE, "u1", country="US"), labels, times)]
+    return rankings, {"u1": Timeline(events, times)}

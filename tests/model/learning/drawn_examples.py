@@ -9,8 +9,8 @@ import numpy as np
 from model.config import TrainingConfig
 from model.context.context import Context
 from model.context.imputation import DEFAULT_RULES
-from model.events.timelines import Timeline, Unit
-from model.learning.sampling import Example, Sampler
+from model.events.timelines import LabelledRanking, Timeline
+from model.learning.sampling import ContextExample, Sampler
 
 NOTHING_DROPPED = TrainingConfig(
     contexts_per_step=24, negatives=12, folds=3,
@@ -21,15 +21,17 @@ ROWS = {entity_id: row for row, entity_id in enumerate(IDS)}
 NAMES = {entity_id: f"name {entity_id}" for entity_id in IDS}
 
 
-def sampler_of(units: list[Unit], histories: dict[str, Timeline] | None = None, **changes: float) -> Sampler:
+def sampler_of(
+    rankings: list[LabelledRanking], histories: dict[str, Timeline] | None = None, **changes: float
+) -> Sampler:
     config = replace(NOTHING_DROPPED, **changes)
-    return Sampler(units, histories or {}, ROWS, NAMES, DEFAULT_RULES, config)
+    return Sampler(rankings, histories or {}, ROWS, NAMES, DEFAULT_RULES, config)
 
 
-def unit(context: Context, labels: dict[str, float], times: list[int], slate: bool = False) -> Unit:
-    return Unit(context, tuple(labels), np.array(list(labels.values())), np.array(times, np.int64), slate)
+def ranking(context: Context, labels: dict[str, float], times: list[int], slate: bool = False) -> LabelledRanking:
+    return LabelledRanking(context, tuple(labels), np.array(list(labels.values())), np.array(times, np.int64), slate)
 
 
-def drawn(sampler: Sampler, task: str, times: int = 20, seed: int = 0) -> list[Example]:
+def drawn(sampler: Sampler, task: str, times: int = 20, seed: int = 0) -> list[ContextExample]:
     rng = np.random.default_rng(seed)
     return [example for _ in range(times) for example in sampler.draw(task, rng)]

@@ -15,7 +15,7 @@ from model.config import Config
 from model.context.imputation import MissingFieldError
 from model.datasets.dataset import Dataset
 from model.evaluation.reports import evaluate_artefact
-from model.learning.prepared import prepare
+from model.learning.training_data import prepare
 
 
 def test_search_is_learned(artefact: Artefact, world: Dataset) -> None:
@@ -46,8 +46,8 @@ def test_test_rows_never_reach_training(world: Dataset, small_config: Config) ->
     for left, right in zip(one.tables, two.tables, strict=True):
         assert np.array_equal(left.vectors, right.vectors)
         assert np.array_equal(left.popularity, right.popularity)
-    assert [(u.context, u.entity_ids, u.labels.tolist()) for u in one.units] == [
-        (u.context, u.entity_ids, u.labels.tolist()) for u in two.units
+    assert [(u.context, u.entity_ids, u.labels.tolist()) for u in one.rankings] == [
+        (u.context, u.entity_ids, u.labels.tolist()) for u in two.rankings
     ]
 
 

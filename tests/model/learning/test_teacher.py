@@ -14,7 +14,7 @@ from model.artefact.build import build
 from model.config import Config
 from model.context.context import SEARCH, Context
 from model.datasets.dataset import Dataset
-from model.events.timelines import Unit
+from model.events.timelines import LabelledRanking
 from model.learning import teacher
 from model.learning.sampling import Sampler
 from model.learning.teacher import targets, taught
@@ -22,10 +22,10 @@ from model.learning.teacher import targets, taught
 ROWS = 8
 
 
-def slate(number: int, query: str | None = None, task: str = SEARCH) -> Unit:
+def slate(number: int, query: str | None = None, task: str = SEARCH) -> LabelledRanking:
     """A slate whose relevant rows are those with a high second feature."""
     features = features_of_number(number)
-    return Unit(
+    return LabelledRanking(
         Context(task, query=query or f"query {number}"), tuple(f"e{i}" for i in range(ROWS)),
         (features[:, 1] > 0.3).astype(np.float64), np.full(ROWS, number), slate=True,
     )  # fmt: skip
@@ -35,44 +35,46 @@ def features_of_number(number: int) -> np.ndarray:
     return np.random.default_rng(number).normal(size=(ROWS, 3)).astype(np.float32)
 
 
-def match(unit: Unit) -> np.ndarray:
-    return features_of_number(int(unit.times[0]))
+def match(ranking: LabelledRanking) -> np.ndarray:
+    return features_of_number(int(ranking.times[0]))
 
 
 @pytest.fixture(scope="module")
-def slates() -> list[Unit]:
+def slates() -> list[LabelledRanking]:
     return [slate(number) for number in range(teacher.FEWEST)]
 
 
-def test_trees_say_what_they_learned_from_other_queries(slates: list[Unit]) -> None:
+def test_trees_say_what_they_learned_from_other_queries(slates: list[LabelledRanking]) -> None:
     said = taught(slates, match, seed=0)
-    for unit, learned in zip(slates, said, strict=True):
+    for ranking, learned in zip(slates, said, strict=True):
         assert learned.taught is not None
         assert learned.taught.shape == (ROWS,)
-        assert learned.entity_ids == unit.entity_ids
-    scores = np.concatenate([unit.taught for unit in said if unit.taught is not None])
-    labels = np.concatenate([unit.labels for unit in slates])
+        assert learned.entity_ids == ranking.entity_ids
+    scores = np.concatenate([ranking.taught for ranking in said if ranking.taught is not None])
+    labels = np.concatenate([ranking.labels for ranking in slates])
     assert scores[labels > 0].min() > scores[labels == 0].mean()
     assert scores[labels > 0].mean() > scores[labels == 0].mean() + 1
 
 
-def test_no_row_is_scored_by_trees_that_saw_its_query(slates: list[Unit]) -> None:
+def test_no_row_is_scored_by_trees_that_saw_its_query(slates: list[LabelledRanking]) -> None:
     """All slates of one query say that a coin decides: only trees that saw them could know how it fell."""
     coin = np.random.default_rng(1)
     same = [slate(1000 + n, "The  Same query!" if n % 2 else "the same query") for n in range(200)]
-    tossed = [Unit(u.context, u.entity_ids, coin.integers(0, 2, ROWS).astype(float), u.times, True) for u in same]
+    tossed = [
+        LabelledRanking(u.context, u.entity_ids, coin.integers(0, 2, ROWS).astype(float), u.times, True) for u in same
+    ]
     said = taught([*slates, *tossed], match, seed=0)[len(slates) :]
-    scores = np.concatenate([unit.taught for unit in said if unit.taught is not None])
-    labels = np.concatenate([unit.labels for unit in tossed])
+    scores = np.concatenate([ranking.taught for ranking in said if ranking.taught is not None])
+    labels = np.concatenate([ranking.labels for ranking in tossed])
     assert abs(scores[labels > 0].mean() - scores[labels == 0].mean()) < 0.3
 
 
-def test_few_slates_and_other_units_are_left_alone(slates: list[Unit]) -> None:
-    loose = Unit(Context(SEARCH, query="a"), ("e1",), np.ones(1), np.zeros(1, np.int64), slate=False)
+def test_few_slates_and_other_units_are_left_alone(slates: list[LabelledRanking]) -> None:
+    loose = LabelledRanking(Context(SEARCH, query="a"), ("e1",), np.ones(1), np.zeros(1, np.int64), slate=False)
     few = [slate(n, task="browse") for n in range(20)]
     said = taught([loose, *few, *slates], match, seed=0)
-    assert all(unit.taught is None for unit in said[: 1 + len(few)])
-    assert all(unit.taught is not None for unit in said[1 + len(few) :])
+    assert all(ranking.taught is None for ranking in said[: 1 + len(few)])
+    assert all(ranking.taught is not None for ranking in said[1 + len(few) :])
 
 
 @pytest.mark.parametrize("share", [0.0, 0.4, 1.0])
@@ -82,7 +84,7 @@ def test_targets_are_shares_of_the_labels_and_of_what_was_said(share: float) -> 
     np.testing.assert_allclose(targets(labels, scores, share), expected, atol=1e-6)
 
 
-def test_examples_of_taught_units_aim_at_it(slates: list[Unit], small_config) -> None:
+def test_examples_of_taught_units_aim_at_it(slates: list[LabelledRanking], small_config) -> None:
     said = taught(slates, match, seed=0)
     rows = {f"e{i}": i for i in range(40)}
     names = {entity_id: entity_id for entity_id in rows}
@@ -109,7 +111,7 @@ def not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("not_installed")
-def test_without_lightgbm_slates_keep_their_labels_and_that_is_said_once(slates: list[Unit]) -> None:
+def test_without_lightgbm_slates_keep_their_labels_and_that_is_said_once(slates: list[LabelledRanking]) -> None:
     with pytest.raises(ImportError):
         import_module("lightgbm")
     said: list[str] = []
@@ -121,7 +123,7 @@ def test_without_lightgbm_slates_keep_their_labels_and_that_is_said_once(slates:
 
 
 @pytest.mark.usefixtures("not_installed")
-def test_without_lightgbm_nothing_is_said_where_slates_are_too_few_to_teach(slates: list[Unit]) -> None:
+def test_without_lightgbm_nothing_is_said_where_slates_are_too_few_to_teach(slates: list[LabelledRanking]) -> None:
     said: list[str] = []
     taught(slates[1:], match, seed=0, say=said.append)
     assert not said

@@ -22,8 +22,8 @@ from model.config import Config
 from model.datasets.dataset import Dataset
 from model.learning import batch_process, ranker_training
 from model.learning.batch_process import BatchProcessError
-from model.learning.prepared import Prepared, prepare
-from model.learning.ranker_training import Trained, train
+from model.learning.ranker_training import TrainingResult, train
+from model.learning.training_data import TrainingData, prepare
 
 ROOT = Path(__file__).parents[3]
 STEPS = 6
@@ -31,7 +31,7 @@ LONG = tiny_toml(steps=5000, evaluations=5000, validation_rankings=2)
 
 
 @pytest.fixture(scope="module")
-def short(world: Dataset, small_config: Config) -> Prepared:
+def short(world: Dataset, small_config: Config) -> TrainingData:
     """Ready for a run of a few steps."""
     few = replace(small_config.training, contexts_per_step=9, negatives=8, evaluations=2, validation_rankings=8)
     return prepare(world, replace(small_config, training=few))
@@ -57,7 +57,7 @@ def _started_by(task: Path) -> list[str]:
 # ---- the same -----------------------------------------------------------------------------------------------
 
 
-def test_weights_are_equal_to_the_last_bit(short: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_are_equal_to_the_last_bit(short: TrainingData, monkeypatch: pytest.MonkeyPatch) -> None:
     here = train(short, STEPS)
     monkeypatch.setattr(ranker_training, "WORTH_A_PROCESS", 1)
     before, helpers, shared = children(os.getpid()), set[int](), set[str]()
@@ -80,7 +80,7 @@ def _maps(pid: int) -> list[str]:
         return []
 
 
-def assert_equal(one: Trained, two: Trained) -> None:
+def assert_equal(one: TrainingResult, two: TrainingResult) -> None:
     assert one.history == two.history
     assert one.calibration == two.calibration
     left, right = one.ranker.state_dict(), two.ranker.state_dict()
@@ -105,7 +105,7 @@ def sends(what: signal.Signals) -> Callable[[int, int, str], None]:
 
 
 @pytest.mark.usefixtures("apart")
-def test_a_process_that_is_killed_is_one_clear_error(short: Prepared) -> None:
+def test_a_process_that_is_killed_is_one_clear_error(short: TrainingData) -> None:
     before = children(os.getpid())
     with pytest.raises(BatchProcessError, match=r"ended before step \d+ \(signal 9, which may mean that memory ran"):
         train(short, 200, report=sends(signal.SIGKILL))
@@ -113,7 +113,7 @@ def test_a_process_that_is_killed_is_one_clear_error(short: Prepared) -> None:
 
 
 @pytest.mark.usefixtures("apart")
-def test_a_process_that_stalls_is_one_clear_error(short: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_stalls_is_one_clear_error(short: TrainingData, monkeypatch: pytest.MonkeyPatch) -> None:
     before = children(os.getpid())
     stop = sends(signal.SIGSTOP)
 
@@ -127,9 +127,9 @@ def test_a_process_that_stalls_is_one_clear_error(short: Prepared, monkeypatch: 
 
 
 @pytest.mark.usefixtures("apart")
-def test_an_error_in_the_process_is_told_in_words(short: Prepared) -> None:
+def test_an_error_in_the_process_is_told_in_words(short: TrainingData) -> None:
     broken = replace(short, rows={entity: row for entity, row in short.rows.items() if row})
-    steps = ranker_training.Steps(short, short.units)
+    steps = ranker_training.StepBatches(short, short.rankings)
     steps.prepared = broken
     with (
         pytest.raises(BatchProcessError, match="making the batches of step 1: KeyError") as caught,

@@ -12,8 +12,8 @@ from model.artefact.model import Artefact
 from model.config import NetworkConfig
 from model.context.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH, Context
 from model.network.fast import evidence
-from model.network.fast.context_side import OneContext
-from model.network.fast.folded import Folded
+from model.network.fast.context_side import ContextArrays
+from model.network.fast.folded import FoldedRanker
 from model.network.ranker import ContextBatch, Ranker, Sizes
 
 C, H, D, F, M = 9, 4, 8, 7, 7
@@ -49,9 +49,9 @@ def context(task: int, events: int) -> ContextBatch:
     )  # fmt: skip
 
 
-def one(batch: ContextBatch, events: int) -> OneContext:
+def one(batch: ContextBatch, events: int) -> ContextArrays:
     """The same context as arrays."""
-    return OneContext(
+    return ContextArrays(
         int(batch.task), int(batch.user), int(batch.country), batch.missing[0].numpy(), batch.query[0].numpy(),
         batch.profile[0].numpy(), batch.source[0].numpy(), batch.history[0, :events].numpy(),
         batch.kinds[0, :events].numpy(),
@@ -66,7 +66,7 @@ def one(batch: ContextBatch, events: int) -> OneContext:
 @torch.inference_mode()
 def test_folded_is_plain(columns: list[int], events: int, changes: dict[str, bool | float]) -> None:
     ranker = ranker_of(replace(CONFIG, **changes))
-    ready = Folded(ranker)
+    ready = FoldedRanker(ranker)
     g = torch.Generator().manual_seed(5)
     vectors, constant = torch.randn(C, D, generator=g), torch.randn(F, generator=g)
     features = constant.repeat(C, 1)
@@ -89,7 +89,7 @@ def test_both_ways_to_asinh(monkeypatch: pytest.MonkeyPatch) -> None:
     logits = []
     for vectorised in (False, True):
         monkeypatch.setattr(evidence, "ASINH_IS_VECTORISED", vectorised)
-        made = Folded(ranker).context(one(batch, 2), np.arange(F), np.zeros(F, np.float32))
+        made = FoldedRanker(ranker).context(one(batch, 2), np.arange(F), np.zeros(F, np.float32))
         logits.append(made(vectors, features))
     torch.testing.assert_close(*logits, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(logits[0], ranker.score(batch, vectors[None], features[None])[0], rtol=1e-4, atol=1e-4)
@@ -105,5 +105,5 @@ def test_an_artefact_scores_as_it_was_trained(artefact: Artefact) -> None:
         Context(MORE_LIKE_THIS, source_entity_id=film), Context(HOMEPAGE), Context(HOMEPAGE, user, history=history),
         Context(SEARCH, query="toy", country=country), Context(HOMEPAGE, user, country=country, history=history),
     ):  # fmt: skip
-        encoded = catalogue.encode(catalogue.fill(asked))
+        encoded = catalogue.encode_context(catalogue.fill(asked))
         np.testing.assert_allclose(catalogue.logits(encoded, rows), catalogue.plain_logits(encoded, rows), atol=2e-5)

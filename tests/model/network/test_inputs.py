@@ -17,7 +17,7 @@ def encoded_contexts(artefact: Artefact) -> list[EncodedContext]:
     histories = [tuple(HistoryEvent(f"e{i}", float(i % 3 > 0), SEARCH, i) for i in range(n)) for n in (0, 1, 4, 30)]
     raw = [Context(HOMEPAGE, "u1", history=history) for history in histories]
     raw += [Context(SEARCH, query="heat"), Context(MORE_LIKE_THIS, source_entity_id="e5", country="US")]
-    return [catalogue.encode(catalogue.fill(context)) for context in raw]
+    return [catalogue.encode_context(catalogue.fill(context)) for context in raw]
 
 
 @torch.inference_mode()
@@ -46,7 +46,7 @@ def test_contexts_collated_with_padding_score_as_each_alone(artefact: Artefact) 
 def test_missing_flags_say_what_is_there_and_what_was_imputed(artefact: Artefact) -> None:
     def flags(context: Context) -> dict[str, float]:
         filled = artefact.catalogue.fill(context)
-        return dict(zip(MISSING, artefact.catalogue.encode(filled).missing, strict=True))
+        return dict(zip(MISSING, artefact.catalogue.encode_context(filled).missing, strict=True))
 
     assert not any(flags(Context(SEARCH)).values())
     typed = flags(Context(SEARCH, "u1", "heat", "US", "e1", (HistoryEvent("e2"),)))
@@ -61,7 +61,7 @@ def test_missing_flags_say_what_is_there_and_what_was_imputed(artefact: Artefact
 def test_at_most_the_newest_events_are_read(artefact: Artefact) -> None:
     length = artefact.scorer.config.history_length
     events = tuple(HistoryEvent(f"e{i}", 1.0, HOMEPAGE, i) for i in range(40))
-    encoded = artefact.catalogue.encode(artefact.catalogue.fill(Context(HOMEPAGE, history=events)))
+    encoded = artefact.catalogue.encode_context(artefact.catalogue.fill(Context(HOMEPAGE, history=events)))
     batch = serving_batch(encoded, artefact.scorer.config.width, length, torch.device("cpu"))
     assert batch.present.shape == (1, length)
     newest = artefact.catalogue.records.take(artefact.catalogue.rows_of(["e39", "e38"])).vector

@@ -111,7 +111,7 @@ def test_candidates_may_come_in_any_order(ranker: Ranker) -> None:
 @torch.inference_mode()
 def test_the_context_side_can_be_encoded_once(ranker: Ranker) -> None:
     batch, (vectors, features) = contexts(), candidates()
-    encoded, events = ranker.encode(batch)
+    encoded, events = ranker.encode_contexts(batch)
     assert encoded.shape == (B, D)
     assert events.shape == (B, H, D)
     close(ranker.score_encoded(batch, encoded, events, vectors, features), ranker.score(batch, vectors, features))
@@ -244,7 +244,7 @@ def test_every_parameter_of_the_score_gets_a_gradient(ranker: Ranker) -> None:
     learner = Ranker(replace(CONFIG, learned_dropout=0.0, dropout=0.0), SIZES)
     learner.load_state_dict(ranker.state_dict())
     batch, (vectors, features) = contexts(), candidates()
-    encoded, _ = learner.encode(batch)
+    encoded, _ = learner.encode_contexts(batch)
     near = learner.retrieval_logits(batch, encoded, vectors, features[:, :, 0])
     (learner.score(batch, vectors, features).sum() + near.sum()).backward()
     silent = [n for n, p in learner.named_parameters() if p.grad is None and not n.startswith("entity_tower")]
@@ -267,7 +267,7 @@ def test_what_is_retrieved_is_what_was_learned(ranker: Ranker) -> None:
     g = torch.Generator().manual_seed(3)
     batch, (vectors, _) = contexts(), candidates()
     z, inverse, liked = torch.randn(C, 5, generator=g), torch.rand(C, generator=g) + 1, torch.randn(B, 5, generator=g)
-    encoded, _ = ranker.encode(batch)
+    encoded, _ = ranker.encode_contexts(batch)
     affinity = liked @ z.T * inverse
     learned = ranker.retrieval_logits(batch, encoded, vectors[:1].expand(B, C, D), affinity)
     index = retrieval_entity(vectors[0], z, inverse)

@@ -28,7 +28,7 @@ from model.context.context import HOMEPAGE, SEARCH, Context
 from model.retrieval import tuning
 from model.retrieval.approximate import ApproximateIndex, build, faiss
 from model.retrieval.exact import DenseIndex
-from model.retrieval.tuning import Measured, recall, tune
+from model.retrieval.tuning import IndexMeasurement, recall, tune
 
 N, WIDTH = 400, 8
 MATRIX = np.random.default_rng(0).standard_normal((N, WIDTH), np.float32)
@@ -114,7 +114,7 @@ def test_recall_is_the_share_of_what_was_wanted() -> None:
 def test_an_index_is_good_where_it_finds_nearly_all_and_is_much_faster(
     found: float, exact_ms: float, good: bool
 ) -> None:
-    assert Measured(found, exact_ms, 1.0, 4, 10).good is good
+    assert IndexMeasurement(found, exact_ms, 1.0, 4, 10).good is good
 
 
 def test_more_lists_are_looked_into_until_enough_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,7 +133,7 @@ def test_more_lists_are_looked_into_until_enough_is_found(monkeypatch: pytest.Mo
 @pytest.fixture
 def good(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if the catalogue were large enough for an index to be faster."""
-    monkeypatch.setattr(Measured, "good", True)
+    monkeypatch.setattr(IndexMeasurement, "good", True)
 
 
 @pytest.fixture
@@ -156,11 +156,11 @@ def test_a_model_with_an_index_serves_like_one_without(many: Path) -> None:
     after.dense.probes = 10**6
     for context in (Context(HOMEPAGE, source_entity_id="c3"), Context(SEARCH, query=after.catalogue.names["c5"])):
         filled = after.fill(context)
-        assert after.propose(after.encode(filled), 50) == before.propose(before.encode(filled), 50)
+        assert after.propose(after.encode_context(filled), 50) == before.propose(before.encode_context(filled), 50)
 
 
 def test_an_index_that_is_not_good_enough_is_not_kept(many: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Measured, "good", False)
+    monkeypatch.setattr(IndexMeasurement, "good", False)
     manifest, measured = index(many)
     assert manifest.metrics["retrieval"]["index"] == "exact"
     assert manifest.metrics["retrieval"]["queries"] == measured.queries
@@ -177,7 +177,7 @@ def test_without_faiss_an_indexed_model_searches_exactly(
     loaded = Artefact.load(many)
     assert isinstance(loaded.dense, DenseIndex)
     assert "faiss-cpu is not installed" in caplog.text
-    assert len(loaded.propose(loaded.encode(loaded.fill(Context(HOMEPAGE, source_entity_id="c3"))), 20)) == 20
+    assert len(loaded.propose(loaded.encode_context(loaded.fill(Context(HOMEPAGE, source_entity_id="c3"))), 20)) == 20
 
 
 def test_no_index_is_built_without_faiss(

@@ -13,7 +13,7 @@ from model.baselines.lambdamart import LambdaMART, Slates
 from model.baselines.sasrec import SASRec
 from model.config import Config
 from model.datasets.dataset import Dataset
-from model.studies.world import World
+from model.studies.study_data import StudyData
 
 USERS, ITEMS = 40, 12
 
@@ -127,7 +127,7 @@ def test_settings_out_of_range_are_refused(make: object) -> None:
 
 
 def test_words_without_numbers_are_the_same_words(world: Dataset) -> None:
-    words = World(world, Config()).words
+    words = StudyData(world, Config()).words
     whole, alone = words("toy story", None), words.without_numbers()("toy story", None)
     numbers = 1 + sum(kind == "number" for kind in world.columns.values())  # and popularity
     assert whole.shape[1] - alone.shape[1] == numbers

@@ -21,17 +21,17 @@ from model.datasets.dataset import Dataset
 from model.studies.ablations import NO_RULES, changed_dataset, cut_variants, variant_cell, variants
 from model.studies.network_cells import network_cell
 from model.studies.specialist_cells import specialist_cell, study_cells
-from model.studies.world import World
+from model.studies.study_data import StudyData
 
 # ---- models -------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
-def small_study(world: Dataset, small_config: Config) -> World:
-    return World(world, replace(small_config, training=replace(small_config.training, steps=6, evaluations=1)))
+def small_study(world: Dataset, small_config: Config) -> StudyData:
+    return StudyData(world, replace(small_config, training=replace(small_config.training, steps=6, evaluations=1)))
 
 
-def test_our_network_joint_and_alone(small_study: World) -> None:
+def test_our_network_joint_and_alone(small_study: StudyData) -> None:
     joint = network_cell(small_study, None, 0).run()
     alone = network_cell(small_study, HOMEPAGE, 0).run()
     assert set(joint["protocols"]) == set(small_study.protocols["test"])
@@ -53,7 +53,7 @@ def test_our_network_joint_and_alone(small_study: World) -> None:
     assert whole != nobody
 
 
-def test_a_specialist_takes_the_setting_that_validation_likes_best(small_study: World) -> None:
+def test_a_specialist_takes_the_setting_that_validation_likes_best(small_study: StudyData) -> None:
     (knn,) = (cell for cell in study_cells(small_study, 1) if cell.name == "item knn")
     result = knn.run()
     assert result["chosen"] in [dict(settings) for settings in knn.settings["grid"]]
@@ -68,13 +68,13 @@ def _only(settings: Mapping[str, Any]) -> Any:
     return replace(next(s for s in SPECIALISTS if s.name == "item knn"), grid=[settings])
 
 
-def test_other_seeds_and_tasks_are_other_cells(small_study: World) -> None:
+def test_other_seeds_and_tasks_are_other_cells(small_study: StudyData) -> None:
     keys = {network_cell(small_study, task, seed).key("d") for task in (None, SEARCH) for seed in (0, 1)}
     assert len(keys) == 4
     assert network_cell(small_study, None, 0).key("d") in keys
 
 
-def test_each_ablation_takes_one_thing_away(small_study: World) -> None:
+def test_each_ablation_takes_one_thing_away(small_study: StudyData) -> None:
     dataset = small_study.dataset
     every = {variant.name: variant for variant in variants(dataset)}
     assert {"joint", "without task input", "without imputation", "without about", "without kinds"} <= set(every)
@@ -95,7 +95,7 @@ def test_without_imputation_missing_fields_stay_null() -> None:
     assert fill(Context(task=HOMEPAGE, history=(HistoryEvent("a"),)), NO_RULES, {}.get).context.source_entity_id is None
 
 
-def test_a_cut_leaves_a_tenth_of_one_tasks_training_rankings(small_study: World) -> None:
+def test_a_cut_leaves_a_tenth_of_one_tasks_training_rankings(small_study: StudyData) -> None:
     events = small_study.dataset.events
     joint, alone = cut_variants([SEARCH])
     left = changed_dataset(small_study.dataset, joint).events
@@ -106,7 +106,7 @@ def test_a_cut_leaves_a_tenth_of_one_tasks_training_rankings(small_study: World)
     assert 0.03 < share < 0.25
 
 
-def test_an_ablation_is_trained_and_asked_like_the_whole(small_study: World) -> None:
+def test_an_ablation_is_trained_and_asked_like_the_whole(small_study: StudyData) -> None:
     variant = next(v for v in variants(small_study.dataset) if v.name == "without the person")
     result = variant_cell(small_study, variant, 0).run()
     assert set(result["protocols"]) == set(small_study.protocols["test"])

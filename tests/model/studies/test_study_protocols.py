@@ -12,7 +12,7 @@ from model.baselines.popularity import Popularity
 from model.context.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH, HistoryEvent
 from model.datasets.dataset import Dataset
 from model.events.table import PARTS
-from model.events.timelines import Timeline, Unit
+from model.events.timelines import LabelledRanking, Timeline
 from model.studies.known_items import name_searches
 from model.studies.protocols import NAMES_BY_SOMEBODY, ask, histories_before, protocols
 from model.studies.proxies import proxies
@@ -21,8 +21,8 @@ from model.studies.subjects import LikesSubject
 from model.studies.time_split import by_time
 
 
-def liked(unit: Unit) -> set[str]:
-    return {entity for entity, label in zip(unit.entity_ids, unit.labels, strict=True) if label > 0}
+def liked(ranking: LabelledRanking) -> set[str]:
+    return {entity for entity, label in zip(ranking.entity_ids, ranking.labels, strict=True) if label > 0}
 
 
 def test_protocols_ask_only_of_their_part(world: Dataset) -> None:
@@ -33,15 +33,15 @@ def test_protocols_ask_only_of_their_part(world: Dataset) -> None:
         for name, task in (("slates", SEARCH), ("homepage", HOMEPAGE), ("derived", MORE_LIKE_THIS)):
             if name in found:
                 there = set(rows.filter(task=task)["entity_id"])
-                assert all(liked(unit) <= there for unit in found[name].units)
+                assert all(liked(ranking) <= there for ranking in found[name].rankings)
 
 
 def test_a_catalogue_search_is_a_judged_query_without_its_slate(world: Dataset) -> None:
     found = {protocol.name: protocol for protocol in protocols(world, "test")}
-    judged = {unit.context.query for unit in found["slates"].units}
-    assert all(unit.slate for unit in found["slates"].units)
-    assert not any(unit.slate for unit in found["catalogue"].units)
-    assert {unit.context.query for unit in found["catalogue"].units} <= judged
+    judged = {ranking.context.query for ranking in found["slates"].rankings}
+    assert all(ranking.slate for ranking in found["slates"].rankings)
+    assert not any(ranking.slate for ranking in found["catalogue"].rankings)
+    assert {ranking.context.query for ranking in found["catalogue"].rankings} <= judged
 
 
 def test_histories_are_of_the_parts_before(world: Dataset) -> None:
@@ -69,20 +69,20 @@ def with_fans(world: Dataset) -> Dataset:
 
 def test_co_likes_are_pairs_with_two_fans_against_others(with_fans: Dataset) -> None:
     ids = [str(entity["entity_id"]) for entity in with_fans.entities[:4]]
-    found = {unit.context.source_entity_id: unit for unit in proxies(with_fans, "test")["co_likes"]}
+    found = {ranking.context.source_entity_id: ranking for ranking in proxies(with_fans, "test")["co_likes"]}
     for source in ids[:3]:
         assert set(ids[:3]) - {source} <= liked(found[source])
         assert ids[3] not in liked(found[source])
-    for source, unit in found.items():
-        assert set(unit.entity_ids) - liked(unit)
-        assert source not in unit.entity_ids
+    for source, ranking in found.items():
+        assert set(ranking.entity_ids) - liked(ranking)
+        assert source not in ranking.entity_ids
 
 
 def test_proxies_are_the_same_each_time(with_fans: Dataset) -> None:
     once, again = proxies(with_fans, "test"), proxies(with_fans, "test")
     assert once["co_likes"]
-    for name, units in once.items():
-        assert [unit.entity_ids for unit in units] == [unit.entity_ids for unit in again[name]]
+    for name, rankings in once.items():
+        assert [ranking.entity_ids for ranking in rankings] == [ranking.entity_ids for ranking in again[name]]
 
 
 def test_sentences_are_asked_of_a_catalogue_of_films_only(world: Dataset) -> None:
@@ -110,16 +110,16 @@ def test_the_same_names_are_asked_by_nobody_and_by_somebody(world: Dataset) -> N
         assert other.context.user_id in users
     assert name_searches(world.entities, set())[1] == []
     twins = [{"entity_id": i, "display_name": name} for i, name in (("a", "Dune"), ("b", "dune"), ("c", "Up"))]
-    assert [unit.entity_ids for unit in name_searches(twins, users)[0]] == [("c",)]
+    assert [ranking.entity_ids for ranking in name_searches(twins, users)[0]] == [("c",)]
 
 
 def test_what_somebody_met_can_still_be_found_by_name(world: Dataset) -> None:
     protocol = {p.name: p for p in protocols(world, "test")}[NAMES_BY_SOMEBODY]
-    (unit, *_) = protocol.units
-    met = {unit.context.user_id: Timeline([HistoryEvent(unit.entity_ids[0])], [0.0])}
+    (ranking, *_) = protocol.rankings
+    met = {ranking.context.user_id: Timeline([HistoryEvent(ranking.entity_ids[0])], [0.0])}
     rows = {str(entity["entity_id"]): row for row, entity in enumerate(world.entities)}
     subject = LikesSubject(Popularity().fit(np.zeros(0, int), np.zeros(0, int), 0, len(rows)), rows)
-    ranked = ask(subject, replace(protocol, units=[unit]), met)
+    ranked = ask(subject, replace(protocol, rankings=[ranking]), met)
     assert len(ranked.values["recall@1"]) == 1
 
 
@@ -139,7 +139,7 @@ def test_a_cut_by_time_is_one_moment_for_everybody(world: Dataset) -> None:
 def test_people_of_the_test_part_are_known_or_new(world: Dataset) -> None:
     train = set(world.events.filter(part="train")["user_id"].drop_nulls())
     for protocol in protocols(world, "test"):
-        for unit in protocol.units:
-            user = unit.context.user_id
+        for ranking in protocol.rankings:
+            user = ranking.context.user_id
             if user and not protocol.name.startswith("names"):
-                assert ("new user" in unit.slices) == (user not in train)
+                assert ("new user" in ranking.slices) == (user not in train)

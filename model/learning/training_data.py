@@ -15,7 +15,7 @@ from model.context.imputation import DEFAULT_RULES, Rules, can_fill
 from model.datasets.dataset import Dataset
 from model.events import engagement
 from model.events.engagement import Engagement
-from model.events.timelines import Timeline, Unit, timelines, units
+from model.events.timelines import LabelledRanking, Timeline, labelled_rankings, timelines
 from model.features.match import MatchFeatures
 from model.learning.sampling import Sampler
 from model.network.inputs import ContextEncoder
@@ -27,7 +27,7 @@ ALIKE = 100  # entities that hard negatives of a query are drawn from
 
 
 @dataclass(slots=True)
-class Prepared:
+class TrainingData:
     """Everything that a run learns from, and what its artefact will carry."""
 
     config: Config
@@ -44,7 +44,7 @@ class Prepared:
     countries: list[str]
     tastes: np.ndarray  # [tables, countries, Dz] what is liked there
     histories: dict[str, Timeline]
-    units: list[Unit]
+    rankings: list[LabelledRanking]
     rules: Rules
     say: Say
 
@@ -61,14 +61,14 @@ class Prepared:
         zeros = np.zeros((len(self.ids), width), np.float32)
         return assemble(self.arrays, self.tables[fold], zeros if vector is None else vector)
 
-    def sampler(self, units: Sequence[Unit]) -> Sampler:
+    def sampler(self, rankings: Sequence[LabelledRanking]) -> Sampler:
         """Draws the examples."""
         vocabulary = self.encoder.vocabulary
         postings = Postings.of(self.arrays.tokens, len(vocabulary.weights), np.zeros(len(self.ids), np.float32))
         index = LexicalIndex(postings, vocabulary)
         encode = self._matcher().encode_query
         return Sampler(
-            units, self.histories, self.rows, self.names, self.rules, self.config.training,
+            rankings, self.histories, self.rows, self.names, self.rules, self.config.training,
             lambda query: index.search(encode(query), ALIKE),
         )  # fmt: skip
 
@@ -103,7 +103,7 @@ def prepare(
     tasks: Sequence[str] | None = None,
     parts: Sequence[str] = ("train",),
     say: Say = lambda _: None,
-) -> Prepared:
+) -> TrainingData:
     """Encode a dataset for training on the rows of `parts`; `tasks` None = all that these rows have.
 
     Raises ValueError, one sentence, where a task has no row or nothing can be learned from those that there are.
@@ -111,15 +111,15 @@ def prepare(
     if not dataset.entities:
         raise ValueError(f"dataset '{dataset.name}' has no entities: there is nothing to rank")
     events = _chosen(dataset, tasks, parts)
-    every = rankable(units(events), DEFAULT_RULES)
+    every = rankable(labelled_rankings(events), DEFAULT_RULES)
     _refuse_unlearnable(dataset.name, events, every)
     ids = [str(entity["entity_id"]) for entity in dataset.entities]
     rows = {entity_id: row for row, entity_id in enumerate(ids)}
     encoder, arrays = EntityEncoder.fit(dataset.entities, dataset.columns, config.network, config.seed, say)
-    task_names = sorted({unit.context.task for unit in every})
+    task_names = sorted({ranking.context.task for ranking in every})
     users, countries = _distinct(events, "user_id"), _distinct(events, "country")
     tables = _outcomes(events, rows, config, say)
-    return Prepared(
+    return TrainingData(
         config, dataset, tuple(parts), task_names, ids, rows, _names(dataset), encoder, arrays,
         tables, users, countries, _tastes(events, rows, countries, tables), timelines(events), every,
         DEFAULT_RULES, say,
@@ -138,18 +138,18 @@ def _chosen(dataset: Dataset, tasks: Sequence[str] | None, parts: Sequence[str])
     return events if tasks is None else events.filter(pl.col("task").is_in(list(tasks)))
 
 
-def _refuse_unlearnable(name: str, events: pl.DataFrame, every: Sequence[Unit]) -> None:
+def _refuse_unlearnable(name: str, events: pl.DataFrame, every: Sequence[LabelledRanking]) -> None:
     """Raise ValueError where no unit has a positive label."""
-    if any((unit.labels > 0).any() for unit in every):
+    if any((ranking.labels > 0).any() for ranking in every):
         return
     if (events["label"] > 0).any():
         raise ValueError(f"dataset '{name}': no positive row can be ranked: more_like_this needs a source_entity_id")
     raise ValueError(f"dataset '{name}': there is no positive label among the {events.height} rows under training")
 
 
-def rankable(every: Sequence[Unit], rules: Rules) -> list[Unit]:
+def rankable(every: Sequence[LabelledRanking], rules: Rules) -> list[LabelledRanking]:
     """The units whose context can be filled: a more-like-this row without a source ranks nothing."""
-    return [unit for unit in every if can_fill(unit.context, rules)]
+    return [ranking for ranking in every if can_fill(ranking.context, rules)]
 
 
 def _names(dataset: Dataset) -> dict[str, str]:

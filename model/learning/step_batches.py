@@ -9,20 +9,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from model.events.timelines import Unit
+from model.events.timelines import LabelledRanking
 from model.learning.batches import BatchMaker, TrainingBatch
-from model.learning.prepared import Prepared
 from model.learning.teacher import taught
+from model.learning.training_data import TrainingData
 
 
-class Steps:
+class StepBatches:
     """Batches of the steps of one run, over the given units. Two over the same units give the same bits."""
 
-    def __init__(self, prepared: Prepared, units: Sequence[Unit]) -> None:
+    def __init__(self, prepared: TrainingData, rankings: Sequence[LabelledRanking]) -> None:
         self.prepared = prepared
-        self.units = units
+        self.rankings = rankings
         self.maker = batch_maker(prepared)
-        self.sampler = prepared.sampler(units)
+        self.sampler = prepared.sampler(rankings)
 
     @property
     def tasks(self) -> list[str]:
@@ -43,27 +43,29 @@ class Steps:
             samples.append(torch.cat([batch.features[batch.mask] for batch in drawn])[:20_000].numpy())
         return samples
 
-    def ingredients(self) -> tuple[Prepared, Sequence[Unit]]:
+    def ingredients(self) -> tuple[TrainingData, Sequence[LabelledRanking]]:
         """What another process makes the same steps of; it needs neither the rows nor the attributes."""
         dataset = self.prepared.dataset
         slim = replace(dataset, entities=[], events=dataset.events.clear())
-        return replace(self.prepared, dataset=slim, units=[], say=_nothing), self.units
+        return replace(self.prepared, dataset=slim, rankings=[], say=_nothing), self.rankings
 
 
 def _nothing(text: str) -> None:
     """Says nothing; a lambda could not be sent to another process."""
 
 
-def batch_maker(prepared: Prepared) -> BatchMaker:
+def batch_maker(prepared: TrainingData) -> BatchMaker:
     """The maker of batches over the outcome tables of a prepared dataset."""
     tables = [prepared.records(fold) for fold in range(len(prepared.tables))]
     numbers = 2 * len(prepared.encoder.numbers)
     return BatchMaker(prepared.arrays, tables, prepared.contexts(), prepared.rows, numbers, prepared.config)
 
 
-def taught_units(prepared: Prepared) -> Sequence[Unit]:
+def taught_rankings(prepared: TrainingData) -> Sequence[LabelledRanking]:
     """The units of a run; where the configuration asks for it, judged slates are taught by trees."""
     if prepared.config.training.teaching <= 0:
-        return prepared.units
-    maker, sampler = batch_maker(prepared), prepared.sampler(prepared.units)
-    return taught(prepared.units, lambda unit: maker.match(sampler.whole(unit)), prepared.config.seed, prepared.say)
+        return prepared.rankings
+    maker, sampler = batch_maker(prepared), prepared.sampler(prepared.rankings)
+    return taught(
+        prepared.rankings, lambda ranking: maker.match(sampler.whole(ranking)), prepared.config.seed, prepared.say
+    )

@@ -17,9 +17,9 @@ from model.baselines.bm25 import BM25
 from model.config import Config
 from model.context.context import MORE_LIKE_THIS
 from model.datasets.dataset import Dataset
-from model.evaluation.protocols import Ranked, Subject
+from model.evaluation.protocols import RankingResults, Subject
 from model.events.timelines import timelines
-from model.learning.prepared import part_rows, prepare
+from model.learning.training_data import part_rows, prepare
 from model.learning.validation import subject_of
 from model.network.catalogue import CatalogueRanker
 from model.studies.protocols import Protocol, ask, histories_before, main_value, protocols
@@ -28,7 +28,7 @@ from model.studies.subjects import WordFeatures, field_texts
 Say = Callable[[str], None]
 
 
-class World:
+class StudyData:
     """A dataset with what several specialists share, made when first asked for."""
 
     def __init__(self, dataset: Dataset, config: Config, say: Say = lambda _: None) -> None:
@@ -86,7 +86,7 @@ class World:
         prepared = prepare(self.dataset, self.config, say=self.say)
         return subject_of(prepared.ranker().eval(), prepared).catalogue
 
-    def ranked(self, subject: Subject, names: Iterable[str]) -> dict[str, Ranked]:
+    def ranked(self, subject: Subject, names: Iterable[str]) -> dict[str, RankingResults]:
         """Answers of a subject to the named protocols of the test part, less those that are not there."""
         test = self.protocols["test"]
         return {
@@ -106,7 +106,7 @@ class World:
 
         def step() -> None:
             if (done := next(numbers)) % 50 == 0:
-                self.say(f"{protocol.name}: {done} of {len(protocol.units)}")
+                self.say(f"{protocol.name}: {done} of {len(protocol.rankings)}")
 
         return step
 
