@@ -104,12 +104,12 @@ from prometheus_client import CollectorRegistry
 from app.observability.metrics import Metrics, NullMetrics, Stopwatch
 from app.observability.worker_metrics import exposition, forget_dead
 seen, unseen = Metrics(CollectorRegistry()), NullMetrics()
-for telemetry in (seen, unseen, seen, unseen):
-    with telemetry.ranking("search", Stopwatch(lambda: 1.0)):
-        telemetry.records.labels("memory").inc(5)
-        telemetry.count_degraded(["deadline"])
+for metrics in (seen, unseen, seen, unseen):
+    with metrics.observe_ranking("search", Stopwatch(lambda: 1.0)):
+        metrics.records.labels("memory").inc(5)
+        metrics.count_degraded(["deadline"])
 for version in ("films-1", "films-2", "films-1", "films-2"):
-    seen.model(version, "c")
+    seen.set_model(version, "c")
 seen.rankings_under_way.inc()
 sys.stdout.write(exposition(seen.registry).decode())
 forget_dead(Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]), [])
