@@ -5,16 +5,17 @@ from __future__ import annotations
 import numpy as np
 
 from model.artefact.model import Artefact
+from model.catalogue.records import NamedRecords
 from model.context.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH, Context, HistoryEvent
 
 
 def score(artefact: Artefact, context: Context, ids: list[str]) -> np.ndarray:
     """Logits as the service asks for them where records come as bytes."""
     filled = artefact.fill(context)
-    side = [entity_id for entity_id in artefact.side_entities(filled.context) if artefact.record(entity_id)]
+    side = [entity_id for entity_id in artefact.context_entities(filled.context) if artefact.record(entity_id)]
     blobs = [[artefact.record(entity_id) or b"" for entity_id in part] for part in (side, ids)]
     beside, candidates = (artefact.unpack(part) for part in blobs)
-    return artefact.asked(filled, side, beside)(candidates)
+    return artefact.prepare(artefact.encode_context(filled, NamedRecords(side, beside)))(candidates)
 
 
 def some_contexts(artefact: Artefact) -> list[Context]:

@@ -7,7 +7,7 @@ import pytest
 from artefact_contexts import score, some_contexts
 
 from model.artefact.model import Artefact
-from model.catalogue.records import RecordError
+from model.catalogue.records import NamedRecords, RecordError
 from model.context.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH, Context, HistoryEvent
 
 
@@ -63,9 +63,11 @@ def test_no_candidates_give_no_scores(artefact: Artefact) -> None:
 def test_records_at_the_side_that_are_missing_are_left_out(artefact: Artefact) -> None:
     context = some_contexts(artefact)[7]
     filled = artefact.fill(context)
-    logits = artefact.asked(filled, [], artefact.unpack([]))(artefact.unpack([artefact.record("e1") or b""]))
+    logits = artefact.prepare(artefact.encode_context(filled, NamedRecords([], artefact.unpack([]))))(
+        artefact.unpack([artefact.record("e1") or b""])
+    )
     assert np.isfinite(logits).all()
-    side = artefact.side_entities(filled.context)
+    side = artefact.context_entities(filled.context)
     assert "e7" in side
     assert len(set(side)) == len(side)
 
@@ -129,14 +131,16 @@ def test_new_entities_may_lack_attributes_or_have_others(artefact: Artefact, att
 def test_a_prefix_of_a_name_proposes_its_entity(artefact: Artefact) -> None:
     for entity_id in artefact.catalogue.ids[:30]:
         own = artefact.catalogue.names[entity_id].lower().split()[0]
-        assert entity_id in artefact.propose(artefact.fill(Context(SEARCH, query=own)), 10)
-        assert entity_id in artefact.propose(artefact.fill(Context(SEARCH, query=own[:-1])), 10)
+        assert entity_id in artefact.propose(artefact.encode_context(artefact.fill(Context(SEARCH, query=own))), 10)
+        assert entity_id in artefact.propose(
+            artefact.encode_context(artefact.fill(Context(SEARCH, query=own[:-1]))), 10
+        )
 
 
 def test_the_source_is_never_proposed(artefact: Artefact) -> None:
     for entity_id in artefact.catalogue.ids[:30]:
         filled = artefact.fill(Context(MORE_LIKE_THIS, source_entity_id=entity_id))
-        proposed = artefact.propose(filled, artefact.entity_count)
+        proposed = artefact.propose(artefact.encode_context(filled), artefact.entity_count)
         assert entity_id not in proposed
         assert len(proposed) == len(set(proposed)) == artefact.entity_count - 1
 
@@ -144,7 +148,7 @@ def test_the_source_is_never_proposed(artefact: Artefact) -> None:
 @pytest.mark.parametrize("limit", [0, 1, 7, 10_000])
 def test_at_most_as_many_are_proposed_as_asked_for(artefact: Artefact, limit: int) -> None:
     for context in some_contexts(artefact):
-        proposed = artefact.propose(artefact.fill(context), limit)
+        proposed = artefact.propose(artefact.encode_context(artefact.fill(context)), limit)
         assert len(proposed) <= limit
         assert len(set(proposed)) == len(proposed)
         assert len(proposed) >= min(limit, artefact.entity_count - 1)
@@ -152,7 +156,7 @@ def test_at_most_as_many_are_proposed_as_asked_for(artefact: Artefact, limit: in
 
 def test_what_is_excluded_is_not_proposed(artefact: Artefact) -> None:
     filled = artefact.fill(Context(SEARCH, query=artefact.catalogue.names["e3"]))
-    first = artefact.propose(filled, 5)
+    first = artefact.propose(artefact.encode_context(filled), 5)
     assert first[0] == "e3"
-    again = artefact.propose(filled, 5, exclude=[*first, "unknown"])
+    again = artefact.propose(artefact.encode_context(filled), 5, exclude=[*first, "unknown"])
     assert not set(first) & set(again)

@@ -41,7 +41,9 @@ def test_a_model_that_is_written_again_gives_the_same_scores(artefact: Artefact,
     ids = artefact.catalogue.ids
     for context in some_contexts(artefact):
         assert np.array_equal(score(copy, context, ids), score(artefact, context, ids))
-        assert copy.propose(copy.fill(context), 9) == artefact.propose(artefact.fill(context), 9)
+        assert copy.propose(copy.encode_context(copy.fill(context)), 9) == artefact.propose(
+            artefact.encode_context(artefact.fill(context)), 9
+        )
 
 
 def test_the_golden_scores_come_out_again(artefact: Artefact) -> None:
