@@ -1,7 +1,7 @@
-"""Draws the rooms of app/ and model/ and who imports whom, from the imports themselves; prints Mermaid.
+"""Draws the folders of app/ and model/ and which imports which, from the imports themselves; prints Mermaid.
 
 `python docs/architecture.py` gives the picture of docs/architecture.md, and a test compares the two. An arrow that
-others imply is left out. Judges nothing: which imports may be is in tests/test_floors.py.
+others imply is left out. Judges nothing: which imports are allowed is in tests/test_floors.py.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 Edges = dict[str, set[str]]
 
 
-def room_of(parts: tuple[str, ...]) -> str:
+def folder_of(parts: tuple[str, ...]) -> str:
     """The folder below app/ or model/, or a file at their top: ("app", "http", "auth", "keys") → app.http"""
     return ".".join(parts[:2])
 
@@ -30,14 +30,14 @@ def imports(file: Path) -> set[tuple[str, ...]]:
 
 
 def edges() -> Edges:
-    """Room → the rooms that its files import."""
+    """Folder → the folders that its files import."""
     found: Edges = {}
     for top in ("app", "model"):
         for file in sorted((ROOT / top).rglob("*.py")):
             parts = file.relative_to(ROOT).with_suffix("").parts
             if len(parts) > 2 or parts[1] != "__init__":
-                targets = {room_of(name) for name in imports(file)}
-                found.setdefault(room_of(parts), set()).update(targets - {room_of(parts)})
+                targets = {folder_of(name) for name in imports(file)}
+                found.setdefault(folder_of(parts), set()).update(targets - {folder_of(parts)})
     return found
 
 
