@@ -41,10 +41,10 @@ def edges() -> Edges:
     return found
 
 
-def below(graph: Edges, room: str) -> set[str]:
-    """All rooms that one reaches."""
+def below(graph: Edges, folder: str) -> set[str]:
+    """All folders that one reaches."""
     reached: set[str] = set()
-    waiting = [room]
+    waiting = [folder]
     while waiting:
         new = graph.get(waiting.pop(), set()) - reached
         reached |= new
@@ -56,11 +56,11 @@ def drawn(graph: Edges) -> str:
     """The picture: a box for app and one for model, arrows from importer to imported."""
     lines = ["flowchart TD"]
     for top in ("app", "model"):
-        rooms = sorted(room for room in graph if room.startswith(f"{top}."))
-        lines += [f"  subgraph {top}", *(f"    {room}[{room.split('.')[1]}]" for room in rooms), "  end"]
-    for room, targets in sorted(graph.items()):
+        folders = sorted(folder for folder in graph if folder.startswith(f"{top}."))
+        lines += [f"  subgraph {top}", *(f"    {folder}[{folder.split('.')[1]}]" for folder in folders), "  end"]
+    for folder, targets in sorted(graph.items()):
         implied = {far for near in targets for far in below(graph, near) if near not in below(graph, far)}
-        lines += [f"  {room} --> {target}" for target in sorted(targets - implied)]
+        lines += [f"  {folder} --> {target}" for target in sorted(targets - implied)]
     return "\n".join(lines)
 
 
