@@ -1,4 +1,4 @@
-"""The command line, `unirank …`. Each command parses, calls, shows; heavy imports wait until a command needs them."""
+"""The command line, `unirank …`. Commands only parse and call `app/commands/`; heavy imports wait until needed."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ Model = Annotated[Path, typer.Argument(help="A model folder.")]
 DatasetFolder = Annotated[Path, typer.Argument(help="A dataset folder.")]
 
 
-def _show_version(asked: bool) -> None:
-    if asked:
+def _show_version(requested: bool) -> None:
+    if requested:
         from importlib.metadata import PackageNotFoundError, version
 
         try:
@@ -52,13 +52,11 @@ def root(
 @app.command()
 def train(
     dataset: DatasetFolder,
-    out: Annotated[Path, typer.Option("--out", help="Where the model goes; must be empty or a model.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for the model; must be empty or hold a model.")],
     tasks: Annotated[str, typer.Option(help="Tasks to train on, separated by commas; default: all.")] = "",
-    seed: Annotated[
-        str | None, typer.Option(metavar="<int>", help="Everything random follows from it. [default: 0]")
-    ] = None,
+    seed: Annotated[str | None, typer.Option(metavar="<int>", help="Seed of all random draws. [default: 0]")] = None,
     config: Annotated[Path | None, typer.Option(help="A TOML file with [network] and [training].")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint of the same run.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue from the run's last checkpoint.")] = False,
     parts: Annotated[str, typer.Option(help="'train', or 'all' to train again on every row at the end.")] = "train",
 ) -> None:
     """Train one network on a dataset and write the model folder."""
@@ -87,7 +85,7 @@ def serve(
     port: Annotated[int | None, typer.Option(help="Port to listen on. [default: 8000]")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes. [default: 1]")] = None,
     demo_if_empty: Annotated[
-        bool, typer.Option("--demo-if-empty", help="Where there is no model yet, train the demo's first.")
+        bool, typer.Option("--demo-if-empty", help="Train the demo's model first if there is none.")
     ] = False,
 ) -> None:
     """Serve a model over HTTP. Every setting is also an environment variable, UNIRANK_…"""
@@ -102,16 +100,16 @@ def demo(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 8000,
     no_serve: Annotated[bool, typer.Option("--no-serve", help="Stop when the model is trained.")] = False,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Train again even if a model is there.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Train again even if there is a model.")] = False,
 ) -> None:
-    """Real films, from nothing to a running service: data, training, server and a first page."""
+    """Prepare real film data, train a model on it and serve it with a demonstration page."""
     from app.commands import serving
 
     serving.demo(out, host, port, no_serve, fresh)
 
 
 def main() -> None:
-    """Entry point. An error that we know ends with one line and exit code 2."""
+    """Entry point. A known error prints one line and exits with code 2."""
     from app.commands.terminal import run
 
     run(app)

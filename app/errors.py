@@ -1,30 +1,30 @@
-"""The error tree of the service. Raises nothing itself and knows no route; its wire form is in `http/problems.py`.
+"""The exception hierarchy of the service. Raises nothing and knows no route; `http/problems.py` turns it into HTTP.
 
-UnirankError                      what went wrong, as the caller sees it
-├── MalformedRequestError   400   not HTTP
-├── TooManyAheadError       400   requests that do not wait for their answers
-├── PreflightRefusedError   400   CORS does not allow it
+UnirankError                      base of all errors that a caller sees
+├── MalformedRequestError   400   not valid HTTP
+├── TooManyAheadError       400   too many pipelined requests
+├── PreflightRefusedError   400   the CORS policy does not allow the request
 ├── MalformedBodyError      400   not JSON, or not UTF-8
-├── UnauthorizedError       401   no key, or an unknown one
+├── UnauthorizedError       401   no API key, or an unknown one
 ├── ForbiddenError          403   the key lacks a scope
-├── NotFoundError           404   an entity or a path that is not there
-├── ModelConflictError      409   models cannot be moved like that
+├── NotFoundError           404   no such entity or path
+├── ModelConflictError      409   the models that serve do not allow this change
 ├── HeadTimeoutError        408   the head did not arrive in time
 ├── BodyTimeoutError        408   the body did not arrive in time
 ├── BodyTooLargeError       413
 ├── TargetTooLongError      414   path and query
-├── InvalidRequestError     422   JSON that breaks the contract; carries one fault a place
-├── ModelRefusedError       422   a model that failed its checks
-├── RateError               429   this key calls too often; carries Retry-After
+├── InvalidRequestError     422   JSON that breaks the contract; carries all its faults
+├── ModelRefusedError       422   the model failed its checks
+├── RateError               429   the key is over its rate; carries Retry-After
 ├── HeadTooLargeError       431
-├── CallerGoneError         499   the caller hung up: nobody reads the answer, metrics count it
-├── InternalError           500   anything uncaught
+├── CallerGoneError         499   the caller disconnected: no answer is read, metrics count it
+├── InternalError           500   any other exception
 └── UnavailableError        503   carries Retry-After
-    ├── OverloadedError           it would not be done in time
+    ├── OverloadedError           the request would not finish in time
     ├── EventsUnavailableError    events cannot be stored
     ├── ModelsUnwritableError     the file that names a model cannot be written
-    └── NotReadyError             no model loaded yet, or none could be
-ModelNotFoundError                at start: no model folder where the settings say (no HTTP answer)
+    └── NotReadyError             no model is loaded yet, or none could be loaded
+ModelNotFoundError                no such model folder; exits at start, 404 over HTTP
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ import msgspec
 
 
 class Fault(msgspec.Struct, frozen=True):
-    """One place of a request that breaks the contract. `pointer`: RFC 6901, into the body."""
+    """One part of a request that breaks the contract. `pointer`: a JSON pointer (RFC 6901) into the body."""
 
     pointer: str
     code: str
@@ -58,19 +58,19 @@ class UnirankError(Exception):
 
 
 class MalformedRequestError(UnirankError):
-    """These bytes are no HTTP."""
+    """The bytes are not valid HTTP."""
 
     status, code, title = 400, "malformed_request", "Malformed request"
 
 
 class TooManyAheadError(UnirankError):
-    """More requests came than are taken before the first of them is answered."""
+    """The caller sent more pipelined requests than the limit before the first was answered."""
 
     status, code, title = 400, "too_many_ahead", "Too many requests ahead"
 
 
 class PreflightRefusedError(UnirankError):
-    """What a browser asked for is not allowed."""
+    """The CORS policy does not allow what a browser's preflight asks for."""
 
     status, code, title = 400, "cors_refused", "Preflight refused"
 
@@ -82,47 +82,47 @@ class MalformedBodyError(UnirankError):
 
 
 class UnauthorizedError(UnirankError):
-    """The service knows its callers, and this is none of them."""
+    """The service requires an API key, and the request carries no valid one."""
 
     status, code, title = 401, "unauthorized", "Unauthorized"
 
     def headers(self) -> dict[str, str]:
-        """How to say who calls."""
+        """The authentication scheme to use."""
         return {"www-authenticate": 'Bearer realm="unirank"'}
 
 
 class ForbiddenError(UnirankError):
-    """The caller is known and may not do this."""
+    """The key is valid, but lacks the scope."""
 
     status, code, title = 403, "forbidden", "Forbidden"
 
 
 class NotFoundError(UnirankError):
-    """What the path names does not exist."""
+    """The entity or path does not exist."""
 
     status, code, title = 404, "not_found", "Not found"
 
 
 class ModelConflictError(UnirankError, ValueError):
-    """What serves now does not allow it."""
+    """The models that serve now do not allow the change."""
 
     status, code, title = 409, "conflict", "Conflict"
 
 
 class ModelRefusedError(UnirankError):
-    """The model failed a check; what serves goes on serving."""
+    """The model failed a check; the current model keeps serving."""
 
     status, code, title = 422, "model_refused", "Model refused"
 
 
 class HeadTimeoutError(UnirankError):
-    """The request line and headers came too slowly."""
+    """The request line and headers arrived too slowly."""
 
     status, code, title = 408, "head_timeout", "Head did not arrive in time"
 
 
 class BodyTimeoutError(UnirankError):
-    """The body came too slowly."""
+    """The body arrived too slowly."""
 
     status, code, title = 408, "body_timeout", "Body did not arrive in time"
 
@@ -146,7 +146,7 @@ class HeadTooLargeError(UnirankError):
 
 
 class InvalidRequestError(UnirankError):
-    """The body is JSON and breaks the contract."""
+    """The body is JSON, but breaks the contract."""
 
     status, code, title = 422, "invalid_request", "Invalid request"
 
@@ -155,7 +155,7 @@ class InvalidRequestError(UnirankError):
 
 
 class RateError(UnirankError):
-    """One caller calls more often than its key allows."""
+    """A caller sends more requests than the rate of its key allows."""
 
     status, code, title = 429, "rate_limited", "Too many requests"
 
@@ -164,22 +164,22 @@ class RateError(UnirankError):
         self.retry_after_s = retry_after_s
 
     def headers(self) -> dict[str, str]:
-        """When the next request may come, in seconds."""
+        """Seconds until the next request is allowed."""
         return {"retry-after": str(self.retry_after_s)}
 
 
 class CallerGoneError(UnirankError):
-    """The caller hung up before its answer."""
+    """The caller disconnected before its answer."""
 
     status, code, title = 499, "caller_gone", "Caller gone"
 
 
 class InternalError(UnirankError):
-    """A fault of ours. The detail stays in the log."""
+    """An error in the service itself. The details are only in the log."""
 
 
 class UnavailableError(UnirankError):
-    """Not now; the caller may come back."""
+    """The service cannot answer now; the caller may retry."""
 
     status, code, title = 503, "unavailable", "Unavailable"
 
@@ -188,38 +188,38 @@ class UnavailableError(UnirankError):
         self.retry_after_s = retry_after_s
 
     def headers(self) -> dict[str, str]:
-        """When to come back, in seconds."""
+        """Seconds until a retry."""
         return {"retry-after": str(self.retry_after_s)}
 
 
 class OverloadedError(UnavailableError):
-    """The request would not be done in time."""
+    """The request would not finish in time."""
 
     code, title = "overloaded", "Overloaded"
 
 
 class EventsUnavailableError(UnavailableError):
-    """Events cannot be stored; none of the request's are."""
+    """Events cannot be stored; none of this request were."""
 
     code, title = "events_unavailable", "Events unavailable"
 
 
 class ModelsUnwritableError(UnavailableError, ValueError):
-    """What serves cannot be named: the disk is full, or may only be read. What serves goes on serving."""
+    """The file that names a model cannot be written: the disk is full or read-only. The current model keeps serving."""
 
     code, title = "models_unwritable", "Models cannot be moved"
 
 
 class NotReadyError(UnavailableError):
-    """There is no model to rank with."""
+    """No model is loaded."""
 
     code, title = "not_ready", "Not ready"
 
 
 class ModelNotFoundError(ValueError):
-    """The settings name no folder that holds a model."""
+    """The path of the settings, or a given version, names no model folder."""
 
 
 def invalid(pointer: str, code: str, detail: str) -> InvalidRequestError:
-    """An `InvalidRequestError` of one fault."""
+    """An `InvalidRequestError` with one fault."""
     return InvalidRequestError(Fault(pointer, code, detail))

@@ -1,4 +1,4 @@
-"""The one place that wires: settings, model, store, metrics and routes into an application."""
+"""The application factory: creates the parts from the settings and connects them. Has no logic of its own."""
 
 from __future__ import annotations
 
@@ -43,66 +43,68 @@ def create_app(
     model: RankingModel | None = None,
     load: Load | None = None,
 ) -> FastAPI:
-    """The application. A `model` is live at once and for good; else it follows the models that the settings name.
+    """Create the application. A given `model` serves from the start and never changes; without one, the application
+    follows the models that the settings name.
 
-    `load` makes a model of a folder; by default it reads and checks an artefact. Raises `RedisUrlError`.
+    `load` loads a model from a folder; by default it reads and checks an artefact. Raises `RedisUrlError`,
+    `KeysFileError`.
     """
     if settings.redis_url:
         redis_url.check(settings.redis_url)
-    live = ServingState(settings, Metrics(own_registry()))
+    state = ServingState(settings, Metrics(own_registry()))
     follower = None
     if model is not None:
-        live.install(model)
+        state.install(model)
     else:
-        follower = Follower(live, ModelRegistry(settings.model_path or Path()), load or _loader(settings))
+        follower = Follower(state, ModelRegistry(settings.model_path or Path()), load or _loader(settings))
     app = DocumentedAPI(
         title="unirank",
         summary="One ranking network for search, homepage rows and more-like-this.",
         version=_version(),
-        lifespan=_lifespan(live, follower),
+        lifespan=_lifespan(state, follower),
         redirect_slashes=False,
         openapi_url=None,  # FastAPI would add routes that declare no access: see `app/api/ops/document.py`
     )
-    app.state.serving = live
-    app.state.load_shedder = LoadShedder(live)
+    app.state.serving = state
+    app.state.load_shedder = LoadShedder(state)
     app.state.connection_limit = ConnectionLimit(settings.max_connections)
     app.state.follower = follower
     app.state.user_samples = page.UserSamples()
     for module in _ROUTES:
-        app.router.routes.extend(module.router.routes)  # as they are: what is included is matched twice
-    _add_guard(app, live)
+        app.router.routes.extend(module.router.routes)  # `include_router` would match each path twice
+    _add_guard(app, state)
     install_problem_handlers(app)
-    _add_middleware(app, live)
+    _add_middleware(app, state)
     return app
 
 
 def create_app_from_env() -> FastAPI:
-    """The application as the environment describes it; the factory that uvicorn workers call."""
+    """Create the application from environment variables. uvicorn workers call this factory."""
     settings = Settings()
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s")
     return create_app(settings)
 
 
-def _add_guard(app: FastAPI, live: ServingState) -> None:
-    """One policy for all routes, and for what matches none. Raises `UndeclaredAccessError`, `KeysFileError`."""
+def _add_guard(app: FastAPI, state: ServingState) -> None:
+    """Check access to all routes and to unknown paths. Raises `UndeclaredAccessError`, `KeysFileError`."""
     check_declared(app.routes)
-    settings, not_found = live.settings, app.router.default
-    ring = KeyRing(settings.api_keys_file, live.clock) if settings.api_keys_file else None
-    guard = Guard(ring, settings.admin_port)
+    settings, not_found = state.settings, app.router.default
+    key_ring = KeyRing(settings.api_keys_file, state.clock) if settings.api_keys_file else None
+    guard = Guard(key_ring, settings.admin_port)
     app.state.guard = guard
 
-    async def unmatched(scope: Scope, receive: Receive, send: Send) -> None:
+    async def check_then_not_found(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             guard.check_unmatched(scope)
         await not_found(scope, receive, send)
 
-    app.router.default = unmatched
+    app.router.default = check_then_not_found
 
 
-def _add_middleware(app: FastAPI, live: ServingState) -> None:
-    """Added last is outermost: CORS around the door, so that browsers may read problems too."""
-    app.add_middleware(RequestMiddleware, metrics=live.metrics, clock=live.clock)
-    if origins := live.settings.origins():
+def _add_middleware(app: FastAPI, state: ServingState) -> None:
+    """CORS is added last and therefore outermost, so that browsers may read problem documents too."""
+    app.add_middleware(RequestMiddleware, metrics=state.metrics, clock=state.clock)
+    if origins := state.settings.origins():
         app.add_middleware(
             Cors,
             allow_origins=origins,
@@ -113,33 +115,33 @@ def _add_middleware(app: FastAPI, live: ServingState) -> None:
 
 
 def _lifespan(
-    live: ServingState, follower: Follower | None
+    state: ServingState, follower: Follower | None
 ) -> Callable[[FastAPI], contextlib.AbstractAsyncContextManager[None]]:
-    """Load behind the back of the server, so that /livez answers at once; close at the end.
+    """Load the model in the background, so that `/livez` answers at once; close everything at shutdown.
 
-    A worker among several takes no request before it is ready: the others answer meanwhile.
+    One of several workers takes no requests before it is ready: the others answer meanwhile.
     """
-    settings = live.settings
-    waits = settings.workers > 1 and not settings.demo_if_empty
+    settings = state.settings
+    wait_until_ready = settings.workers > 1 and not settings.demo_if_empty
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         if follower is None:
-            with notice(live):
+            with notice(state):
                 yield
-            await live.close()
+            await state.close()
             return
-        following = asyncio.create_task(_follow(follower))
+        follow_task = asyncio.create_task(_follow(follower))
         try:
-            while waits and live.serving is None and live.reason in (LOADING, WARMING):
+            while wait_until_ready and state.serving is None and state.reason in (LOADING, WARMING):
                 await asyncio.sleep(0.01)
-            with notice(live):
+            with notice(state):
                 yield
         finally:
-            following.cancel()
-            await asyncio.gather(following, return_exceptions=True)
+            follow_task.cancel()
+            await asyncio.gather(follow_task, return_exceptions=True)
             await follower.close()
-            await live.close()
+            await state.close()
 
     return lifespan
 

@@ -1,4 +1,4 @@
-"""What routes of every kind share: the live state of the application, an answer as JSON. Ranks nothing."""
+"""What all routes share: access to the serving state, JSON responses. Ranks nothing."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from app.models.serving_state import ServingState
 
 
 def serving_state(request: Request) -> ServingState:
-    """The live state that `create_app` put there."""
-    live: ServingState = request.app.state.serving
-    return live
+    """The serving state of the application."""
+    state: ServingState = request.app.state.serving
+    return state
 
 
 def respond(answer: msgspec.Struct | dict[str, object], status: int = 200) -> Response:
-    """An answer as JSON."""
+    """A JSON response."""
     return Response(msgspec.json.encode(answer), status, media_type="application/json")

@@ -1,8 +1,8 @@
-"""How every ranking surface answers: is there room, read the body, decode, take room, rank, answer. Knows no surface.
+"""Answers a request to any ranking surface: check load, read, decode, admit, rank, respond. Knows no surface.
 
-A surface is four plain functions, and none of them calls back into this file. This is the one place of the application
-that asks for room; what is refused before, from bare bytes, is in `app/http/load_shedding.py`. Who decides whether
-there is any is `app/execution/admission.py`.
+A surface is four plain functions, none of which calls back into this file. Only this file of the application calls
+admission control (`app/execution/admission.py`), which decides; earlier refusals, from raw bytes, are in
+`app/http/load_shedding.py`.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ Finished = TypeVar("Finished")
 
 
 class Rankings(Protocol):
-    """What a body asks for: one ranking, or several that are answered together."""
+    """A request for one ranking, or for several that are answered together."""
 
     @property
     def rankings(self) -> Sequence[RankingRequest]:
-        """Each of them."""
+        """All of them."""
         ...
 
 
@@ -50,8 +50,8 @@ AnyRequest = TypeVar("AnyRequest", bound=Rankings)
 
 @dataclass(frozen=True, slots=True)
 class Surface(Generic[Body, AnyRequest, Result]):
-    """One surface. `decode`: bytes and the greatest depth → body; `map`: body → request, held against the terms;
-    `rank`: request and when it began → result; `answer`: result, who answers, seconds → body of the answer.
+    """One surface. `decode`: bytes and maximum depth → body; `map`: body and limits → request; `rank`: request and
+    start time → result; `answer`: result, model and request id, seconds → body of the answer.
     """
 
     decode: Callable[[bytes, int], Body]
@@ -61,66 +61,66 @@ class Surface(Generic[Body, AnyRequest, Result]):
 
 
 async def answer(request: Request, surface: Surface[Body, AnyRequest, Result]) -> Response:
-    """The answer of a surface to one request. Raises `UnavailableError`s before any work."""
-    live = serving_state(request)
-    settings = live.settings
-    live.admission.check_room(settings.timeout_ms / 1000)  # before the body is read: a refusal should cost little
+    """Answer one request to a surface. Raises `UnavailableError`s before any work."""
+    state = serving_state(request)
+    settings = state.settings
+    state.admission.check_room(settings.timeout_ms / 1000)  # before the body is read, so that a refusal costs little
     raw = await read_body(request, settings.max_body_bytes, settings.body_timeout_ms)
-    live.require_service()
-    started = live.clock()
+    state.require_service()
+    started = state.clock()
     body = surface.decode(raw, settings.max_depth)
     user_id = body.context.user_id if isinstance(body, RankBody) else body.user_id
-    with live.hold(user_id, body.model) as (service, arm), live.metrics.rankings_under_way.track_inprogress():
-        asked = surface.map(body, RequestLimits(settings, service.model.version, started))
-        result = await _unless_gone(request, _admitted(service, surface, asked, started))
-        who = AnsweredBy(model_name(service.model, arm), request.scope[REQUEST_ID])
-        answered = surface.answer(result, who, live.clock() - started)
+    with state.hold(user_id, body.model) as (service, arm), state.metrics.rankings_under_way.track_inprogress():
+        mapped = surface.map(body, RequestLimits(settings, service.model.version, started))
+        result = await _cancel_on_disconnect(request, _rank_admitted(service, surface, mapped, started))
+        answered_by = AnsweredBy(model_name(service.model, arm), request.scope[REQUEST_ID])
+        content = surface.answer(result, answered_by, state.clock() - started)
     if arm is not None:
-        _count_arm(live, arm, who)
-    return _response(answered)
+        _count_arm(state, arm, answered_by)
+    return _response(content)
 
 
-async def _admitted(
-    service: RankingService, surface: Surface[Body, AnyRequest, Result], asked: AnyRequest, started: float
+async def _rank_admitted(
+    service: RankingService, surface: Surface[Body, AnyRequest, Result], request: AnyRequest, started: float
 ) -> Result:
-    """Rank, once there is room for all of its rankings together. Raises `OverloadedError`."""
-    first = asked.rankings[0]
-    candidates = sum(map(service.cost, asked.rankings))
+    """Rank, if all rankings of the request are admitted together. Raises `OverloadedError`."""
+    first = request.rankings[0]
+    candidates = sum(map(service.cost, request.rankings))
     with service.admission.admitted(candidates, first.priority, first.deadline):
-        return await surface.rank(service, asked, started)
+        return await surface.rank(service, request, started)
 
 
-def _count_arm(live: ServingState, arm: Arm, who: AnsweredBy) -> None:
-    """Count who answered which arm, and say it to those who log that much; users are not named."""
-    live.metrics.arms.labels(arm, who.model.version).inc()
-    _log.debug("request %s: arm %s, model %s", who.request_id, arm, who.model.version)
+def _count_arm(state: ServingState, arm: Arm, answered_by: AnsweredBy) -> None:
+    """Count the answer for its A/B test arm and log it at level debug, without the user."""
+    state.metrics.arms.labels(arm, answered_by.model.version).inc()
+    _log.debug("request %s: arm %s, model %s", answered_by.request_id, arm, answered_by.model.version)
 
 
-async def _unless_gone(request: Request, work: Coroutine[Any, Any, Finished]) -> Finished:
-    """The result of `work`. Raises `CallerGoneError`, and the work is dropped, when the caller hangs up first."""
-    mine, at_work = asyncio.current_task(), True
-    leaving = asyncio.ensure_future(request.receive())  # the body was read: all that can come is the end
+async def _cancel_on_disconnect(request: Request, work: Coroutine[Any, Any, Finished]) -> Finished:
+    """The result of `work`. If the caller disconnects first, cancels it and raises `CallerGoneError`."""
+    task, working = asyncio.current_task(), True
+    disconnect = asyncio.ensure_future(request.receive())  # the body was read: only a disconnect can follow
 
-    def stop(left: asyncio.Future[Message]) -> None:
-        if at_work and mine is not None and not left.cancelled():
-            mine.cancel()
+    def stop(disconnected: asyncio.Future[Message]) -> None:
+        if working and task is not None and not disconnected.cancelled():
+            task.cancel()
 
-    leaving.add_done_callback(stop)
+    disconnect.add_done_callback(stop)
     try:
         return await work
     except asyncio.CancelledError:
-        if mine is None or not leaving.done() or leaving.cancelled() or mine.uncancel():
+        if task is None or not disconnect.done() or disconnect.cancelled() or task.uncancel():
             raise
         raise CallerGoneError("it hung up before its answer") from None
     finally:
-        at_work = False
-        leaving.cancel()
+        working = False
+        disconnect.cancel()
 
 
-def _response(answered: msgspec.Struct) -> Response:
-    """As JSON, the time of its stages in a header."""
-    response = respond(answered)
-    if isinstance(answered, RankAnswer):
-        stages = msgspec.structs.asdict(answered.timings)
+def _response(content: msgspec.Struct) -> Response:
+    """A JSON response, with the time of each stage in a header."""
+    response = respond(content)
+    if isinstance(content, RankAnswer):
+        stages = msgspec.structs.asdict(content.timings)
         response.headers["server-timing"] = ", ".join(f"{name};dur={ms:.2f}" for name, ms in stages.items())
     return response

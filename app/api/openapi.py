@@ -1,4 +1,4 @@
-"""The OpenAPI document, made from the wire types that decode and encode. Documents; checks nothing."""
+"""The OpenAPI document, generated from the wire types that decode and encode. Checks no requests."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from app.http.auth.scopes import Scope
 from app.http.problems import PROBLEM_JSON, Problem
 from app.settings import Settings
 
-_TEMPLATE = "#/components/schemas/{name}"
+_REF_TEMPLATE = "#/components/schemas/{name}"
 _BOUNDS = {"array": "maxItems", "integer": "maximum"}
 _BODY_PROBLEMS = {
     400: "Not JSON in UTF-8",
@@ -52,13 +52,13 @@ _TYPES: list[type[msgspec.Struct]] = [
 
 
 def answers(kind: type[msgspec.Struct], *statuses: int, good: int = 200) -> dict[int | str, dict[str, Any]]:
-    """`responses` of a route: the good answer and its problems."""
+    """`responses` of a route: the successful answer and its problems."""
     answer = {"description": kind.__doc__ or "", "content": {"application/json": {"schema": _ref(kind)}}}
     return {good: answer, **{status: _problem(status) for status in statuses}}
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """`responses` of a route whose good answer is a pydantic model: its problems."""
+    """`responses` of a route that answers with a pydantic model: its problems."""
     return {status: _problem(status) for status in statuses}
 
 
@@ -74,7 +74,7 @@ def takes(kind: type[msgspec.Struct], required: bool = True) -> dict[str, Any]:
 
 
 def takes_events() -> dict[str, Any]:
-    """`openapi_extra` of the route for events: an array, or one event a line; none is no fault."""
+    """`openapi_extra` of the events route: an array, or one event per line; an empty body is valid."""
     event = {"oneOf": [_ref(event_schemas.Engagement), _ref(event_schemas.Impression)]}
     content = {
         "application/json": {"schema": {"type": "array", "items": event}},
@@ -85,42 +85,42 @@ def takes_events() -> dict[str, Any]:
 
 def parameters(**described: dict[str, Any]) -> dict[str, Any]:
     """`openapi_extra` of a route that reads a query string: name=JSON schema."""
-    made = [
+    entries = [
         {"name": name.rstrip("_"), "in": "query", "required": False, "schema": schema}
         for name, schema in described.items()
     ]
-    return {"parameters": made}
+    return {"parameters": entries}
 
 
 class DocumentedAPI(FastAPI):
-    """FastAPI whose document holds our wire types, with the limits of the settings in `state.live`."""
+    """FastAPI whose document holds the service's wire types, with the limits of the settings in `state.serving`."""
 
     def build_middleware_stack(self) -> ASGIApp:
-        """As it is, before the first request. Raises `UndeclaredAccessError` for a route that was added since."""
+        """Unchanged; called before the first request. Raises `UndeclaredAccessError` for a route added later."""
         check_declared(self.routes)
         return super().build_middleware_stack()
 
     def openapi(self) -> dict[str, Any]:
-        """The document; made once."""
+        """The document; generated once."""
         if self.openapi_schema is None:
-            made = get_openapi(title=self.title, version=self.version, summary=self.summary, routes=self.routes)
+            document = get_openapi(title=self.title, version=self.version, summary=self.summary, routes=self.routes)
             settings = self.state.serving.settings
-            made.setdefault("components", {}).setdefault("schemas", {}).update(_components())
+            document.setdefault("components", {}).setdefault("schemas", {}).update(_components())
             if settings.api_keys_file is not None:
-                _add_access(made, self.routes)
-            self.openapi_schema = _with_limits(made, settings)
+                _add_access(document, self.routes)
+            self.openapi_schema = _with_limits(document, settings)
         return self.openapi_schema
 
 
 def _add_access(document: dict[str, Any], routes: Sequence[BaseRoute]) -> None:
-    """What callers with keys should know: how to send one, and the refusals."""
+    """Add how to send an API key, and the refusals."""
     document["components"]["securitySchemes"] = {
         "bearer": {"type": "http", "scheme": "bearer"},
         "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
     }
-    for found in iter_route_contexts(routes):
-        route = found.original_route
-        operations = document["paths"].get(found.path_format, {})
+    for context in iter_route_contexts(routes):
+        route = context.original_route
+        operations = document["paths"].get(context.path_format, {})
         if isinstance(route, GuardedRoute) and route.access.scope is not None:
             for method in operations.keys() & {method.lower() for method in route.methods or ()}:
                 _add_scope(operations[method], route.access.scope)
@@ -139,7 +139,7 @@ def components(settings: Settings) -> dict[str, Any]:
 
 
 def _components() -> dict[str, Any]:
-    return msgspec.json.schema_components(_TYPES, ref_template=_TEMPLATE)[1]
+    return msgspec.json.schema_components(_TYPES, ref_template=_REF_TEMPLATE)[1]
 
 
 def _with_limits(schema: Any, settings: Settings) -> Any:
@@ -148,16 +148,16 @@ def _with_limits(schema: Any, settings: Settings) -> Any:
         return [_with_limits(part, settings) for part in schema]
     if not isinstance(schema, dict):
         return schema
-    done = {key: _with_limits(part, settings) for key, part in schema.items() if key != "x-limit"}
+    limited = {key: _with_limits(part, settings) for key, part in schema.items() if key != "x-limit"}
     if isinstance(schema.get("x-limit"), str):
-        done[_BOUNDS.get(schema.get("type", ""), "maxLength")] = getattr(settings, schema["x-limit"])
-    return done
+        limited[_BOUNDS.get(schema.get("type", ""), "maxLength")] = getattr(settings, schema["x-limit"])
+    return limited
 
 
 def _ref(kind: type[msgspec.Struct]) -> dict[str, str]:
-    return {"$ref": _TEMPLATE.format(name=kind.__name__)}
+    return {"$ref": _REF_TEMPLATE.format(name=kind.__name__)}
 
 
 def _problem(status: int) -> dict[str, Any]:
-    text = (_BODY_PROBLEMS | _REFUSALS).get(status, "Nothing of that id")
+    text = (_BODY_PROBLEMS | _REFUSALS).get(status, "No such id")
     return {"description": text, "content": {PROBLEM_JSON: {"schema": _ref(Problem)}}}

@@ -1,1 +1,1 @@
-"""When work is done and by whom: admission, turns of the event loop, the worker thread."""
+"""When and where work runs: admission control, event loop scheduler, worker thread, garbage collector settings."""

@@ -1,9 +1,9 @@
-"""Admission: what may still be waited for is let in, the rest is refused before any work. Computes nothing.
+"""Admission control: admits requests that can finish in time and refuses the rest before any work. Computes nothing.
 
-The queue is counted in candidates, which is what scoring costs; proposals count beside them. How long one takes is
-measured as it goes. A request waits for those of its own priority and above, and lower priorities may fill less of the
-queue: under load the lowest is refused first. Records that have to be computed are counted apart: only once they are
-looked for is it known that they are missing, and who needs none of them does not wait for them.
+The queue is counted in candidates, because scoring costs time per candidate; retrieval is counted separately. The time
+per unit is measured continuously. A request waits for requests of its own and of higher priorities, and lower
+priorities may fill less of the queue: under load the lowest is refused first. Records that must be computed are counted
+separately: that they are missing is known only after the lookup, and requests that need none do not wait for them.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from app.observability.metrics import Clock, Metrics
 from model.context.context import HOMEPAGE, SEARCH
 
 T = TypeVar("T")
-_FILLS = (1.0, 0.75, 0.5)  # share of the queue that each priority may fill
-_HEAD_START_S = 0.02  # how much earlier something must have come to go before the next higher priority
-_MEMORY = 0.05  # weight of the newest measurement
+_QUEUE_SHARES = (1.0, 0.75, 0.5)  # share of the queue that each priority may fill
+_PRIORITY_STEP_S = 0.02  # work that arrived this much earlier goes before work of the next higher priority
+_NEWEST_WEIGHT = 0.05  # of the newest measurement in a moving average
 
 
 class Priority(IntEnum):
-    """Lower goes first."""
+    """Lower values go first."""
 
     HIGH = 0
     NORMAL = 1
@@ -33,19 +33,19 @@ class Priority(IntEnum):
 
 
 def priority_of(task: str) -> Priority:
-    """Unless told otherwise: somebody types and waits for a search; a homepage may come a moment later."""
+    """The default priority of a task: a user who types waits for the search; a homepage may take a moment longer."""
     return {SEARCH: Priority.HIGH, HOMEPAGE: Priority.LOW}.get(task, Priority.NORMAL)
 
 
 def due(priority: Priority, came: float) -> float:
-    """When something that came then is due, in seconds of its clock; who is due first goes first. So higher priorities
-    go first, but nobody starves: each step down is worth some waiting.
+    """The sort key of work that arrived at `came`, in seconds of the same clock; the smallest goes first. So higher
+    priorities go first, but no work starves: each step down in priority is worth some waiting time.
     """
-    return came + priority * _HEAD_START_S
+    return came + priority * _PRIORITY_STEP_S
 
 
 class Load:
-    """Work of one kind: units under way at each priority, and how long one takes."""
+    """Work of one kind: units in progress at each priority, and the time that one unit takes."""
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
@@ -54,21 +54,21 @@ class Load:
         self._measurements = 0
 
     def wait_s(self, priority: Priority) -> float:
-        """How long what goes before, or beside, work of that priority will take."""
+        """Seconds that the work in progress at this and higher priorities will take."""
         return sum(self.under_way[: priority + 1]) * self.unit_s
 
     def measured(self, units: int, seconds: float) -> None:
-        """That many units took so long. The first ones weigh the same: what a cold start took is soon forgotten."""
+        """Record that `units` took `seconds`. The first ones weigh the same: a cold start is soon forgotten."""
         self._measurements += 1
-        self.unit_s += max(_MEMORY, 1 / self._measurements) * (seconds / units - self.unit_s)
+        self.unit_s += max(_NEWEST_WEIGHT, 1 / self._measurements) * (seconds / units - self.unit_s)
 
     def move(self, priority: Priority, units: int) -> None:
-        """So many more units are under way, or fewer."""
+        """Add `units` to the work in progress; negative = remove."""
         self.under_way[priority] += units
 
     @contextmanager
     def one(self, priority: Priority) -> Iterator[None]:
-        """One unit is under way for the length of the block."""
+        """One unit is in progress within the block."""
         self.move(priority, 1)
         try:
             yield
@@ -76,7 +76,7 @@ class Load:
             self.move(priority, -1)
 
     def timed(self, work: Callable[[], T]) -> T:
-        """The result of `work`, which is one unit; in whichever thread this is called."""
+        """Run `work` in the calling thread, measure it as one unit, and return its result."""
         started = self.clock()
         result = work()
         self.measured(1, self.clock() - started)
@@ -84,7 +84,7 @@ class Load:
 
 
 class AdmissionControl:
-    """Knows what is under way at each priority: candidates to score, and what the compute thread has to do."""
+    """Counts the work in progress at each priority: candidates to score, and the tasks of the worker thread."""
 
     def __init__(self, limit: int, clock: Clock, metrics: Metrics) -> None:
         self._limit = limit
@@ -94,44 +94,44 @@ class AdmissionControl:
         self.records = Load(clock)  # of parts, as the entity tower computes them
         self._shed = [metrics.shed.labels(priority.name.lower()) for priority in Priority]
         self._queue_candidates = [metrics.queue_candidates.labels(priority.name.lower()) for priority in Priority]
-        self._usual = 0.0  # candidates of a ranking
+        self._mean_candidates = 0.0  # of a ranking
 
     def wait_s(self, priority: Priority) -> float:
-        """How long a request of that priority would wait now."""
+        """Seconds that a request of this priority would wait now."""
         return self.scoring.wait_s(priority) + self.proposals.wait_s(priority)
 
     def measured(self, candidates: int, seconds: float) -> None:
-        """That many candidates took so long."""
+        """Record that scoring `candidates` took `seconds`."""
         self.scoring.measured(candidates, seconds)
 
-    def why_full(self, patience_s: float, coming: int = 0) -> str:
-        """Why not even the smallest ranking of the highest priority may come in; empty = it may.
+    def why_full(self, patience_s: float, pending: int = 0) -> str:
+        """Why not even the smallest ranking of the highest priority would be admitted; empty = it would.
 
-        `coming` rankings were let in and are not admitted yet; they count as many candidates as rankings usually have.
+        `pending` rankings were passed on but are not admitted yet; each counts as a ranking of mean size.
         """
-        ahead = coming * self._usual
+        ahead = pending * self._mean_candidates
         if sum(self.scoring.under_way) + ahead >= self._limit:
             return "the queue is full"
         wait_s = self.wait_s(Priority.HIGH) + ahead * self.scoring.unit_s
         return f"it would wait {wait_s:.2f} s" if wait_s > patience_s else ""
 
     def check_room(self, patience_s: float) -> None:
-        """Raise `OverloadedError` where there is no room. What is refused here costs little: its body was not read."""
+        """Raise `OverloadedError` if the queue is full. A refusal here costs little: the body was not read."""
         if why := self.why_full(patience_s):
             raise self.refusal(Priority.HIGH, why)
 
     @contextmanager
     def admitted(self, candidates: int, priority: Priority, deadline: float) -> Iterator[None]:
-        """Let `candidates` in for the length of the block. Raises `OverloadedError` where they would not be done.
+        """Admit `candidates` for the duration of the block. Raises `OverloadedError` if they would not finish in time.
 
-        An empty queue takes a ranking of any size.
+        An empty queue admits a ranking of any size.
         """
         queue = sum(self.scoring.under_way)
-        if queue and queue + candidates > self._limit * _FILLS[priority]:
+        if queue and queue + candidates > self._limit * _QUEUE_SHARES[priority]:
             raise self.refusal(priority, f"{queue} candidates are under way")
         if self._clock() + self.wait_s(priority) > deadline:
             raise self.refusal(priority, f"it would wait {self.wait_s(priority):.2f} s, longer than it may take")
-        self._usual = _followed(self._usual, candidates)
+        self._mean_candidates = _moving_average(self._mean_candidates, candidates)
         self._move(priority, candidates)
         try:
             yield
@@ -139,20 +139,20 @@ class AdmissionControl:
             self._move(priority, -candidates)
 
     def refusal(self, priority: Priority, why: str) -> OverloadedError:
-        """What to raise where there is no room; counted."""
+        """The error to raise for a refused request; counts it."""
         self.refused(priority)
         return overloaded(priority, why, self.retry_after_s(priority))
 
     def records_refusal(self, priority: Priority) -> OverloadedError:
-        """What to raise where the records of others take longer than this one has; counted."""
+        """The error to raise if the records of other requests take longer than this one has; counts it."""
         return self.refusal(priority, f"its records would wait {self.records.wait_s(priority):.2f} s")
 
     def refused(self, priority: Priority, count: int = 1) -> None:
-        """Count what was refused."""
+        """Count refused requests."""
         self._shed[priority].inc(count)
 
     def retry_after_s(self, priority: Priority) -> int:
-        """In how many seconds one of that priority may come back."""
+        """Seconds after which a request of this priority may retry."""
         return max(1, math.ceil(self.wait_s(priority) + self.records.wait_s(priority)))
 
     def _move(self, priority: Priority, candidates: int) -> None:
@@ -161,10 +161,10 @@ class AdmissionControl:
 
 
 def overloaded(priority: Priority, why: str, retry_after_s: int) -> OverloadedError:
-    """That there is no room for one of that priority."""
+    """The error that refuses a request of this priority."""
     return OverloadedError(f"priority {priority.name.lower()}: {why}", retry_after_s)
 
 
-def _followed(mean: float, newest: float) -> float:
-    """The running mean after one more measurement; 0 = there was none."""
-    return mean + _MEMORY * (newest - mean) if mean else newest
+def _moving_average(mean: float, newest: float) -> float:
+    """The moving average after one more measurement; a `mean` of 0 = there was none."""
+    return mean + _NEWEST_WEIGHT * (newest - mean) if mean else newest

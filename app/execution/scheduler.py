@@ -1,7 +1,7 @@
-"""Turns of the event loop: short work that is done where its answer is awaited, the most urgent first.
+"""The scheduler of the event loop: runs short work on the event loop itself, the most urgent first.
 
-A thread of its own would hand over the interpreter's lock twice for each ranking, and fight for it in between: on one
-core that costs a seventh of all rankings (docs/decisions/0009-event-loop-scoring.md). What takes long is not for here.
+A separate thread would hand over the GIL twice for each ranking and contend for it in between: on one core that costs a
+seventh of all rankings (docs/decisions/0009-event-loop-scoring.md). Long work belongs in `worker_thread.py`.
 """
 
 from __future__ import annotations
@@ -16,63 +16,63 @@ from typing import Any, TypeVar
 from app.execution.admission import Priority, due
 
 T = TypeVar("T")
-TURN_S = 0.003  # a turn begins nothing after this; with what it began last it stays below 5 ms
+TURN_S = 0.003  # a turn starts no work after this; with the work it started last it stays below 5 ms
 
 
 class Scheduler:
-    """What waits for the event loop, in the order in which it is `due`. All its methods are called there."""
+    """A queue of work for the event loop, ordered by `due`. Call all methods on the event loop."""
 
     def __init__(self) -> None:
-        self._waiting: list[_Waiting] = []
-        self._numbers = count()
-        self._called = False
+        self._queue: list[_Entry] = []
+        self._sequence = count()
+        self._scheduled = False
 
     async def run(self, work: Callable[[], T], within_s: float, priority: Priority = Priority.NORMAL) -> T | None:
-        """The result of `work`, after what goes before it; None where it did not begin within so many seconds.
+        """Run `work` after all that is due earlier and return its result; None if it did not start within `within_s`.
 
-        Cancelled while it waits = not run.
+        If cancelled while it waits, `work` does not run.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T | None] = loop.create_future()
         now = time.monotonic()
-        heappush(self._waiting, (due(priority, now), next(self._numbers), now + within_s, future, work))
-        self._call(loop)
-        late = loop.call_later(within_s, _give_up, future)
+        heappush(self._queue, (due(priority, now), next(self._sequence), now + within_s, future, work))
+        self._schedule(loop)
+        expiry = loop.call_later(within_s, _set_expired, future)
         try:
             return await future
         finally:
-            late.cancel()
+            expiry.cancel()
 
-    def _call(self, loop: asyncio.AbstractEventLoop) -> None:
-        if self._waiting and not self._called:
-            self._called = True
-            loop.call_soon(self._turn, loop)
+    def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._queue and not self._scheduled:
+            self._scheduled = True
+            loop.call_soon(self._run_turn, loop)
 
-    def _turn(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Some of what waits; then the loop reads and writes before the next turn."""
-        self._called = False
+    def _run_turn(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Run some of the queue; the event loop reads and writes before the next turn."""
+        self._scheduled = False
         now = time.monotonic()
-        ends = now + TURN_S
-        while self._waiting and now < ends:
-            _, _, begins_by, future, work = heappop(self._waiting)
-            if now >= begins_by:
-                _give_up(future)
+        turn_end = now + TURN_S
+        while self._queue and now < turn_end:
+            _, _, latest_start, future, work = heappop(self._queue)
+            if now >= latest_start:
+                _set_expired(future)
             elif not future.done():
-                _finish(future, work)
+                _run(future, work)
             now = time.monotonic()
-        self._call(loop)
+        self._schedule(loop)
 
 
-_Waiting = tuple[float, int, float, asyncio.Future[Any], Callable[[], Any]]  # due, number, begins by, …
+_Entry = tuple[float, int, float, asyncio.Future[Any], Callable[[], Any]]  # due, number, latest start, future, work
 
 
-def _finish(future: asyncio.Future[T], work: Callable[[], T]) -> None:
+def _run(future: asyncio.Future[T], work: Callable[[], T]) -> None:
     try:
         future.set_result(work())
     except Exception as error:
         future.set_exception(error)
 
 
-def _give_up(future: asyncio.Future[T | None]) -> None:
+def _set_expired(future: asyncio.Future[T | None]) -> None:
     if not future.done():
         future.set_result(None)

@@ -1,4 +1,4 @@
-"""How many threads torch computes in: one wherever something else computes beside it. Imports torch when asked."""
+"""Limits the threads of torch to one where other threads or processes compute too. Imports torch only when called."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 
 
 def one_thread() -> None:
-    """Holds for the thread that calls: the other core has its own work, and two spinning thread pools collide."""
+    """Limit the calling thread: the other cores have their own work, and two spinning thread pools collide."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     import torch
 

@@ -1,5 +1,5 @@
-"""The one compute thread: what takes longer than the event loop may be busy. Proposing candidates out of a whole
-catalogue is such work, and making records anew; scoring is not (`scheduler.py`).
+"""The worker thread, for work that would block the event loop too long: retrieving candidates from the whole catalogue
+and computing records. Scoring does not run here, but in `scheduler.py`.
 """
 
 from __future__ import annotations
@@ -20,32 +20,32 @@ T = TypeVar("T")
 
 
 class WorkerThread:
-    """The one thread in which a model computes, in the order in which work is `due`; the event loop stays free."""
+    """One thread that runs work in the order of `due`, so that the event loop stays free."""
 
     def __init__(self) -> None:
-        self._waiting: PriorityQueue[tuple[float, int, Future[Any] | None, Callable[[], Any]]] = PriorityQueue()
-        self._numbers = count()
+        self._queue: PriorityQueue[tuple[float, int, Future[Any] | None, Callable[[], Any]]] = PriorityQueue()
+        self._sequence = count()
         self._closed = False
-        self._thread = Thread(target=self._work, name="unirank-compute", daemon=True)
+        self._thread = Thread(target=self._run_queue, name="unirank-compute", daemon=True)
         self._thread.start()
 
     async def run(self, work: Callable[[], T], priority: Priority = Priority.NORMAL) -> T:
-        """The result of `work`, after what goes before it. Cancelled while it waits = not run."""
+        """Run `work` after all that is due earlier and return its result. Does not run it if cancelled before."""
         if self._closed:
             raise RuntimeError("the compute thread is closed")
         future: Future[T] = Future()
-        self._waiting.put((due(priority, time.monotonic()), next(self._numbers), future, work))
+        self._queue.put((due(priority, time.monotonic()), next(self._sequence), future, work))
         return await asyncio.wrap_future(future)
 
     def close(self) -> None:
-        """Let the running work end and drop what waits."""
+        """Wait for the running work and cancel the queued work."""
         self._closed = True
-        self._waiting.put((-math.inf, next(self._numbers), None, lambda: None))
+        self._queue.put((-math.inf, next(self._sequence), None, lambda: None))
         self._thread.join()
 
-    def _work(self) -> None:
+    def _run_queue(self) -> None:
         while True:
-            _, _, future, work = self._waiting.get()
+            _, _, future, work = self._queue.get()
             if future is None:
                 break
             if not future.set_running_or_notify_cancel():
@@ -54,7 +54,7 @@ class WorkerThread:
                 future.set_result(work())
             except BaseException as error:
                 future.set_exception(error)
-        while not self._waiting.empty():
-            left = self._waiting.get()[2]
-            if left is not None:
-                left.cancel()
+        while not self._queue.empty():
+            queued = self._queue.get()[2]
+            if queued is not None:
+                queued.cancel()

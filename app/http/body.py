@@ -1,4 +1,4 @@
-"""Reads a request's body, bounded in bytes and time. Decodes nothing (`decoding.py`)."""
+"""Reads the body of a request, with limits on bytes and time. Decodes nothing (`decoding.py`)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from app.errors import BodyTimeoutError, BodyTooLargeError, CallerGoneError
 
 
 async def read_body(request: Request, max_bytes: int, timeout_ms: int) -> bytes:
-    """The body. Raises `BodyTooLargeError`, `BodyTimeoutError`, `CallerGoneError`."""
+    """Read the body. Raises `BodyTooLargeError`, `BodyTimeoutError`, `CallerGoneError`."""
     try:
         async with asyncio.timeout(timeout_ms / 1000):
             return await _read(request, max_bytes)

@@ -1,4 +1,4 @@
-"""CORS: which origins may call from a browser, and what every answer tells them, refusals from raw bytes included."""
+"""CORS: which origins may call from a browser, and the CORS headers of all answers, early refusals included."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ EXPOSED = ("X-Request-ID", "Server-Timing", "Retry-After")
 
 
 class Cors(CORSMiddleware):
-    """Starlette's, which answers a preflight that it refuses with a problem document."""
+    """Starlette's CORS middleware, with problem documents for refused preflights."""
 
     def preflight_response(self, request_headers: Headers) -> Response:
-        """200, or 400 with what does not fit."""
+        """200, or 400 with the reason."""
         answer = super().preflight_response(request_headers)
         if answer.status_code < 400:
             return answer
@@ -30,7 +30,7 @@ class Cors(CORSMiddleware):
 
 
 def cors_headers(origins: Sequence[str], origin: bytes | None) -> dict[str, str]:
-    """What `Cors` adds to an answer, for answers that do not pass it. `origin`: the header of the request.
+    """The headers that `Cors` adds, for answers that do not pass through it. `origin`: the header of the request.
 
     >>> cors_headers(["https://shop.example"], b"https://evil.example")
     {'access-control-expose-headers': 'X-Request-ID, Server-Timing, Retry-After', 'vary': 'Origin'}
@@ -40,5 +40,5 @@ def cors_headers(origins: Sequence[str], origin: bytes | None) -> dict[str, str]
     if origin is None:
         return {"vary": "Origin"}
     headers = {"access-control-expose-headers": ", ".join(EXPOSED), "vary": "Origin"}
-    named = "*" if "*" in origins else origin.decode("latin-1")
-    return headers | {"access-control-allow-origin": named} if named in origins else headers
+    allowed = "*" if "*" in origins else origin.decode("latin-1")
+    return headers | {"access-control-allow-origin": allowed} if allowed in origins else headers

@@ -1,8 +1,8 @@
-"""Bytes to typed bodies: JSON decoded strictly, every refusal with a JSON pointer. Knows no surface.
+"""Decodes bytes into typed bodies: strict JSON, every refusal with a JSON pointer. Knows no surface.
 
-msgspec decodes and checks in one pass; only where it refuses is the body read again, to say why. That happens on the
-event loop, so what it costs is bounded whatever the body holds: the number of its values, and how large a body may be
-that is read value by value. Of a larger one bytes are searched, and the answer says at which byte instead of a pointer.
+msgspec decodes and checks in one pass; the body is read again only if msgspec refuses it, to find the reason. This runs
+on the event loop, so its cost is bounded for any body: the number of values is limited, and only small bodies are read
+value by value. A larger body is searched as bytes, and the answer gives a byte position instead of a pointer.
 """
 
 from __future__ import annotations
@@ -22,29 +22,29 @@ from app.errors import InvalidRequestError, MalformedBodyError, UnirankError, in
 
 T = TypeVar("T")
 
-MOST_VALUES = 150_000  # of a body; one of 2 MB that the other limits let through holds a few ten thousand
-_EXPLAINED_BYTES = 32_768  # a body up to here is read value by value to find the place of a fault: 4 ms at worst
+MOST_VALUES = 150_000  # of a body; a body of 2 MB within the other limits holds a few tens of thousands
+_EXPLAINED_BYTES = 32_768  # bodies up to this size are read value by value to find a fault: 4 ms at worst
 _NOT_BRACKETS = bytes(set(range(256)) - set(b'[]{}"'))
-_PAIR, _QUOTE = b"\\\\", b'\\"'  # a backslash and a quote, escaped
+_ESCAPED_BACKSLASH, _ESCAPED_QUOTE = b"\\\\", b'\\"'  # a backslash and a quote, escaped
 _NUL = b"\\u0000"
 _LITERALS = (b"NaN", b"Infinity")
 _RAW_SURROGATE = re.compile(rb"\xed[\xa0-\xbf]")
-_LONE_AT_END = re.compile(rb'\\u[dD][89abAB][0-9a-fA-F]{2}"')  # msgspec calls a body cut short that ends so
+_LONE_AT_END = re.compile(rb'\\u[dD][89abAB][0-9a-fA-F]{2}"')  # msgspec reports a body with this end as truncated
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _AT_BYTE = re.compile(r"\(byte (\d+)\)")
-_SEGMENT = re.compile(r"\.([A-Za-z_]\w*)|\[(\d+)\]")
+_PATH_PART = re.compile(r"\.([A-Za-z_]\w*)|\[(\d+)\]")
 _UNKNOWN_FIELD = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
 _MISSING_FIELD = re.compile(r"Object missing required field `(.*)`")
-_AT = " - at `"
+_PATH_MARK = " - at `"
 
 
-def decoder(kind: type[T], left_out: bytes = b"") -> Callable[[bytes, int], T]:
-    """`decode` for bodies of one kind; `left_out` stands for a body that is not there."""
-    return lambda body, max_depth: decode(body or left_out, kind, max_depth)
+def decoder(kind: type[T], default: bytes = b"") -> Callable[[bytes, int], T]:
+    """`decode` for bodies of one type; `default` replaces an empty body."""
+    return lambda body, max_depth: decode(body or default, kind, max_depth)
 
 
 def decode(body: bytes, kind: type[T], max_depth: int) -> T:
-    """`body` as a `kind`. Raises `MalformedBodyError` or `InvalidRequestError`."""
+    """Decode `body` as a `kind`. Raises `MalformedBodyError` or `InvalidRequestError`."""
     if too_many(body):
         raise invalid("", "too_many", f"more than {MOST_VALUES} values")
     if too_deep(body, max_depth):
@@ -53,12 +53,12 @@ def decode(body: bytes, kind: type[T], max_depth: int) -> T:
         decoded = _decoder(kind).decode(body)
     except msgspec.ValidationError as error:
         fault = _fault_by_value(body) if len(body) <= _EXPLAINED_BYTES else None
-        raise fault or _as_fault(str(error), body) from error
+        raise fault or _from_message(str(error), body) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        why = MalformedBodyError(f"the body is not JSON in UTF-8: {error}")
-        raise _text_fault(body, error) or why from error
-    if _NUL in body and (bad := _text_fault(body)):
-        raise bad
+        malformed = MalformedBodyError(f"the body is not JSON in UTF-8: {error}")
+        raise _text_fault(body, error) or malformed from error
+    if _NUL in body and (text_fault := _text_fault(body)):
+        raise text_fault
     return decoded
 
 
@@ -81,28 +81,28 @@ def decode_query(query: bytes, allowed: frozenset[str]) -> dict[str, str]:
 
 
 def convert(values: dict[str, object], kind: type[T]) -> T:
-    """Values that came another way than JSON, held to the same contract. Raises `InvalidRequestError`."""
+    """Convert values that are not from JSON, under the same contract. Raises `InvalidRequestError`."""
     try:
         return msgspec.convert(values, kind)
     except msgspec.ValidationError as error:
-        raise _as_fault(str(error)) from error
+        raise _from_message(str(error)) from error
 
 
 def too_many(body: bytes) -> bool:
-    """Whether a body may hold more than `MOST_VALUES` values: commas and brackets are counted, and the quotes
-    and escapes that go with so many, those inside of strings, too."""
+    """Whether a body may hold more than `MOST_VALUES` values. Counts commas, brackets, quotes and escapes, including
+    those inside strings."""
     if len(body) <= MOST_VALUES:
         return False
-    found = np.frombuffer(body, np.uint8)
-    values = _count(found == ord(",")) + _count(_opening(body))
-    if max(values, _count(found == ord('"')) // 4) > MOST_VALUES:  # each may have a key: four quotes
+    codes = np.frombuffer(body, np.uint8)
+    values = _count(codes == ord(",")) + _count(_opening(body))
+    if max(values, _count(codes == ord('"')) // 4) > MOST_VALUES:  # a key and a string value have four quotes
         return True
-    escapes = (found[:-1] == ord("\\")) & ((found[1:] == ord("\\")) | (found[1:] == ord('"')))
+    escapes = (codes[:-1] == ord("\\")) & ((codes[1:] == ord("\\")) | (codes[1:] == ord('"')))
     return _count(escapes) > MOST_VALUES // 2
 
 
 def _opening(marks: bytes) -> NDArray[np.bool_]:
-    """Which are an opening bracket or brace; they differ in one bit."""
+    """Which bytes are an opening bracket or brace; the two differ in one bit."""
     opening: NDArray[np.bool_] = (np.frombuffer(marks, np.uint8) | 0x20) == ord("{")
     return opening
 
@@ -121,11 +121,11 @@ def too_deep(body: bytes, limit: int) -> bool:
     if _count(_opening(marks)) <= limit:
         return False
     if b"\\" in body:
-        marks = body.replace(_PAIR, b"").replace(_QUOTE, b"").translate(None, _NOT_BRACKETS)
-    found, opening = np.frombuffer(marks, np.uint8), _opening(marks)
-    outside = ~np.cumsum(found == ord('"'), dtype=np.uint8).view(np.int8) & 1  # an even number of quotes before
-    steps = (opening.view(np.int8) - ((found | 0x20) == ord("}")).view(np.int8)) * outside
-    return bool(np.cumsum(steps, dtype=np.int16).max(initial=0) > limit)  # a sum that overflows was above it before
+        marks = body.replace(_ESCAPED_BACKSLASH, b"").replace(_ESCAPED_QUOTE, b"").translate(None, _NOT_BRACKETS)
+    codes, opening = np.frombuffer(marks, np.uint8), _opening(marks)
+    outside = ~np.cumsum(codes == ord('"'), dtype=np.uint8).view(np.int8) & 1  # an even number of quotes before
+    steps = (opening.view(np.int8) - ((codes | 0x20) == ord("}")).view(np.int8)) * outside
+    return bool(np.cumsum(steps, dtype=np.int16).max(initial=0) > limit)  # before it overflows, it exceeds the limit
 
 
 def pointer(*parts: str | int) -> str:
@@ -141,36 +141,36 @@ _DECODERS: dict[type, msgspec.json.Decoder[Any]] = {}
 
 
 def _decoder(kind: type[T]) -> msgspec.json.Decoder[T]:
-    """Made once a type: making one costs far more than decoding with it."""
+    """The cached decoder of a type: creating one costs far more than decoding with it."""
     if kind not in _DECODERS:
         _DECODERS[kind] = msgspec.json.Decoder(kind)
     return _DECODERS[kind]
 
 
-def _as_fault(message: str, body: bytes = b"") -> InvalidRequestError:
-    """msgspec's ``Expected `str`, got `int` - at `$.context.task` `` as a fault with a pointer."""
-    what, _, where = message.rpartition(_AT)
+def _from_message(message: str, body: bytes = b"") -> InvalidRequestError:
+    """A message of msgspec, ``Expected `str`, got `int` - at `$.context.task` ``, as a fault with a pointer."""
+    what, _, where = message.rpartition(_PATH_MARK)
     what, path = (what, where) if what else (message, "$")
-    if b"`" in body and _AT.encode() in body:  # a key that reads like a place
-        return invalid("", _code(what), message)
-    parts: list[str | int] = [name or int(index) for name, index in _SEGMENT.findall(path)]
+    if b"`" in body and _PATH_MARK.encode() in body:  # a key in the body may look like msgspec's path
+        return invalid("", _fault_code(what), message)
+    parts: list[str | int] = [name or int(index) for name, index in _PATH_PART.findall(path)]
     if unknown := _UNKNOWN_FIELD.fullmatch(what):
         return invalid(pointer(*parts, unknown[1]), "unknown_field", what)
     if missing := _MISSING_FIELD.fullmatch(what):
         return invalid(pointer(*parts, missing[1]), "missing_field", what)
-    return invalid(pointer(*parts), _code(what), what)
+    return invalid(pointer(*parts), _fault_code(what), what)
 
 
-def _code(what: str) -> str:
+def _fault_code(what: str) -> str:
     if what.startswith("Number out of range"):
         return "not_finite"
     return "wrong_type" if ", got " in what else "wrong_value"
 
 
 def _text_fault(body: bytes, error: Exception | None = None) -> UnirankError | None:
-    """What JSON text may hold and we refuse: NaN, infinities, lone surrogates, NUL.
+    """The first value that JSON parsers may accept but the service refuses: NaN, infinity, lone surrogate, NUL.
 
-    `error`: of msgspec, which cannot read this body; None = it can, and all but NUL is out of the question.
+    `error`: why msgspec cannot read this body; None = it can, so only NUL is possible.
     """
     if len(body) <= _EXPLAINED_BYTES:
         return _fault_by_value(body)
@@ -183,19 +183,19 @@ def _fault_by_value(body: bytes) -> UnirankError | None:
         document = json.loads(body.decode("utf-8", "surrogatepass"), strict=False)
     except (ValueError, RecursionError):
         return None
-    if (found := _first_fault(document)) is None:
+    if (fault := _first_fault(document)) is None:
         return None
-    code, backwards = found
-    return invalid(pointer(*reversed(backwards)), code, _DETAILS[code])
+    code, reversed_path = fault
+    return invalid(pointer(*reversed(reversed_path)), code, _DETAILS[code])
 
 
 def _fault_by_byte(body: bytes, error: Exception | None) -> tuple[str, int]:
-    """The code of a fault and about where it is; no code = none was found."""
-    if error is None:  # every backslash that is left after pairs of them begins an escape
-        return "nul" if (place := body.replace(_PAIR, b"__").find(_NUL)) >= 0 else "", place
+    """The code of a fault and its approximate byte position; an empty code = no fault found."""
+    if error is None:  # after removing escaped backslashes, each backslash starts an escape
+        return "nul" if (place := body.replace(_ESCAPED_BACKSLASH, b"__").find(_NUL)) >= 0 else "", place
     if isinstance(error, UnicodeDecodeError):
         return "lone_surrogate" if _RAW_SURROGATE.match(error.object, error.start) else "", error.start
-    place = int(found[1]) if (found := _AT_BYTE.search(str(error))) else len(body)
+    place = int(match[1]) if (match := _AT_BYTE.search(str(error))) else len(body)
     if "surrogate" in str(error) or _LONE_AT_END.search(body, max(0, len(body) - 16)):
         return "lone_surrogate", place
     if body.startswith(_LITERALS, place):
@@ -211,27 +211,27 @@ _DETAILS = {
 
 
 def _first_fault(value: object) -> tuple[str, list[str | int]] | None:
-    """The code of the first fault in `value`, and its path from the inside out. Depth was checked before."""
+    """The code of the first fault in `value`, and its path, innermost part first. The depth was checked before."""
     if isinstance(value, str):
-        return (code, []) if (code := _bad_text(value)) else None
+        return (code, []) if (code := _text_code(value)) else None
     if isinstance(value, float):
         return None if math.isfinite(value) else ("not_finite", [])
     if isinstance(value, dict):
-        return _first_of(value.items(), named=True)
-    return _first_of(enumerate(value), named=False) if isinstance(value, list) else None
+        return _first_child_fault(value.items(), named=True)
+    return _first_child_fault(enumerate(value), named=False) if isinstance(value, list) else None
 
 
-def _first_of(children: Iterable[tuple[Any, object]], named: bool) -> tuple[str, list[str | int]] | None:
-    """The first fault below an object or array, whose names are looked at, too."""
+def _first_child_fault(children: Iterable[tuple[Any, object]], named: bool) -> tuple[str, list[str | int]] | None:
+    """The first fault in the children of an object or array; `named` = check their names, too."""
     for part, child in children:
-        found = (_first_fault(part) if named else None) or _first_fault(child)
-        if found is not None:
-            found[1].append(part)
-            return found
+        fault = (_first_fault(part) if named else None) or _first_fault(child)
+        if fault is not None:
+            fault[1].append(part)
+            return fault
     return None
 
 
-def _bad_text(text: str) -> str | None:
+def _text_code(text: str) -> str | None:
     if "\0" in text:
         return "nul"
     return None if text.isascii() or _SURROGATE.search(text) is None else "lone_surrogate"

@@ -1,4 +1,4 @@
-"""The notice before the end: between SIGTERM and the last new connection. Drains nothing itself; uvicorn does."""
+"""Delays the shutdown after SIGTERM, so that load balancers notice it. Drains no connections itself; uvicorn does."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from app.models.serving_state import ServingState
 
 
 @contextmanager
-def notice(live: ServingState) -> Iterator[None]:
-    """Within the block, SIGTERM makes this process say that it is `leaving`, and reaches the server a moment later:
-    whoever balances load asks `/readyz` meanwhile and sends no more. SIGINT, which is Ctrl-C, ends it at once.
+def notice(state: ServingState) -> Iterator[None]:
+    """Within the block, SIGTERM sets `leaving` at once and reaches the server after `drain_notice_ms`: load balancers
+    that poll `/readyz` stop sending requests meanwhile. SIGINT (Ctrl-C) ends the server at once.
 
-    Does nothing where no server waits for the signal.
+    Does nothing if no server handles the signal.
     """
-    waiting, wait_s = signal.getsignal(signal.SIGTERM), live.settings.drain_notice_ms / 1000
-    if not wait_s or not callable(waiting) or threading.current_thread() is not threading.main_thread():
+    handler, wait_s = signal.getsignal(signal.SIGTERM), state.settings.drain_notice_ms / 1000
+    if not wait_s or not callable(handler) or threading.current_thread() is not threading.main_thread():
         yield
         return
-    server, loop = waiting, asyncio.get_running_loop()
+    server_handler, loop = handler, asyncio.get_running_loop()
 
     def leave(signum: int, frame: FrameType | None) -> None:
-        if not live.leaving:
-            live.leaving = True
-            loop.call_soon_threadsafe(loop.call_later, wait_s, server, signum, None)
+        if not state.leaving:
+            state.leaving = True
+            loop.call_soon_threadsafe(loop.call_later, wait_s, server_handler, signum, None)
 
     signal.signal(signal.SIGTERM, leave)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, server)
+        signal.signal(signal.SIGTERM, server_handler)

@@ -1,8 +1,8 @@
-"""Load shedding: where there is no room, a request for a ranking is refused from its bytes, before they are parsed.
+"""Load shedding: while the queue is full, ranking requests are refused from their raw bytes, before parsing.
 
-Under overload most of the work is to refuse; through the whole application a refusal costs as much as a tenth of a
-ranking, and five times the load would leave half of the processor for rankings. Whatever is not plainly one whole
-request, such as a body that comes in pieces, goes to the application and gets the same answer there.
+Under overload most requests are refused. A refusal by the application costs a tenth of a ranking, so at five times the
+load only half of the processor would be left for rankings. Bytes that are not exactly one complete request, such as a
+body that arrives in parts, go to the application and get the same answer there.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ _RANKING = re.compile(
     rb"POST (/v1/(?:rank|search|homepage|batch|more-like-this/[!->@-~]+))(?:\?[^ ]*)? HTTP/1\.1(?=\r\n)"
 )
 _LENGTH = re.compile(rb"\d{1,9}")
-_NOT_PLAIN = {b"transfer-encoding", b"expect", b"upgrade"}
-SHARE = 0.8  # of the patience that others have, so that hardly anybody is let in who is refused behind
+_EXCLUDED_HEADERS = {b"transfer-encoding", b"expect", b"upgrade"}
+SHARE = 0.8  # of the wait that the application allows, so that it refuses few of the requests passed on
 _END = b"\r\n\r\n"
 _MORE_LIKE_THIS = "/v1/more-like-this/"
 _MORE_LIKE_THIS_ROUTE = "/v1/more-like-this/{entity_id}"
@@ -33,40 +33,40 @@ Headers = dict[bytes, bytes]
 
 
 class LoadShedder:
-    """Refuses for one application, of which each worker has one. Its event loop runs."""
+    """Refuses requests for one application; each worker has one. Requires a running event loop."""
 
-    def __init__(self, live: ServingState) -> None:
-        self._state = live
-        self._origins = live.settings.origins()
-        self._patience_s = SHARE * live.settings.timeout_ms / 1000
-        self._coming = 0  # let in during this turn of the event loop; in the next they are admitted, or refused
-        self._refused = Counter[str]()  # during this turn, by route; counted in one go
-        self._called = False
+    def __init__(self, state: ServingState) -> None:
+        self._state = state
+        self._origins = state.settings.origins()
+        self._patience_s = SHARE * state.settings.timeout_ms / 1000
+        self._pending = 0  # passed on in this iteration of the event loop; by the next they are admitted or refused
+        self._refused = Counter[str]()  # in this iteration, by route; counted together
+        self._reset_scheduled = False
 
     def answer(self, data: bytes) -> bytes | None:
-        """The whole answer to these bytes, where they are one whole request for a ranking and there is no room.
+        """The complete answer if `data` is exactly one ranking request and the queue is full, else None.
 
-        A hundred requests may come within one turn of the event loop; who is let in takes room at once.
+        A hundred requests may arrive in one iteration of the event loop, so each one passed on counts at once.
         """
-        why = self._state.admission.why_full(self._patience_s, self._coming)
-        asked = plain_ranking(data) if why else None
-        self._reset_next_turn()
-        if asked is None:
-            self._coming += 1
+        why = self._state.admission.why_full(self._patience_s, self._pending)
+        ranking = plain_ranking(data) if why else None
+        self._schedule_reset()
+        if ranking is None:
+            self._pending += 1
             return None
-        return self._refusal(why, *asked)
+        return self._refusal(why, *ranking)
 
     def cors(self, origin: bytes | None) -> dict[str, str]:
-        """What CORS adds to an answer to a request of that origin."""
+        """The CORS headers of an answer to a request from `origin`."""
         return cors_headers(self._origins, origin)
 
-    def _reset_next_turn(self) -> None:
-        if not self._called:
-            self._called = True
-            asyncio.get_running_loop().call_soon(self._turned)
+    def _schedule_reset(self) -> None:
+        if not self._reset_scheduled:
+            self._reset_scheduled = True
+            asyncio.get_running_loop().call_soon(self._reset)
 
-    def _turned(self) -> None:
-        self._called, self._coming = False, 0
+    def _reset(self) -> None:
+        self._reset_scheduled, self._pending = False, 0
         for route, count in self._refused.items():
             self._state.admission.refused(Priority.HIGH, count)
             self._state.metrics.count_refused(route, OverloadedError.status, OverloadedError.code, count)
@@ -77,12 +77,12 @@ class LoadShedder:
         request_id = request_id_of(headers)
         retry_after_s = self._state.admission.retry_after_s(Priority.HIGH)
         cors = tuple(self.cors(headers.get(b"origin")).items())
-        before, between, after = _answer(path, why, retry_after_s, len(request_id), cors)
+        before, between, after = _refusal_parts(path, why, retry_after_s, len(request_id), cors)
         return b"".join((before, request_id.encode(), between, request_id.encode(), after))
 
 
 def plain_ranking(data: bytes) -> tuple[str, Headers] | None:
-    """Path and headers, where the bytes are exactly one request for a ranking whose length is stated once; else None.
+    """Path and headers if the bytes are exactly one ranking request with one Content-Length, else None.
 
     >>> plain_ranking(b"POST /v1/rank HTTP/1.1\\r\\nContent-Length: 2\\r\\n\\r\\n{}")
     ('/v1/rank', {b'content-length': b'2'})
@@ -91,12 +91,12 @@ def plain_ranking(data: bytes) -> tuple[str, Headers] | None:
     line, end = _RANKING.match(data), data.find(_END)
     if line is None:
         return None
-    found = headers_in(data, line.end(), end)
-    headers = dict(found)
+    pairs = headers_in(data, line.end(), end)
+    headers = dict(pairs)
     length = headers.get(b"content-length", b"")
     if (
-        len(headers) != len(found)
-        or not _NOT_PLAIN.isdisjoint(headers)
+        len(headers) != len(pairs)
+        or not _EXCLUDED_HEADERS.isdisjoint(headers)
         or headers.get(b"connection", b"").lower() == b"close"
     ):
         return None
@@ -106,12 +106,12 @@ def plain_ranking(data: bytes) -> tuple[str, Headers] | None:
 
 
 @lru_cache(256)
-def _answer(
+def _refusal_parts(
     path: str, why: str, retry_after_s: int, id_length: int, cors: tuple[tuple[str, str], ...]
 ) -> tuple[bytes, bytes, bytes]:
-    """A refusal as bytes, in three parts: the request id stands between each two."""
+    """The bytes of a refusal in three parts; the request id goes between them."""
     error = overloaded(Priority.HIGH, why, retry_after_s)
-    here = "\x7f" * id_length  # no other part of an answer can hold it
-    headers = {**error.headers(), **dict(cors), "x-request-id": here}
-    before, between, after = raw_problem(problem_of(error, path, here), headers).split(here.encode())
+    placeholder = "\x7f" * id_length  # occurs nowhere else in an answer
+    headers = {**error.headers(), **dict(cors), "x-request-id": placeholder}
+    before, between, after = raw_problem(problem_of(error, path, placeholder), headers).split(placeholder.encode())
     return before, between, after

@@ -1,4 +1,4 @@
-"""ASGI middleware that names, times and counts requests; a crash becomes a problem document."""
+"""ASGI middleware: request ids, timing and metrics; an uncaught exception becomes a problem document."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TRACE = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}.*")
 
 
 class RequestMiddleware:
-    """Outermost but for CORS. A request id of the caller is taken over where it is harmless."""
+    """The outermost middleware except CORS. Uses the caller's request id if it is well-formed."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics, clock: Clock) -> None:
         self._app = app
@@ -28,35 +28,35 @@ class RequestMiddleware:
         self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request in, one answer out; other kinds of traffic pass through."""
+        """Handle one HTTP request; other ASGI scopes pass through unchanged."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         scope[REQUEST_ID] = request_id_of(dict(scope["headers"]))
-        visit = _Exchange(scope, send, self._clock)
-        if scope["method"] == "HEAD":  # a GET whose body stays here; a copy, as the server looks at its own scope
+        exchange = _Exchange(scope, send, self._clock)
+        if scope["method"] == "HEAD":  # handled as a GET without body; a copy, as the server reads its scope
             scope = {**scope, "method": "GET"}
         try:
-            await self._app(scope, receive, visit.send)
+            await self._app(scope, receive, exchange.send)
         except Exception:
             _log.exception("request %s failed", scope[REQUEST_ID])
-            if visit.status is not None:
-                raise  # the answer is under way: only a broken connection can say that it is incomplete
-            await problem_response(InternalError("see the log"), Request(scope))(scope, receive, visit.send)
+            if exchange.status is not None:
+                raise  # the answer has started: only closing the connection shows that it is incomplete
+            await problem_response(InternalError("see the log"), Request(scope))(scope, receive, exchange.send)
         finally:
-            status = visit.status or 499  # 499: the caller left before an answer
-            self._metrics.observe_request(_route(scope), status, scope.get(ERROR_CODE), visit.seconds())
+            status = exchange.status or 499  # 499: the caller disconnected before an answer
+            self._metrics.observe_request(_route(scope), status, scope.get(ERROR_CODE), exchange.seconds())
 
 
 class _Exchange:
-    """Adds our headers to the answer and remembers its status."""
+    """Adds the service's headers to the answer and records its status."""
 
     def __init__(self, scope: Scope, send: Send, clock: Clock) -> None:
         self._request_id = scope[REQUEST_ID].encode()
         self._send = send
         self._clock = clock
         self._started = clock()
-        self._head = scope["method"] == "HEAD"
+        self._is_head = scope["method"] == "HEAD"
         self.status: int | None = None
 
     def seconds(self) -> float:
@@ -68,20 +68,20 @@ class _Exchange:
             timing = f"total;dur={self.seconds() * 1000:.2f}".encode()
             headers = [(b"x-request-id", self._request_id), (b"server-timing", timing), *SAFE_HEADERS]
             message = {**message, "headers": [*message.get("headers", ()), *headers]}
-        elif self._head:
+        elif self._is_head:
             message = {**message, "body": b""}
         await self._send(message)
 
 
-def request_id_of(given: Mapping[bytes, bytes]) -> str:
-    """The caller's `X-Request-ID`, else the trace id of `traceparent`, else a fresh one."""
-    if (request_id := given.get(b"x-request-id")) and _REQUEST_ID.fullmatch(request_id):
+def request_id_of(headers: Mapping[bytes, bytes]) -> str:
+    """The caller's `X-Request-ID`, else the trace id of `traceparent`, else a new one."""
+    if (request_id := headers.get(b"x-request-id")) and _REQUEST_ID.fullmatch(request_id):
         return request_id.decode()
-    if trace := _TRACE.fullmatch(given.get(b"traceparent", b"")):
+    if trace := _TRACE.fullmatch(headers.get(b"traceparent", b"")):
         return str(trace[1].decode())
     return new_id()
 
 
 def _route(scope: Scope) -> str:
-    """The path template of the route, so that ids and typos do not become metrics."""
+    """The path template of the route, so that ids and unknown paths do not become metric labels."""
     return str(getattr(scope.get("route"), "path_format", "unmatched"))

@@ -1,7 +1,7 @@
-"""Errors become RFC 9457 problem documents: the one place where a refusal is put into HTTP.
+"""Turns errors into RFC 9457 problem documents, the only error answers of the service. Decides nothing.
 
-As an answer of the application, and as the bytes of a whole HTTP answer for what is refused before an application sees
-it. Decides nothing.
+A problem is either a response of the application, or the bytes of a complete HTTP response for requests that are
+refused before the application sees them.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from starlette.routing import BaseRoute, Match, Route
 
 from app.errors import Fault, UnirankError
 
-REQUEST_ID = "unirank.request_id"  # keys of the ASGI scope: the middleware writes the first, the handler the second
-ERROR_CODE = "unirank.error_code"
+REQUEST_ID = "unirank.request_id"  # keys of the ASGI scope: the middleware sets this one, …
+ERROR_CODE = "unirank.error_code"  # … the error handler this one
 PROBLEM_JSON = "application/problem+json"
-SAFE_HEADERS = (  # whatever a browser is shown of us, it does not guess its type, frame it, or tell others of it
+SAFE_HEADERS = (  # browsers must not guess the content type, frame the page, or send its address to other sites
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
 )
 _SAFE = b"".join(name + b": " + value + b"\r\n" for name, value in SAFE_HEADERS)
 _DETAIL_CHARS = 500
-_UNQUOTED = "/:@!$&'()*+,;="  # of a path as RFC 3986 writes it
+_UNQUOTED = "/:@!$&'()*+,;="  # characters that RFC 3986 allows in a path
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """RFC 9457 problem details: the answer to every request that failed."""
+    """RFC 9457 problem details: the answer to every failed request."""
 
     type: str
     title: str
@@ -45,7 +45,7 @@ class Problem(msgspec.Struct, frozen=True):
 
 
 def problem_of(error: UnirankError, path: str = "", request_id: str = "") -> Problem:
-    """The document of an error. `path`: of the request, as it was quoted."""
+    """The problem document of an error. `path`: of the request, percent-encoded."""
     return Problem(
         type=f"urn:unirank:problem:{error.code}",
         title=error.title,
@@ -58,15 +58,15 @@ def problem_of(error: UnirankError, path: str = "", request_id: str = "") -> Pro
 
 
 def raw_problem(problem: Problem, headers: Mapping[str, str]) -> bytes:
-    """A whole HTTP answer: status line, `headers` and those of every answer, body."""
+    """A complete HTTP response: status line, `headers`, the headers of all responses, body."""
     body = msgspec.json.encode(problem)
-    every = {**headers, "content-type": PROBLEM_JSON, "content-length": str(len(body))}
-    lines = "".join(f"{name}: {value}\r\n" for name, value in every.items())
+    all_headers = {**headers, "content-type": PROBLEM_JSON, "content-length": str(len(body))}
+    lines = "".join(f"{name}: {value}\r\n" for name, value in all_headers.items())
     return f"HTTP/1.1 {problem.status} {problem.title}\r\n{lines}".encode() + _SAFE + b"\r\n" + body
 
 
 def problem_response(error: UnirankError, request: Request) -> Response:
-    """The answer to a request that failed with `error`."""
+    """The response to a request that failed with `error`."""
     path = quote(request.scope["path"], _UNQUOTED, errors="replace")
     problem = problem_of(error, path, str(request.scope.get(REQUEST_ID, "")))
     request.scope[ERROR_CODE] = error.faults[0].code if error.faults else error.code
@@ -74,18 +74,18 @@ def problem_response(error: UnirankError, request: Request) -> Response:
 
 
 def install_problem_handlers(app: FastAPI) -> None:
-    """Make every error of `app`, those of routing too, a problem document."""
-    app.add_exception_handler(UnirankError, _own)
-    app.add_exception_handler(HTTPException, _routing)
+    """Turn every error of `app`, routing errors included, into a problem document."""
+    app.add_exception_handler(UnirankError, _handle_unirank_error)
+    app.add_exception_handler(HTTPException, _handle_http_exception)
 
 
-async def _own(request: Request, error: Exception) -> Response:
+async def _handle_unirank_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, UnirankError):
         raise error
     return problem_response(error, request)
 
 
-async def _routing(request: Request, error: Exception) -> Response:
+async def _handle_http_exception(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
     translated = UnirankError(f"{request.method} {request.scope['path']}: {error.detail}")
@@ -100,11 +100,11 @@ async def _routing(request: Request, error: Exception) -> Response:
 
 
 def _allowed(request: Request, routes: Sequence[BaseRoute]) -> str:
-    """All methods that the path takes; Starlette names those of one route alone."""
-    found = [
+    """All methods that the path supports; Starlette lists only those of one route."""
+    matching = [
         route for route in routes if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE
     ]
-    methods = {method for route in found for method in route.methods or ()}
+    methods = {method for route in matching for method in route.methods or ()}
     return ", ".join(sorted(methods | {"HEAD"} if "GET" in methods else methods))
 
 

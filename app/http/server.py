@@ -1,4 +1,4 @@
-"""Runs the service under uvicorn, in one or several processes. Builds nothing: workers call the factory."""
+"""Runs the service under uvicorn, in one or several processes. Creates no application: workers call the factory."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _log = logging.getLogger("unirank")
 _DRAIN_S = 10
 _BACKLOG = 2048
 _SHARED_METRICS = ("PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir")
-_HUNG_S = 30  # a worker that does not answer its parent for so long is replaced; a dead one at once
+_WORKER_TIMEOUT_S = 30  # a worker that does not answer its parent for this long is replaced; a dead one at once
 
 
 def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT, drain, exit 0.
+    """Serve until SIGTERM or SIGINT, drain, exit with code 0.
 
-    Before anything starts it raises `RedisUrlError`, `ModelNotFoundError`, `KeysFileError`, or `OSError` where a port
-    is taken.
+    Before the server starts, raises `RedisUrlError`, `ModelNotFoundError`, `KeysFileError`, or `OSError` if a port is
+    in use.
     """
     if settings.redis_url:
         redis_url.check(settings.redis_url)
@@ -40,13 +40,13 @@ def serve(settings: Settings) -> None:
         _warn_if_open(settings.host)
     else:
         read_keys(settings.api_keys_file)
-    os.environ.update(settings.environment())  # workers are spawned and read the settings from here
+    os.environ.update(settings.environment())  # spawned workers read their settings from it
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy and torch are imported: threads of workers collide
-    for name in _SHARED_METRICS:  # prometheus_client reads it when it is imported, which is not before here
+    for name in _SHARED_METRICS:  # prometheus_client reads them when it is imported, which happens later
         os.environ.pop(name, None)
     from app.http.protocol import HttpConnection
 
-    signal.signal(signal.SIGTERM, _leave)  # uvicorn drains, then raises the signal again
+    signal.signal(signal.SIGTERM, _exit)  # uvicorn drains, then raises the signal again
     config = uvicorn.Config(
         "app.main:create_app_from_env",
         factory=True,
@@ -59,7 +59,7 @@ def serve(settings: Settings) -> None:
         backlog=_BACKLOG,
         http=HttpConnection,
         timeout_graceful_shutdown=_DRAIN_S,
-        timeout_worker_healthcheck=_HUNG_S,
+        timeout_worker_healthcheck=_WORKER_TIMEOUT_S,
     )
     sockets = _listen(config, settings)
     if settings.workers > 1:
@@ -69,21 +69,21 @@ def serve(settings: Settings) -> None:
 
 
 class _Workers(Multiprocess):
-    """Several processes, which count together in a folder, and of which none is ready once the service is to end."""
+    """Several worker processes that share their metrics in a folder. At shutdown, all report not ready first."""
 
     def __init__(self, config: uvicorn.Config, sockets: list[socket.socket], folder: Path) -> None:
         super().__init__(config, sockets)
         self._folder = folder
 
     def keep_subprocess_alive(self) -> None:
-        """Replace dead workers, and drop what they were doing from the sums."""
+        """Replace dead workers, and remove their gauges from the sums."""
         from app.observability.worker_metrics import forget_dead
 
         super().keep_subprocess_alive()
         forget_dead(self._folder, [process.pid for process in self.processes if process.pid is not None])
 
     def handle_term(self) -> None:
-        """Say that the service ends, before the workers are told to."""
+        """Mark the service as stopping, before the workers get the signal."""
         from app.observability.worker_metrics import mark_stopping
 
         mark_stopping(self._folder)
@@ -98,7 +98,7 @@ def _run_workers(config: uvicorn.Config, sockets: list[socket.socket], settings:
 
 
 def _listen(config: uvicorn.Config, settings: Settings) -> list[socket.socket]:
-    """The sockets that all workers accept from: the service's and, where asked for, one for the operator."""
+    """The sockets that all workers accept from: the service's and, if configured, the admin port's."""
     sockets = [config.bind_socket()]
     if settings.admin_port:
         admin = socket.create_server((settings.admin_host, settings.admin_port), backlog=_BACKLOG)
@@ -107,7 +107,7 @@ def _listen(config: uvicorn.Config, settings: Settings) -> list[socket.socket]:
     return sockets
 
 
-def _leave(signum: int, frame: FrameType | None) -> None:
+def _exit(signum: int, frame: FrameType | None) -> None:
     sys.exit(0)
 
 

@@ -1,1 +1,1 @@
-"""What operators ask: health, limits, metrics, models, the documents."""
+"""Routes for operators: health, limits, metrics, models, API documents."""

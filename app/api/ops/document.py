@@ -15,13 +15,13 @@ _DOCUMENT = "/openapi.json"
 @router.get(_DOCUMENT)
 @open_to_all
 async def document(request: Request) -> Response:
-    """The document."""
+    """The OpenAPI document."""
     return JSONResponse(request.app.openapi())
 
 
 @router.get("/docs")
 @open_to_all
 async def docs(request: Request) -> Response:
-    """The page; its script comes from outside."""
-    where = request.scope.get("root_path", "").rstrip("/") + _DOCUMENT
-    return get_swagger_ui_html(openapi_url=where, title=f"{request.app.title} - Swagger UI")
+    """The page that shows it; loads its script from another site."""
+    document_url = request.scope.get("root_path", "").rstrip("/") + _DOCUMENT
+    return get_swagger_ui_html(openapi_url=document_url, title=f"{request.app.title} - Swagger UI")

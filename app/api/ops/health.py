@@ -1,4 +1,4 @@
-"""`/livez` and `/readyz`: is the process alive, does it rank."""
+"""`/livez` and `/readyz`: whether the process is alive, and whether it is ready to rank."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ async def livez() -> Response:
 @router.get("/readyz", responses=answers(Ready, 503))
 @open_to_all
 async def readyz(request: Request) -> Response:
-    """200 once a model is loaded and warmed; until then, and from SIGTERM on, 503 with the reason. Redis does not
-    matter."""
-    live = serving_state(request)
-    model = live.require_service().model
-    if stopping() if sharing() else live.leaving:
+    """200 once a model is loaded and warmed up; before that, and from SIGTERM on, 503 with the reason. Independent of
+    Redis."""
+    state = serving_state(request)
+    model = state.require_service().model
+    if stopping() if sharing() else state.leaving:
         raise NotReadyError("the service is about to end: it answers what comes meanwhile, but should get no more")
     return respond(Ready("ready", model_name(model)))

@@ -1,4 +1,4 @@
-"""`GET /v1/limits`: what this service accepts, from its settings."""
+"""`GET /v1/limits`: the limits on requests, from the settings."""
 
 from __future__ import annotations
 
@@ -16,6 +16,6 @@ router = APIRouter(tags=["operation"], route_class=GuardedRoute)
 @router.get("/v1/limits", responses=answers(Limits))
 @needs(Scope.RANK)
 async def limits(request: Request) -> Response:
-    """The limits that the settings fix."""
+    """The limits on requests."""
     settings = serving_state(request).settings
     return respond(Limits(**{name: getattr(settings, name) for name in Limits.__struct_fields__}))

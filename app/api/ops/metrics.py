@@ -1,4 +1,4 @@
-"""`GET /metrics`: Prometheus text of the service, whichever of its workers answers."""
+"""`GET /metrics`: the metrics of all workers in Prometheus' text format."""
 
 from __future__ import annotations
 

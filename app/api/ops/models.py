@@ -1,4 +1,4 @@
-"""`/v1/models`: which models there are, which one serves, and how to move between them. Needs the scope `admin`."""
+"""`/v1/models`: lists the models, and changes which ones serve. Requires the scope `admin`."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ router = APIRouter(prefix="/v1/models", tags=["models"], route_class=GuardedRout
 
 
 class Model(BaseModel):
-    """One model of the registry. `split`: the share of the users that it takes from the live one. `refused`: why this
-    worker did not let it serve when it tried last, or what the folder lacks. `metrics` are those of its training."""
+    """One model of the registry. `split`: the share of the users that it serves instead of the live model. `refused`:
+    why this worker refused it at the last attempt, or what the folder lacks. `metrics` are those of its training."""
 
     version: str
     name: str
@@ -40,7 +40,7 @@ class Model(BaseModel):
 
 
 class BrokenModel(BaseModel):
-    """A folder that should be a model and cannot be read as one, and why."""
+    """A folder that cannot be read as a model, and the reason."""
 
     name: str
     reason: str
@@ -57,7 +57,7 @@ class Models(BaseModel):
 @router.get("", responses=problems(409))
 @needs(Scope.ADMIN)
 async def models(request: Request) -> Models:
-    """What is in the registry, and what serves."""
+    """The models of the registry, and which ones serve."""
     follower, serving = _follower(request), serving_state(request).serving
     registry = follower.registry
     contents = await asyncio.to_thread(registry.contents)
@@ -74,51 +74,52 @@ async def models(request: Request) -> Models:
 @router.post("/{version}/activate", responses=problems(404, 409, 422, 503))
 @needs(Scope.ADMIN)
 async def activate(request: Request, version: str) -> Models:
-    """Check a model, serve it here at once and in the other workers within a second. Ends a split."""
-    return await _moved(request, _follower(request).activate(version))
+    """Check a model and make it live: in this worker at once, in the others within a second. Ends a split."""
+    return await _models_after(request, _follower(request).activate(version))
 
 
 @router.post("/{version}/rollback", responses=problems(404, 409, 422, 503))
 @needs(Scope.ADMIN)
 async def rollback(request: Request, version: str) -> Models:
-    """Leave the live model for the one that was live before it. Ends a split."""
-    return await _moved(request, _follower(request).rollback(version))
+    """Return from the live model to the previous one. Ends a split."""
+    return await _models_after(request, _follower(request).rollback(version))
 
 
 @router.post("/{version}/split", responses=problems(400, 404, 408, 409, 413, 422, 503), openapi_extra=takes(SplitBody))
 @needs(Scope.ADMIN)
 async def split(request: Request, version: str) -> Models:
-    """Check a model and let it answer a share of the users, always the same ones; the others get the live one."""
+    """Check a model and serve it to a share of the users, always the same ones; the others get the live model."""
     settings = serving_state(request).settings
     raw = await read_body(request, settings.max_body_bytes, settings.body_timeout_ms)
     body = decode(raw, SplitBody, settings.max_depth)
-    return await _moved(request, _follower(request).split(version, body.share))
+    return await _models_after(request, _follower(request).split(version, body.share))
 
 
 @router.delete("/{version}/split", responses=problems(404, 409, 503))
 @needs(Scope.ADMIN)
 async def no_split(request: Request, version: str) -> Models:
-    """Everybody gets the live model again."""
-    return await _moved(request, _follower(request).unsplit(version))
+    """End the split: all users get the live model again."""
+    return await _models_after(request, _follower(request).unsplit(version))
 
 
 @router.post("/{version}/shadow", responses=problems(404, 409, 503))
 @needs(Scope.ADMIN)
 async def shadow(request: Request, version: str) -> Models:
-    """Let a model rank beside the live one, unseen; metrics say how it compares. Workers load it within a second."""
-    return await _moved(request, asyncio.to_thread(_follower(request).registry.set_shadow, version))
+    """Make a model the shadow model: it ranks without answering, and metrics compare it with the live model. Workers
+    load it within a second."""
+    return await _models_after(request, asyncio.to_thread(_follower(request).registry.set_shadow, version))
 
 
 @router.delete("/{version}/shadow", responses=problems(404, 409, 503))
 @needs(Scope.ADMIN)
 async def no_shadow(request: Request, version: str) -> Models:
-    """This model is no shadow any more."""
-    return await _moved(request, asyncio.to_thread(_follower(request).registry.clear_shadow, version))
+    """The model is no longer the shadow model."""
+    return await _models_after(request, asyncio.to_thread(_follower(request).registry.clear_shadow, version))
 
 
-async def _moved(request: Request, move: Awaitable[Version | None]) -> Models:
+async def _models_after(request: Request, change: Awaitable[Version | None]) -> Models:
     try:
-        await move
+        await change
     except ModelNotFoundError as error:
         raise NotFoundError(str(error)) from error
     return await models(request)

@@ -1,1 +1,1 @@
-"""The page at /."""
+"""The demonstration page at `/`."""

@@ -1,7 +1,7 @@
-"""`GET /`: the demonstration page, one file; and some users of the training data for it to choose from.
+"""`GET /`: the demonstration page, one file, with some users of the training data to choose from.
 
-Without keys they are put into the page. With keys the page is open and holds nothing of the data: it asks for a key and
-fetches `GET /page/users`.
+If the service has no keys, the users are part of the page. Otherwise the page is public and holds no data: it asks for
+a key and fetches `GET /page/users`.
 """
 
 from __future__ import annotations
@@ -32,23 +32,23 @@ _POLICY = (
 
 
 class UserSamples:
-    """Some users of each model. Drawn once, beside the event loop: it sorts all users."""
+    """Some users of each model. Drawn once, in another thread, because drawing sorts all users."""
 
     def __init__(self) -> None:
-        self._drawn: WeakKeyDictionary[RankingModel, asyncio.Task[list[str]]] = WeakKeyDictionary()
+        self._tasks: WeakKeyDictionary[RankingModel, asyncio.Task[list[str]]] = WeakKeyDictionary()
 
     async def of(self, model: RankingModel) -> list[str]:
         """At most 24 user ids."""
-        drawn = self._drawn.get(model)
-        if drawn is None:
-            drawn = self._drawn[model] = asyncio.create_task(asyncio.to_thread(model.sample_users, _USERS))
-        return await asyncio.shield(drawn)
+        task = self._tasks.get(model)
+        if task is None:
+            task = self._tasks[model] = asyncio.create_task(asyncio.to_thread(model.sample_users, _USERS))
+        return await asyncio.shield(task)
 
 
 @router.get("/")
 @open_to_all
 async def page(request: Request) -> Response:
-    """The page. Before a model is ready it comes without users."""
+    """The page, without users until a model is ready."""
     users = None if serving_state(request).settings.api_keys_file else await _users_if_ready(request)
     html = _template().replace(_USERS_SLOT, _inline_json(users))
     return Response(html, media_type="text/html", headers={"content-security-policy": _POLICY})
@@ -76,5 +76,5 @@ def _template() -> str:
 
 
 def _inline_json(value: object) -> str:
-    """JSON that cannot end the script element around it."""
+    """JSON that is safe inside a script element."""
     return json.dumps(value).replace("<", "\\u003c")

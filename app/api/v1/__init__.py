@@ -1,1 +1,1 @@
-"""One small file a surface, and the bodies that they take and give."""
+"""One small file per surface, and the bodies of requests and answers."""

@@ -1,4 +1,4 @@
-"""`GET /v1/entities/{entity_id}`: one entity of the catalogue, as the model knows it."""
+"""`GET /v1/entities/{entity_id}`: one entity of the model's catalogue."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ router = APIRouter(tags=["catalogue"], route_class=GuardedRoute)
 @router.get("/v1/entities/{entity_id:path}", responses=answers(EntityAnswer, 404, 422, 503))
 @needs(Scope.RANK)
 async def entity(request: Request, entity_id: str) -> Response:
-    """Name and attributes."""
-    found = serving_state(request).require_service().model.entity(entity_id)
-    if found is None:
+    """The name and attributes of an entity."""
+    attributes = serving_state(request).require_service().model.entity(entity_id)
+    if attributes is None:
         raise NotFoundError(f"there is no entity '{entity_id}'")
-    return respond(found)
+    return respond(attributes)

@@ -1,4 +1,4 @@
-"""What the types of events do not say: lengths, labels, times. Holds the event loop for a few milliseconds at most."""
+"""Checks beyond the types of events: lengths, labels, times. Blocks the event loop for a few milliseconds at most."""
 
 from __future__ import annotations
 
@@ -12,39 +12,39 @@ from app.errors import Fault, InvalidRequestError
 from app.http.decoding import pointer
 from app.settings import Settings
 
-_MOST_FAULTS = 20
-_HOLD_S = 0.002  # how long others wait at most; the loop has work of its own beside this
+_MAX_FAULTS = 20
+_HOLD_S = 0.002  # longest time between two pauses; the event loop has other work, too
 _IDS = ("task", "user_id", "country", "source_entity_id", "ranking_id", "entity_id", "kind")
 _UNITS = (("seconds", 1e3), ("microseconds", 1e-3), ("nanoseconds", 1e-6))
 
 
 class CooperativePause:
-    """Lets others run: `await breather()` inside a long loop gives way when this one held the event loop for long."""
+    """Inside a long loop, `await pause()` lets other tasks run if this one has blocked the event loop for 2 ms."""
 
     def __init__(self) -> None:
         self._since = time.perf_counter()
 
     async def __call__(self) -> None:
-        """Give way, where it is time to."""
+        """Let other tasks run, if it is time."""
         if time.perf_counter() - self._since > _HOLD_S:
             await asyncio.sleep(0)
             self._since = time.perf_counter()
 
 
 async def check(posted: Sequence[Event], settings: Settings, now_ms: float, pause: CooperativePause) -> None:
-    """Raises `InvalidRequestError` with the first faults. `now_ms`: ms since 1970 UTC."""
+    """Check events. Raises `InvalidRequestError` with the first faults. `now_ms`: ms since 1970 UTC."""
     faults: list[Fault] = []
     for place, event in enumerate(posted):
         faults += _faults(event, place, settings, now_ms)
-        if len(faults) >= _MOST_FAULTS:
+        if len(faults) >= _MAX_FAULTS:
             break
         await pause()
     if faults:
-        raise InvalidRequestError(*faults[:_MOST_FAULTS])
+        raise InvalidRequestError(*faults[:_MAX_FAULTS])
 
 
 def implausible(timestamp: float, now_ms: float) -> str | None:
-    """Why no event can have happened then; None where one can: from 1990 to the end of the day after `now_ms`.
+    """Why `timestamp` is implausible; None if it lies between 1990 and the end of the day after `now_ms`.
 
     >>> implausible(1_763_900_000, now_ms=1_764_000_000_000)
     '1763900000 looks like seconds: expected milliseconds since 1970 UTC, here 1763900000000'
@@ -54,8 +54,8 @@ def implausible(timestamp: float, now_ms: float) -> str | None:
     given = f"{timestamp:.17g}"
     for unit, milliseconds in _UNITS:
         if _is_plausible(timestamp * milliseconds, now_ms):
-            right = f"{timestamp * milliseconds:.0f}"
-            return f"{given} looks like {unit}: expected milliseconds since 1970 UTC, here {right}"
+            corrected = f"{timestamp * milliseconds:.0f}"
+            return f"{given} looks like {unit}: expected milliseconds since 1970 UTC, here {corrected}"
     side = "before 1990" if timestamp < FIRST_MS else "after tomorrow"
     return f"{given} is {side}: expected milliseconds since 1970 UTC"
 
@@ -73,8 +73,8 @@ def _faults(event: Event, place: int, settings: Settings, now_ms: float) -> Iter
     if isinstance(event, Impression):
         yield from _shown_faults(event.shown, place, settings)
     elif not _is_grade(event):
-        got = f"{event.label:.17g}"
-        yield Fault(pointer(place, "label"), "wrong_value", f"expected a finite number of at least 0, got {got}")
+        label = f"{event.label:.17g}"
+        yield Fault(pointer(place, "label"), "wrong_value", f"expected a finite number of at least 0, got {label}")
 
 
 def _is_grade(event: Engagement) -> bool:
@@ -82,12 +82,12 @@ def _is_grade(event: Engagement) -> bool:
 
 
 def _shown_faults(shown: Sequence[str], place: int, settings: Settings) -> Iterator[Fault]:
-    most, longest = settings.max_candidates, settings.max_id_chars
-    if len(shown) > most:
-        yield Fault(pointer(place, "shown"), "too_many", f"{len(shown)} entries, the limit is {most}")
+    max_entries, max_chars = settings.max_candidates, settings.max_id_chars
+    if len(shown) > max_entries:
+        yield Fault(pointer(place, "shown"), "too_many", f"{len(shown)} entries, the limit is {max_entries}")
         return
-    for at in [at for at, entity_id in enumerate(shown) if len(entity_id) > longest][:_MOST_FAULTS]:
-        yield from _too_long(shown[at], longest, place, "shown", at)
+    for at in [at for at, entity_id in enumerate(shown) if len(entity_id) > max_chars][:_MAX_FAULTS]:
+        yield from _too_long(shown[at], max_chars, place, "shown", at)
 
 
 def _too_long(value: str | None, limit: int, *at: str | int) -> Iterator[Fault]:

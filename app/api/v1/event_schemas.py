@@ -1,4 +1,4 @@
-"""The wire types of `POST /v1/events`: what people were shown and what they did. No logic."""
+"""The wire types of `POST /v1/events`: impressions and engagements. No logic."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from msgspec import Meta, Struct
 
 from app.api.v1.schemas import Id, Query
 
-FIRST_MS = 631_152_000_000  # 1990-01-01: what is older is a wrong unit or a clock that was never set
+FIRST_MS = 631_152_000_000  # 1990-01-01: an older time is a wrong unit or a clock that was never set
 DAY_MS = 86_400_000
 
 
 def latest_ms(now_ms: float) -> int:
-    """The end of tomorrow (UTC): clocks run ahead, and time zones are taken for UTC. A bound that moves with every
-    request could not be documented.
+    """The end of tomorrow (UTC), because clocks run ahead and local times are sent as UTC. The OpenAPI document could
+    not state a limit that changes with every request.
     """
     return (int(now_ms) // DAY_MS + 2) * DAY_MS - 1
 
 
-# Said, not checked here: a refusal names the value. The document is right on the day that the service started.
+# Documented here, checked in `event_checks.py`, whose message gives the value. Exact on the day the service started.
 _RANGE = {"minimum": FIRST_MS, "maximum": latest_ms(time.time() * 1000)}
 Moment = Annotated[
     float,
@@ -30,8 +30,8 @@ Label = Annotated[float, Meta(description="> 0 = positive engagement", extra_jso
 Shown = Annotated[list[Id], Meta(min_length=1, extra_json_schema={"x-limit": "max_candidates"})]
 
 
-class _Happened(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True, omit_defaults=True, tag_field="type"):
-    """Who, when and in which context."""
+class _EventBase(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True, omit_defaults=True, tag_field="type"):
+    """The user, time and context of an event."""
 
     timestamp: Moment
     task: Id
@@ -42,16 +42,16 @@ class _Happened(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True, o
     ranking_id: Id | None = None
 
 
-class Engagement(_Happened, tag="engagement", frozen=True, kw_only=True):
-    """Somebody did something with one entity. `label` > 0 = positive engagement."""
+class Engagement(_EventBase, tag="engagement", frozen=True, kw_only=True):
+    """A user engaged with one entity. `label` > 0 = positive engagement."""
 
     entity_id: Id
     label: Label
     kind: Id | None = None
 
 
-class Impression(_Happened, tag="impression", frozen=True, kw_only=True):
-    """Somebody was shown entities, in this order."""
+class Impression(_EventBase, tag="impression", frozen=True, kw_only=True):
+    """A user was shown entities, in this order."""
 
     shown: Shown
 

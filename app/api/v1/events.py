@@ -1,4 +1,4 @@
-"""`POST /v1/events`: what people were shown and what they did, acknowledged when it is on disk."""
+"""`POST /v1/events`: impressions and engagements, acknowledged when they are on disk."""
 
 from __future__ import annotations
 
@@ -31,62 +31,62 @@ _SLICE_BYTES = 16_384
 )
 @needs(Scope.WRITE)
 async def events(request: Request) -> Response:
-    """Engagements and impressions, as an array or as JSON lines. All of them are kept, or none."""
-    live, pause = serving_state(request), CooperativePause()
-    body = await read_body(request, live.settings.max_body_bytes, live.settings.body_timeout_ms)
-    posted = decode(await as_array(body, pause), list[Event], live.settings.max_depth)
-    await check(posted, live.settings, time.time() * 1000, pause)
+    """Store engagements and impressions, sent as an array or as JSON lines: all of them, or none."""
+    state, pause = serving_state(request), CooperativePause()
+    body = await read_body(request, state.settings.max_body_bytes, state.settings.body_timeout_ms)
+    posted = decode(await as_array(body, pause), list[Event], state.settings.max_depth)
+    await check(posted, state.settings, time.time() * 1000, pause)
     if posted:
-        await _store(posted, live, pause)
+        await _store(posted, state, pause)
     return respond(Accepted(len(posted)), 202)
 
 
 async def as_array(body: bytes, pause: CooperativePause) -> bytes:
-    """JSON lines as one array; an array stays as it is."""
+    """JSON lines as one array; an array is returned unchanged."""
     if body.lstrip().startswith(b"["):
         return body
     slices, start = [], 0
     while start < len(body):
         end = _line_end(body, start + _SLICE_BYTES)
-        slices.append(_joined(body[start:end]))
+        slices.append(_join_lines(body[start:end]))
         start = end
         await pause()
     return b"[" + b",".join(filter(None, slices)) + b"]"
 
 
 def _line_end(body: bytes, start: int) -> int:
-    """Behind the first line end from `start` on, or the end."""
+    """The position after the first line end from `start` on, or the end of the body."""
     ends = (body.find(b"\n", start), body.find(b"\r", start))
     return min((end + 1 for end in ends if end >= 0), default=len(body))
 
 
-def _joined(lines: bytes) -> bytes:
-    """Lines with commas between them; blank ones do not count.
+def _join_lines(lines: bytes) -> bytes:
+    """Lines joined by commas; blank lines are left out.
 
-    >>> _joined(b'{"a": 1}\\n\\n{"a": 2}\\n')
+    >>> _join_lines(b'{"a": 1}\\n\\n{"a": 2}\\n')
     b'{"a": 1},{"a": 2}'
     """
     return b",".join(line for line in lines.splitlines() if line.strip())
 
 
-async def _store(posted: list[Event], live: ServingState, pause: CooperativePause) -> None:
-    """Return when all are on disk, and count them. Raises `EventsUnavailableError`."""
+async def _store(posted: list[Event], state: ServingState, pause: CooperativePause) -> None:
+    """Write all events to disk, then count them. Raises `EventsUnavailableError`."""
     payloads = []
     for event in posted:
-        payloads.append(_stored(event))
+        payloads.append(_encode(event))
         await pause()
     try:
-        await live.events.append(payloads)
+        await state.events.append(payloads)
     except EventsUnavailableError:
-        live.metrics.events_failing.set(live.events.failing)
+        state.metrics.events_failing.set(state.events.failing)
         raise
-    live.metrics.events_failing.set(0)
+    state.metrics.events_failing.set(0)
     impressions = sum(isinstance(event, Impression) for event in posted)
     for kind, count in (("impression", impressions), ("engagement", len(posted) - impressions)):
         if count:
-            live.metrics.events.labels(kind).inc(count)
+            state.metrics.events.labels(kind).inc(count)
 
 
-def _stored(event: Event) -> bytes:
-    """An event as one line of JSON; its timestamp is a whole number, as in a dataset."""
+def _encode(event: Event) -> bytes:
+    """An event as one line of JSON; its timestamp is an integer, as in a dataset."""
     return msgspec.json.encode(msgspec.structs.replace(event, timestamp=int(event.timestamp)))

@@ -1,4 +1,4 @@
-"""`POST /v1/homepage`: rows in order, each entity once."""
+"""`POST /v1/homepage`: ordered rows without duplicate entities."""
 
 from __future__ import annotations
 
@@ -23,5 +23,5 @@ HOMEPAGE = Surface(decoder(HomepageBody, b"{}"), homepage_request, rank_homepage
 )
 @needs(Scope.RANK)
 async def homepage(request: Request) -> Response:
-    """One ranking a row. A row without candidates is retrieved. The body may be left out."""
+    """One ranking per row. Candidates are retrieved for a row that has none. The body is optional."""
     return await answer(request, HOMEPAGE)

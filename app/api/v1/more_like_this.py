@@ -1,4 +1,4 @@
-"""`POST /v1/more-like-this/{entity_id}`: what resembles one entity."""
+"""`POST /v1/more-like-this/{entity_id}`: entities that resemble one entity."""
 
 from __future__ import annotations
 
@@ -30,5 +30,5 @@ MORE_LIKE = Surface(
 )
 @needs(Scope.RANK)
 async def more_like_this(request: Request, entity_id: str) -> Response:
-    """Entities like the one in the path. The body may be left out."""
+    """Entities like the one in the path. The body is optional."""
     return await answer(request, replace(MORE_LIKE, map=partial(more_like_this_request, entity_id)))

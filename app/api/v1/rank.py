@@ -21,5 +21,5 @@ RANK = Surface(decoder(RankBody), ranking_request, RankingService.rank, rank_ans
 @router.post("/v1/rank", responses=ranking_answers(RankAnswer), openapi_extra=takes(RankBody))
 @needs(Scope.RANK)
 async def rank(request: Request) -> Response:
-    """Rank candidates, or what retrieval proposes, for a context."""
+    """Rank candidates, given or retrieved, for a context."""
     return await answer(request, RANK)

@@ -1,6 +1,6 @@
-"""How long ids, queries and lists of a request may be, and what is not built. Collects faults; maps nothing.
+"""Checks the lengths of a request's ids, queries and lists, and refuses unsupported options. Maps nothing.
 
-`RequestCheck.done` raises `InvalidRequestError` with all faults that were found.
+`RequestCheck.done` raises `InvalidRequestError` with all collected faults.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from app.ranking.types import DEFAULT_LIMIT
 from app.settings import Settings
 from model.context.context import HistoryEvent
 
-_MOST_FAULTS = 20  # a body of 5,000 bad ids gets these many faults, not 5,000
-At = tuple[str | int, ...]  # where a value is: names of fields and places in lists
+_MAX_FAULTS = 20  # a body with 5,000 bad ids gets this many faults, not 5,000
+At = tuple[str | int, ...]  # the path of a value: field names and list indices
 
 
 @dataclass(frozen=True, slots=True)
 class RequestLimits:
-    """What a request is held against. `started` is on the clock of deadlines."""
+    """What a request is checked against. `started`: when it began, on the clock of deadlines."""
 
     settings: Settings
     model_version: str
@@ -30,7 +30,7 @@ class RequestLimits:
 
 
 class LengthChecks:
-    """Collects faults, so that one answer names them all; knows how long ids, queries and lists may be."""
+    """Checks the lengths of ids, queries and lists. Collects faults, so that one answer names them all."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -42,8 +42,8 @@ class LengthChecks:
 
     @property
     def full(self) -> bool:
-        """Whether further faults would not be named."""
-        return len(self._faults) >= _MOST_FAULTS
+        """Whether further faults are ignored."""
+        return len(self._faults) >= _MAX_FAULTS
 
     def done(self) -> None:
         if self._faults:
@@ -60,14 +60,14 @@ class LengthChecks:
             self.fault("too_long", f"{len(value)} characters, the limit is {limit}", *at)
 
     def size(self, size: int, limit: int, *at: str | int) -> bool:
-        """Whether it is within the limit. What is not, is not looked at: that may take long."""
+        """Whether a list is within the limit. Callers do not check the entries of a longer one: that may take long."""
         if size > limit:
             self.fault("too_many", f"{size} entries, the limit is {limit}", *at)
         return size <= limit
 
     def ids(self, values: Sequence[str], *at: str | int) -> None:
-        longest = self.settings.max_id_chars
-        if self.size(len(values), self.settings.max_candidates, *at) and values and len(max(values, key=len)) > longest:
+        limit = self.settings.max_id_chars
+        if self.size(len(values), self.settings.max_candidates, *at) and values and len(max(values, key=len)) > limit:
             for place, value in enumerate(values):
                 if self.full:
                     break
@@ -75,7 +75,7 @@ class LengthChecks:
 
 
 class RequestCheck(LengthChecks):
-    """Adds what only a ranking can get wrong."""
+    """Adds the checks of ranking requests."""
 
     def __init__(self, limits: RequestLimits) -> None:
         super().__init__(limits.settings)
@@ -95,8 +95,8 @@ class RequestCheck(LengthChecks):
         self.unbuilt(body.explore != 0, "explore")
         self.unbuilt(body.explain, "explain")
         if body.model not in (None, self.limits.model_version):
-            serves = self.limits.model_version
-            self.fault("not_supported", f"only a model that serves can be named; '{serves}' does", "model")
+            version = self.limits.model_version
+            self.fault("not_supported", f"only a model that serves can be named; '{version}' does", "model")
 
     def candidates(self, candidates: list[str | Candidate] | None, *at: str | int) -> list[str] | None:
         if candidates is None or not self.size(len(candidates), self.settings.max_candidates, *at):
@@ -128,56 +128,56 @@ class RequestCheck(LengthChecks):
             self.id(event.task, *at, "task")
 
     def page(self, body: PageOptions) -> None:
-        """Where candidates are retrieved, the page may not reach beyond as many as a caller may give."""
-        most = self.settings.max_candidates
-        if body.candidates is None and body.offset + (body.limit or 1) > most:
-            at = "offset" if body.limit is None or body.offset >= most else "limit"
-            self.fault("too_many", f"limit and offset together reach beyond {most} candidates", at)
+        """If candidates are retrieved, the page must end within the maximum number of candidates."""
+        limit = self.settings.max_candidates
+        if body.candidates is None and body.offset + (body.limit or 1) > limit:
+            at = "offset" if body.limit is None or body.offset >= limit else "limit"
+            self.fault("too_many", f"limit and offset together reach beyond {limit} candidates", at)
 
     def rows(self, rows: Sequence[RowBody]) -> None:
         if not self.size(len(rows), self.settings.max_rows, "rows"):
             return
-        asked = sum(self._asked(row) for row in rows)
-        if asked > (most := self.settings.max_homepage_candidates):
-            self.fault("too_many", f"{asked} candidates in all rows together, the limit is {most}", "rows")
+        total = sum(self._candidate_count(row) for row in rows)
+        if total > (limit := self.settings.max_homepage_candidates):
+            self.fault("too_many", f"{total} candidates in all rows together, the limit is {limit}", "rows")
             return
-        seen: set[str] = set()
+        row_ids: set[str] = set()
         for place, row in enumerate(rows):
-            self.row(row, seen, "rows", place)
+            self.row(row, row_ids, "rows", place)
 
-    def _asked(self, row: RowBody) -> int:
-        """As many candidates as it counts for; too many of one row are said of that row."""
-        asked = int(row.limit) if row.candidates is None else len(row.candidates)
-        return min(asked, self.settings.max_candidates)
+    def _candidate_count(self, row: RowBody) -> int:
+        """The candidates of a row, at most the limit per row: `row` reports more as a fault of that row."""
+        count = int(row.limit) if row.candidates is None else len(row.candidates)
+        return min(count, self.settings.max_candidates)
 
-    def row(self, row: RowBody, seen: set[str], *at: str | int) -> None:
+    def row(self, row: RowBody, row_ids: set[str], *at: str | int) -> None:
         self.id(row.row_id, *at, "row_id")
         self.query(row.title, *at, "title")
         self.candidates(row.candidates, *at, "candidates")
-        if row.candidates is None:  # a row that names no limit has one of 10
+        if row.candidates is None:  # a row without a limit gets 10
             self.size(int(row.limit), max(self.settings.max_candidates, DEFAULT_LIMIT), *at, "limit")
         self.unbuilt(row.filter is not None, *at, "filter")
-        if row.row_id in seen:
+        if row.row_id in row_ids:
             self.fault("duplicate", f"row_id '{row.row_id}' is given twice", *at, "row_id")
-        seen.add(row.row_id)
+        row_ids.add(row.row_id)
 
 
 def past_events(events: Sequence[str | PastEvent]) -> tuple[HistoryEvent, ...]:
-    """Oldest first: as given, or by time where every event has one."""
-    history = tuple(HistoryEvent(event) if isinstance(event, str) else _event(event) for event in events)
+    """A history, oldest first: sorted by time if every event has one, else as given."""
+    history = tuple(HistoryEvent(event) if isinstance(event, str) else _history_event(event) for event in events)
     times = [event.timestamp for event in history if event.timestamp is not None]
     if len(times) < len(history):
         return history
     return tuple(history[place] for place in sorted(range(len(times)), key=times.__getitem__))
 
 
-def _event(event: PastEvent) -> HistoryEvent:
+def _history_event(event: PastEvent) -> HistoryEvent:
     timestamp = None if event.timestamp is None else int(event.timestamp)
     return HistoryEvent(event.entity_id, event.label, event.task, timestamp)
 
 
 def candidate_ids(candidates: list[str | Candidate]) -> list[str]:
-    """The ids; the list itself where it holds nothing else, as nearly all do: none is looked at by itself then."""
+    """The ids of candidates. A list of ids only, the usual case, is returned itself, without a loop over it."""
     if set(map(type, candidates)) == {str}:
         return cast("list[str]", candidates)
     return [candidate if isinstance(candidate, str) else candidate.id for candidate in candidates]

@@ -1,6 +1,6 @@
-"""Bodies become `RankingRequest`s; what they may hold is checked by `request_checks.py`.
+"""Maps bodies to `RankingRequest`s. Ranks nothing; `request_checks.py` holds the checks.
 
-Every function raises `InvalidRequestError` with all faults that it found.
+Every function raises `InvalidRequestError` with all faults of the body.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from model.context.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH, Context
 
 
 def ranking_request(body: RankBody, limits: RequestLimits) -> RankingRequest:
-    """What `POST /v1/rank` asks for."""
+    """The request of `POST /v1/rank`."""
     check = RequestCheck(limits)
     at: At = ("context",)
     check.id(body.context.task, *at, "task")
@@ -38,17 +38,17 @@ def ranking_request(body: RankBody, limits: RequestLimits) -> RankingRequest:
 
 
 def search_request(body: SearchBody, limits: RequestLimits) -> RankingRequest:
-    """What `/v1/search` asks for."""
+    """The request of `/v1/search`."""
     return _flat_request(body, SEARCH, None, RequestCheck(limits))
 
 
 def more_like_this_request(entity_id: str, body: MoreLikeThisBody, limits: RequestLimits) -> RankingRequest:
-    """What `POST /v1/more-like-this/{entity_id}` asks for."""
+    """The request of `POST /v1/more-like-this/{entity_id}`."""
     return replace(_flat_request(body, MORE_LIKE_THIS, entity_id, RequestCheck(limits)), source_in_path=True)
 
 
 def homepage_request(body: HomepageBody, limits: RequestLimits) -> HomepageRequest:
-    """What `POST /v1/homepage` asks for."""
+    """The request of `POST /v1/homepage`."""
     check = RequestCheck(limits)
     context = _context(body, HOMEPAGE, None, check, ())
     check.options(body)
@@ -98,7 +98,7 @@ def _page_request(
 
 
 def _limit(body: PageOptions, settings: Settings) -> int | None:
-    """How many items to show; all given candidates unless told otherwise, some of those that are retrieved."""
+    """How many items to return; by default all given candidates, or `DEFAULT_LIMIT` retrieved ones. None = all."""
     if body.limit is not None:
         return int(body.limit)
     return None if body.candidates else min(DEFAULT_LIMIT, settings.max_candidates - int(body.offset))

@@ -1,4 +1,4 @@
-"""Rankings become answers of the wire. Decides nothing."""
+"""Maps rankings to the bodies of answers. Decides nothing."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _CONTEXT_FIELDS = ("task", "user_id", "query", "country", "source_entity_id")
 
 
 def model_name(model: RankingModel, arm: Arm | None = None) -> ModelName:
-    """Version and checksum of the model that answers, and the arm that it answers."""
+    """Version and checksum of the model that answers, and its arm of the A/B test."""
     return ModelName(model.version, model.checksum, arm or UNSET)
 
 
 @dataclass(frozen=True, slots=True)
 class AnsweredBy:
-    """What an answer says of who gave it, and to which request."""
+    """The model that gave an answer, and the id of the request."""
 
     model: ModelName
     request_id: str

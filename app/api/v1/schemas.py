@@ -1,4 +1,4 @@
-"""The wire types of `/v1`, written once: msgspec decodes and encodes them, OpenAPI shows them. No logic."""
+"""The wire types of `/v1`: msgspec decodes and encodes them, OpenAPI documents them. No logic."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from app.models.ab_test import Arm
 
-_SAFE_INTEGER = 2**53 - 1  # beyond it, JSON numbers lose digits in most readers, and are rounded in ours
-TEXT = {"pattern": "^[^\\u0000]*$"}  # said, not checked here: the decoder refuses NUL in any text
+_SAFE_INTEGER = 2**53 - 1  # beyond it, most JSON readers lose digits, and ours rounds
+TEXT = {"pattern": "^[^\\u0000]*$"}  # documented only: the decoder refuses NUL in any text
 
-# A whole number is a float that is a multiple of 1: JSON does not tell 3 from 3.0, and bool is refused.
+# Integers are floats that are multiples of 1: JSON does not distinguish 3 from 3.0, and bool is refused.
 Count = Annotated[float, Meta(ge=0, le=1_000_000, multiple_of=1)]
 Positive = Annotated[float, Meta(ge=1, le=1_000_000, multiple_of=1)]
 Timestamp = Annotated[
     float,
     Meta(ge=-_SAFE_INTEGER, le=_SAFE_INTEGER, multiple_of=1, description="ms since 1970 UTC"),
 ]
-# `x-limit` names the setting that bounds the length; OpenAPI shows its value as maxLength or maxItems.
+# `x-limit` names the setting that limits the length; the OpenAPI document shows its value as maxLength or maxItems.
 Id = Annotated[str, Meta(min_length=1, extra_json_schema=TEXT | {"x-limit": "max_id_chars"})]
 Query = Annotated[str, Meta(extra_json_schema=TEXT | {"x-limit": "max_query_chars"})]
 Features = dict[str, str | float]
@@ -28,7 +28,7 @@ Priority = Literal["high", "normal", "low"]
 
 
 class PastEvent(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
-    """One thing that the user did before. `label` > 0 = positive engagement."""
+    """One earlier event of the user. `label` > 0 = positive engagement."""
 
     entity_id: Id
     label: float = 1.0
@@ -46,7 +46,7 @@ class Candidate(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
 History = Annotated[
     list[Id | PastEvent],
     Meta(
-        description="Oldest first; put in order of time where every event has a timestamp",
+        description="Oldest first; sorted by time if every event has a timestamp",
         extra_json_schema={"x-limit": "max_history"},
     ),
 ]
@@ -56,7 +56,7 @@ Fields = Annotated[list[Id], Meta(max_length=64)]
 
 
 class ContextBody(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
-    """Whom and what a ranking is for. A missing field is filled by a rule, and the answer says so."""
+    """The context of a ranking. A missing field is filled by a rule, and the answer says so."""
 
     task: Id
     user_id: Id | None = None
@@ -68,7 +68,7 @@ class ContextBody(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True)
 
 
 class Options(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
-    """What every ranking takes, whatever its surface."""
+    """The options of all rankings."""
 
     exclude: Ids = field(default_factory=list)
     seen: Seen | None = None
@@ -100,7 +100,7 @@ class RankBody(PageOptions, forbid_unknown_fields=True, frozen=True, kw_only=Tru
 
 
 class FlatBody(PageOptions, forbid_unknown_fields=True, frozen=True, kw_only=True):
-    """A surface fixes task and source; the rest of the context stands beside the options."""
+    """Body of a surface that fixes task and source; the other context fields stand beside the options."""
 
     query: Query | None = None
     user_id: Id | None = None
@@ -114,11 +114,11 @@ class SearchBody(FlatBody, forbid_unknown_fields=True, frozen=True, kw_only=True
 
 
 class MoreLikeThisBody(FlatBody, forbid_unknown_fields=True, frozen=True, kw_only=True):
-    """Body of `POST /v1/more-like-this/{entity_id}`; it may be left out."""
+    """Body of `POST /v1/more-like-this/{entity_id}`; optional."""
 
 
 class RowBody(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
-    """One row of a homepage. Without candidates, they are retrieved."""
+    """One row of a homepage. Without candidates, the service retrieves them."""
 
     row_id: Id
     title: Query | None = None
@@ -128,7 +128,7 @@ class RowBody(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
 
 
 class HomepageBody(Options, forbid_unknown_fields=True, frozen=True, kw_only=True):
-    """Body of `POST /v1/homepage`. Without rows, there is one, `home`."""
+    """Body of `POST /v1/homepage`. Default: one row, `home`."""
 
     user_id: Id | None = None
     query: Query | None = None
@@ -143,7 +143,7 @@ class HomepageBody(Options, forbid_unknown_fields=True, frozen=True, kw_only=Tru
 
 
 class ModelName(Struct, frozen=True):
-    """Which model answered; `arm` while users are split and the request names no model."""
+    """The model that answered; `arm` is present during an A/B test, if the request names no model."""
 
     version: str
     checksum: str
@@ -167,7 +167,7 @@ class ImputedAnswer(Struct, frozen=True):
 
 
 class ContextAnswer(Struct, frozen=True):
-    """The context that the ranking used, and what of it was imputed."""
+    """The context that the ranking used, and which of its fields were imputed."""
 
     used: dict[str, str | None]
     imputed: dict[str, ImputedAnswer]
@@ -181,7 +181,7 @@ class Coverage(Struct, frozen=True):
 
 
 class Timings(Struct, frozen=True):
-    """Milliseconds. `records` includes finding the candidates."""
+    """The time of each stage in milliseconds. `records` includes retrieval."""
 
     parse: float
     records: float
@@ -206,7 +206,7 @@ class RankAnswer(Struct, frozen=True):
 
 
 class RowAnswer(Struct, frozen=True):
-    """One row of a homepage; `rank` counts from the top."""
+    """One row of a homepage; `rank` counts from the top, starting at 1."""
 
     row_id: str
     rank: int
@@ -217,7 +217,7 @@ class RowAnswer(Struct, frozen=True):
 
 
 class HomepageAnswer(Struct, frozen=True):
-    """Answer of `POST /v1/homepage`: the rows from the top."""
+    """Answer of `POST /v1/homepage`: the rows from top to bottom."""
 
     request_id: str
     model: ModelName
@@ -226,14 +226,14 @@ class HomepageAnswer(Struct, frozen=True):
 
 
 class EntityAnswer(Struct, frozen=True):
-    """One entity of the catalogue: id, name, and its attributes as further keys. For the document alone."""
+    """One entity of the catalogue: id, name, and its attributes as further keys."""  # for the OpenAPI document only
 
     entity_id: str
     display_name: str
 
 
 class Limits(Struct, frozen=True):
-    """What this service accepts."""
+    """The limits on requests."""
 
     max_body_bytes: int
     max_candidates: int
@@ -248,19 +248,19 @@ class Limits(Struct, frozen=True):
 
 
 class SplitBody(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
-    """Body of `POST /v1/models/{version}/split`: which share of the users gets that model."""
+    """Body of `POST /v1/models/{version}/split`: the share of the users that get this model."""
 
     share: Annotated[float, Meta(gt=0, lt=1)]
 
 
 class Ready(Struct, frozen=True):
-    """The service ranks."""
+    """The service is ready to rank."""
 
     status: str
     model: ModelName
 
 
 class Alive(Struct, frozen=True):
-    """The process answers."""
+    """The process is alive."""
 
     status: str

@@ -24,16 +24,16 @@ from app.ranking.types import RankingRequest
 router = APIRouter(tags=["ranking"], route_class=GuardedRoute)
 SEARCH = Surface(decoder(SearchBody), search_request, RankingService.rank, rank_answer)
 
-_TEXT = {"q": "query", "user_id": "user_id", "country": "country", "seen": "seen"}
-_WHOLE = ("limit", "offset", "timeout_ms")
+_TEXT_FIELDS = {"q": "query", "user_id": "user_id", "country": "country", "seen": "seen"}
+_INTEGERS = ("limit", "offset", "timeout_ms")
 _ID = TEXT | {"type": "string", "x-limit": "max_id_chars"}
-_ALLOWED = frozenset({*_TEXT, *_WHOLE, "return"})
+_ALLOWED = frozenset({*_TEXT_FIELDS, *_INTEGERS, "return"})
 
 
 @router.post("/v1/search", responses=ranking_answers(RankAnswer), openapi_extra=takes(SearchBody))
 @needs(Scope.RANK)
 async def search(request: Request) -> Response:
-    """Entities for a query; an empty query is the canvas before the first letter."""
+    """Entities for a query; the query is empty before the user types."""
     return await answer(request, SEARCH)
 
 
@@ -53,47 +53,47 @@ async def search(request: Request) -> Response:
 )
 @needs(Scope.RANK)
 async def search_by_link(request: Request) -> Response:
-    """The same as a link. `return` takes names by comma; an empty parameter counts as not given."""
+    """The same as a GET request. `return` takes names separated by commas; empty parameters are ignored."""
     query = request.scope["query_string"]
-    return await answer(request, replace(SEARCH, decode=lambda *_: _from_query(query), map=_linked_request))
+    return await answer(request, replace(SEARCH, decode=lambda *_: _body_from_query(query), map=_linked_request))
 
 
 def _linked_request(body: SearchBody, limits: RequestLimits) -> RankingRequest:
-    with _faults_of_parameters():
+    with _parameter_faults():
         return search_request(body, limits)
 
 
-def _from_query(query: bytes) -> SearchBody:
+def _body_from_query(query: bytes) -> SearchBody:
     given = {name: value for name, value in decode_query(query, _ALLOWED).items() if value}
-    values: dict[str, object] = {_TEXT[name]: given[name] for name in _TEXT if name in given}
-    values.update({name: _whole(name, given[name]) for name in _WHOLE if name in given})
+    values: dict[str, object] = {_TEXT_FIELDS[name]: given[name] for name in _TEXT_FIELDS if name in given}
+    values.update({name: _integer(name, given[name]) for name in _INTEGERS if name in given})
     if "return" in given:
         values["return"] = [name for name in given["return"].split(",") if name]
-    with _faults_of_parameters():
+    with _parameter_faults():
         return convert(values, SearchBody)
 
 
 @contextmanager
-def _faults_of_parameters() -> Iterator[None]:
-    """Faults of the body that was made of a query string point at its parameters."""
+def _parameter_faults() -> Iterator[None]:
+    """Make faults of a body that was built from a query string point at its parameters."""
     try:
         yield
     except InvalidRequestError as error:
-        raise InvalidRequestError(*map(_of_parameter, error.faults)) from error
+        raise InvalidRequestError(*map(_parameter_fault, error.faults)) from error
 
 
-def _of_parameter(fault: Fault) -> Fault:
-    """The same fault at the parameter that it came from; parameters have no parts.
+def _parameter_fault(fault: Fault) -> Fault:
+    """The same fault with a pointer to its query parameter; parameters have no parts.
 
-    >>> [_of_parameter(Fault(pointer, "too_long", "")).pointer for pointer in ("/query", "/return/3", "")]
+    >>> [_parameter_fault(Fault(pointer, "too_long", "")).pointer for pointer in ("/query", "/return/3", "")]
     ['/q', '/return', '']
     """
     field = fault.pointer[1:].partition("/")[0]
-    parameter = next((name for name, filled in _TEXT.items() if filled == field), field)
+    parameter = next((name for name, body_field in _TEXT_FIELDS.items() if body_field == field), field)
     return Fault(f"/{parameter}" if parameter else "", fault.code, fault.detail)
 
 
-def _whole(name: str, value: str) -> int:
+def _integer(name: str, value: str) -> int:
     if not (value.isascii() and value.isdigit() and len(value) < 10):
         raise invalid(f"/{name}", "wrong_type", f"expected a whole number, got '{value}'")
     return int(value)

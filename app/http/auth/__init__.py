@@ -1,1 +1,1 @@
-"""Who may call what."""
+"""Access control: API keys, scopes, rates."""

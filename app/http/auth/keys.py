@@ -1,6 +1,6 @@
-"""API keys: a TOML file that holds a hash of each, never the key itself. Reads and writes that file, checks nothing.
+"""API keys in a TOML file, which holds their hashes, never the keys. Reads and writes that file, checks no request.
 
-A key is 256 random bits, so one SHA-256 is as good as a slow hash: there is no dictionary to try.
+A key is 256 random bits, so one SHA-256 is as good as a slow hash: dictionary attacks are not possible.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ PREFIX = "unirank_"
 
 
 class KeysFileError(ValueError):
-    """The file of keys cannot be read, or does not hold keys."""
+    """The keys file cannot be read, or its content is not valid."""
 
 
 class Key(BaseModel):
-    """One caller. `rate_per_s` None = as many requests as it likes."""
+    """The entry of one caller. `rate_per_s` None = no limit."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -36,18 +36,18 @@ class Key(BaseModel):
     burst: int = Field(default=1, ge=1, le=1_000_000)
 
 
-_KEYS = TypeAdapter(list[Key])
+_KEY_LIST = TypeAdapter(list[Key])
 
 
 def hashed(secret: str) -> str:
-    """What the file holds of a key."""
+    """The SHA-256 of a key in hexadecimal, as the file holds it."""
     return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def new_key(
     name: str, scopes: Sequence[Scope], rate_per_s: float | None = None, burst: int | None = None
 ) -> tuple[str, Key]:
-    """A fresh secret and its entry; a burst is one second of the rate unless told. Raises `KeysFileError`."""
+    """A new secret and its entry; `burst` defaults to the rate of one second. Raises `KeysFileError`."""
     secret = PREFIX + secrets.token_urlsafe(32)
     try:
         key = Key(
@@ -55,12 +55,12 @@ def new_key(
             burst=burst or max(1, round(rate_per_s or 1)),
         )  # fmt: skip
     except ValidationError as error:
-        raise KeysFileError(_first(error)) from error
+        raise KeysFileError(_first_error(error)) from error
     return secret, key
 
 
 def read_keys(path: Path) -> list[Key]:
-    """The keys of a file. Raises `KeysFileError`; a file that is not there is one, too."""
+    """The keys of a file. Raises `KeysFileError`, also for a missing file."""
     try:
         table = tomllib.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
@@ -68,36 +68,36 @@ def read_keys(path: Path) -> list[Key]:
     if unknown := set(table) - {"key"}:
         raise KeysFileError(f"{path}: unknown {', '.join(sorted(unknown))}; expected tables [[key]]")
     try:
-        keys = _KEYS.validate_python(table.get("key", []))
+        keys = _KEY_LIST.validate_python(table.get("key", []))
     except ValidationError as error:
-        raise KeysFileError(f"{path}: {_first(error)}") from error
-    if twice := _twice([key.name for key in keys]):
-        raise KeysFileError(f"{path}: two keys named {twice}")
+        raise KeysFileError(f"{path}: {_first_error(error)}") from error
+    if duplicate := _first_duplicate([key.name for key in keys]):
+        raise KeysFileError(f"{path}: two keys named {duplicate}")
     return keys
 
 
 def write_keys(path: Path, keys: Sequence[Key]) -> None:
-    """Replace the file as a whole; only its owner may read it."""
-    new = path.with_name(f"{path.name}.new")
+    """Replace the file atomically; only its owner may read it."""
+    temporary = path.with_name(f"{path.name}.new")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as stream:
-        stream.write("\n".join(_table(key) for key in keys))
+    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as stream:
+        stream.write("\n".join(_toml_table(key) for key in keys))
         stream.flush()
         os.fsync(stream.fileno())
-    new.replace(path)
+    temporary.replace(path)
 
 
-def _table(key: Key) -> str:
-    """One [[key]] table; strings and lists of JSON are TOML, too."""
+def _toml_table(key: Key) -> str:
+    """One [[key]] table; JSON strings and lists are also valid TOML."""
     values = key.model_dump(mode="json", exclude_none=True) | {"scopes": sorted(key.scopes)}
     return "[[key]]\n" + "".join(f"{name} = {json.dumps(value)}\n" for name, value in values.items())
 
 
-def _first(error: ValidationError) -> str:
-    """The first fault on one line; never the value, which may be a key that was pasted in the wrong place."""
+def _first_error(error: ValidationError) -> str:
+    """The first error on one line, without the value: it may be a key that was pasted into the wrong field."""
     fault = error.errors(include_url=False, include_input=False)[0]
     return f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}"
 
 
-def _twice(names: Sequence[str]) -> str | None:
-    return next((name for place, name in enumerate(names) if name in names[:place]), None)
+def _first_duplicate(names: Sequence[str]) -> str | None:
+    return next((name for index, name in enumerate(names) if name in names[:index]), None)

@@ -1,8 +1,8 @@
-"""Routes that say who may call them, where they are declared. The guard decides; nothing here reads a key.
+"""Routes that declare who may call them. The guard decides; nothing here reads a key.
 
-The router matches a path once, and the route that it found asks the guard before anything else: there is no second
-pattern over paths that could disagree. A route that says nothing cannot be made, and `check_declared` refuses an
-application with a route of another class.
+The router matches a path once, and the matched route asks the guard first: there is no second set of path patterns that
+could disagree. A route without a declaration cannot be created, and `check_declared` refuses an application with a
+route of another class.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
 
 class UndeclaredAccessError(TypeError):
-    """A route does not say who may call it."""
+    """A route does not declare who may call it."""
 
 
 def needs(scope: Scope) -> Callable[[Endpoint], Endpoint]:
-    """Declare the scope of a route, below the decorator of its router.
+    """Declare the scope that a route requires. Goes below the router's decorator.
 
     >>> @needs(Scope.WRITE)
     ... async def forget(): ...
@@ -44,7 +44,7 @@ def open_to_all(endpoint: Endpoint) -> Endpoint:
 
 
 def declared_access(endpoint: Callable[..., Any]) -> Access:
-    """What an endpoint declared. Raises `UndeclaredAccessError`."""
+    """The declared access of an endpoint. Raises `UndeclaredAccessError`."""
     access = getattr(endpoint, _DECLARED, None)
     if not isinstance(access, Access):
         name = getattr(endpoint, "__qualname__", repr(endpoint))
@@ -53,15 +53,15 @@ def declared_access(endpoint: Callable[..., Any]) -> Access:
 
 
 class GuardedRoute(APIRoute):
-    """A route that asks the guard in `app.state.guard` first, also for a method that it does not take."""
+    """A route that asks the guard in `app.state.guard` first, also for a method that it does not support."""
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         self.access = declared_access(endpoint)
         super().__init__(path, endpoint, **options)
-        self.path_regex = _whole(self.path_regex)
+        self.path_regex = _match_whole_path(self.path_regex)
 
     async def handle(self, scope: Asgi, receive: Receive, send: Send) -> None:
-        """Answer as any route. Raises `UnirankError` where the caller is not let in."""
+        """Check access, then answer as any route does. Raises the errors of `Guard.check`."""
         guard: Guard = scope["app"].state.guard
         guard.check(scope, self.access)
         await super().handle(scope, receive, send)
@@ -69,23 +69,23 @@ class GuardedRoute(APIRoute):
 
 def check_declared(routes: Sequence[BaseRoute]) -> None:
     """Raise `UndeclaredAccessError` where a route, mount or websocket does not ask the guard."""
-    for found in iter_route_contexts(routes):
-        if not isinstance(found.original_route, GuardedRoute):
-            raise UndeclaredAccessError(f"{found.original_route!r} is no GuardedRoute: it would let everybody in")
+    for context in iter_route_contexts(routes):
+        if not isinstance(context.original_route, GuardedRoute):
+            raise UndeclaredAccessError(f"{context.original_route!r} is no GuardedRoute: it would let everybody in")
 
 
 def _declare(access: Access) -> Callable[[Endpoint], Endpoint]:
-    def declared(endpoint: Endpoint) -> Endpoint:
+    def decorate(endpoint: Endpoint) -> Endpoint:
         setattr(endpoint, _DECLARED, access)
         return endpoint
 
-    return declared
+    return decorate
 
 
-def _whole(pattern: re.Pattern[str]) -> re.Pattern[str]:
-    r"""The same pattern over the whole path: `$` matches before a last newline too, and `.` no newline.
+def _match_whole_path(pattern: re.Pattern[str]) -> re.Pattern[str]:
+    r"""The same pattern, matched against the whole path: `$` also matches before a final newline, and `.` no newline.
 
-    >>> bool(_whole(re.compile("^/metrics$")).match("/metrics\n"))
+    >>> bool(_match_whole_path(re.compile("^/metrics$")).match("/metrics\n"))
     False
     """
     return re.compile(pattern.pattern.removesuffix("$") + r"\Z", pattern.flags | re.DOTALL)

@@ -1,4 +1,4 @@
-"""What a caller may be allowed to do. Imports nothing heavy: the command line shows these names."""
+"""The scopes of API keys. Imports nothing heavy, because the command line lists these names."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Scope(StrEnum):
-    """What a key may do: `rank` reads, `write` sends events and entities, `admin` sees metrics and moves models."""
+    """What a key allows: `rank` reads, `write` sends events and entities, `admin` reads metrics and changes models."""
 
     RANK = "rank"
     WRITE = "write"
@@ -16,6 +16,6 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """What a route asks of its callers: a key with `scope`; None = it is open."""
+    """What a route requires: a key with `scope`; None = no key."""
 
     scope: Scope | None

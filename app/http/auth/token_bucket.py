@@ -1,4 +1,4 @@
-"""A token bucket: how often one key may call. Counts in this process alone, so N workers allow N times the rate."""
+"""A token bucket limits the rate of one key. It counts in one process, so N workers allow N times the rate."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from app.http.auth.keys import Key
 
 
 class TokenBucket:
-    """Fills at `rate_per_s`, holds at most `burst`; each request takes one."""
+    """Fills with `rate_per_s` tokens a second, holds at most `burst`; each request takes one."""
 
     def __init__(self, key: Key, now: float) -> None:
         self._key = key
@@ -14,7 +14,7 @@ class TokenBucket:
         self._last = now
 
     def wait_s(self, now: float) -> float:
-        """Take a token: 0. Or, where there is none, the seconds until there will be one."""
+        """Take a token and return 0; if there is none, return the seconds until there is one."""
         rate = self._key.rate_per_s
         if rate is None:
             return 0.0
