@@ -117,12 +117,12 @@ def _parse_address(host: str, usual_port: int | None) -> tuple[str, int]:
 
 
 def _parse_options(parts: SplitResult, tls: bool, scheme: str) -> dict[str, object]:
-    known = _OPTIONS | ({"db", "username", "password"} if scheme == "unix" else set())
+    allowed = _OPTIONS | ({"db", "username", "password"} if scheme == "unix" else set())
     pairs = parse_qsl(parts.query, keep_blank_values=True)
     options: dict[str, object] = {}
     for name, value in pairs:
-        if name not in known:
-            raise ValueError(f"unknown option '{name}'; known are {', '.join(sorted(known))}")
+        if name not in allowed:
+            raise ValueError(f"unknown option '{name}'; known are {', '.join(sorted(allowed))}")
         if name in options:
             raise ValueError(f"option '{name}' is given twice")
         if name in _TLS and not tls:

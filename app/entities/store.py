@@ -112,10 +112,10 @@ class EntityStore:
         missing = np.flatnonzero(rows < 0).tolist()
         self._count("memory", len(rows) - len(missing) + len(context))
         self._count("none", len(missing))
-        known = rows[rows >= 0] if missing else rows
+        known_rows = rows[rows >= 0] if missing else rows
         known_ids = [entity_id for entity_id, row in zip(context, context_rows.tolist(), strict=True) if row >= 0]
         return Gathered(
-            self._source.records_at(known), [candidates[place] for place in missing],
+            self._source.records_at(known_rows), [candidates[place] for place in missing],
             NamedRecords(known_ids, self._source.records_at(context_rows[context_rows >= 0])),
         )  # fmt: skip
 

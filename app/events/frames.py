@@ -65,18 +65,18 @@ def scan(data: bytes, start: int = 0) -> Iterator[Frame | Gap]:
     marked = first_frame(data) is not None
     next_frame, is_torn = (first_frame, _is_torn) if marked else (_next_old_frame, _is_torn_old)
     at = start
-    while found := next_frame(data, at):
-        if at < found.start:
-            yield Gap(at, found.start)
-        yield found
-        at = found.end
+    while entry := next_frame(data, at):
+        if at < entry.start:
+            yield Gap(at, entry.start)
+        yield entry
+        at = entry.end
     if at < len(data):
         yield Gap(at, len(data), is_torn(data, at))
 
 
 def first_frame(data: bytes, start: int = 0) -> Frame | None:
     """The first complete frame with a marker from `start` on. If None, `data` is of an earlier version (or empty)."""
-    return next((found for match in _HEADER.finditer(data, start) if (found := _decode_frame(data, match))), None)
+    return next((decoded for match in _HEADER.finditer(data, start) if (decoded := _decode_frame(data, match))), None)
 
 
 def frame_at(data: bytes, start: int) -> Frame | None:
@@ -120,8 +120,8 @@ def _next_old_frame(data: bytes, start: int) -> Frame | None:
     """Like `first_frame`, for frames without a marker: after damage every position is tried, with shorter lengths."""
     at, longest = start, LONGEST
     while 0 <= at < len(data) - _OLD_HEADER.size:
-        if found := _decode_old_frame(data, at, longest):
-            return found
+        if decoded := _decode_old_frame(data, at, longest):
+            return decoded
         match = _OLD_START.search(data, at + 1)
         at, longest = match.start() if match else -1, _OLD_RESYNC_LONGEST
     return None

@@ -107,21 +107,21 @@ class LabelJoin:
 
     def _get_or_add_ranking(self, name: str, context: _Context) -> _Ranking:
         """The ranking of this id in this context: the rows of one ranking share their context."""
-        known = self._rankings.setdefault(name, [])
-        for ranking in known:
+        rankings = self._rankings.setdefault(name, [])
+        for ranking in rankings:
             if ranking.context == context:
                 return ranking
-        known.append(_Ranking(context))
-        return known[-1]
+        rankings.append(_Ranking(context))
+        return rankings[-1]
 
     def _ranking_of(self, name: str, context: _Context, entity_id: str) -> _Ranking:
         """The ranking that an engagement belongs to: preferably one that showed the entity, then one of the same user.
         The engagement's context may have fewer fields than the ranking's.
         """
-        known = self._rankings.get(name)
-        if not known:
+        rankings = self._rankings.get(name)
+        if not rankings:
             return self._get_or_add_ranking(name, context)
-        return max(known, key=lambda ranking: (_was_shown(ranking, entity_id), ranking.context[1] == context[1]))
+        return max(rankings, key=lambda ranking: (_was_shown(ranking, entity_id), ranking.context[1] == context[1]))
 
     def _unique_name(self, name: str, number: int) -> str:
         """A unique id for a ranking that shares the id `name` with rankings of other contexts."""

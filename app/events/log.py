@@ -49,10 +49,10 @@ class EventLog:
         """
         if not all(0 < len(payload) <= LONGEST for payload in payloads):
             raise ValueError(f"an event has 1 to {LONGEST} bytes")
-        done: Future[None] = Future()
+        future: Future[None] = Future()
         with self._changed:
-            self._enqueue(payloads, done)
-        await asyncio.wrap_future(done)
+            self._enqueue(payloads, future)
+        await asyncio.wrap_future(future)
 
     def close(self) -> None:
         """Write all waiting events, then stop."""
@@ -62,7 +62,7 @@ class EventLog:
         if self._thread is not None:
             self._thread.join()
 
-    def _enqueue(self, payloads: Sequence[bytes], done: Future[None]) -> None:
+    def _enqueue(self, payloads: Sequence[bytes], future: Future[None]) -> None:
         """Queue payloads for the writer thread; start it if there is none."""
         if self._closed:
             raise EventsUnavailableError("the service is stopping")
@@ -71,7 +71,7 @@ class EventLog:
             raise EventsUnavailableError("the disk is slower than the events that come")
         if self._thread is None or not self._thread.is_alive():
             self._start_thread()
-        self._waiting.append((payloads, done))
+        self._waiting.append((payloads, future))
         self._waiting_bytes += size
         self._changed.notify()
 
@@ -89,9 +89,9 @@ class EventLog:
         while group := self._next_group():
             error = self._store([payload for payloads, _ in group for payload in payloads])
             self.failing = error is not None
-            for _, done in group:
-                if done.set_running_or_notify_cancel():
-                    _settle(done, error)
+            for _, future in group:
+                if future.set_running_or_notify_cancel():
+                    _settle(future, error)
         self._close_segment()
 
     def _next_group(self) -> list[_Waiting]:
@@ -141,8 +141,8 @@ class EventLog:
                 segment.close()
 
 
-def _settle(done: Future[None], error: Exception | None) -> None:
+def _settle(future: Future[None], error: Exception | None) -> None:
     if error is None:
-        done.set_result(None)
+        future.set_result(None)
     else:
-        done.set_exception(error)
+        future.set_exception(error)

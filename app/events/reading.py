@@ -62,9 +62,7 @@ def read(folder: Path, position: Position) -> Iterator[Iterator[Event | Damage]]
 
 def _read_segment(path: Path, position: Position, is_newest: bool) -> Iterator[Event | Damage]:
     try:
-        written = is_written(
-            path
-        )  # checked before reading: if its process dies in between, the next time reads to the end
+        written = is_written(path)  # before reading: if its process dies in between, the next time reads to the end
         data = path.read_bytes()
     except FileNotFoundError:  # it was empty, and its process removed it
         return

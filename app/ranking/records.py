@@ -38,8 +38,8 @@ class RecordStage:
         if request.may_refuse and gathered.hopeless and len(gathered.late) > len(gathered.candidates):
             raise self._admission.records_refusal(request.priority)
         _check_known(request, gathered.unknown)
-        known = without(entity_ids, frozenset(gathered.unknown)) if gathered.unknown else entity_ids
-        return CandidateRecords(candidates, gathered, known)
+        known_ids = without(entity_ids, frozenset(gathered.unknown)) if gathered.unknown else entity_ids
+        return CandidateRecords(candidates, gathered, known_ids)
 
     def _context_entities(self, candidates: Candidates) -> list[str]:
         """Source and history, if the context still has to be encoded."""

@@ -84,20 +84,20 @@ class Scoring:
         time to prepare the context would be attributed to the few candidates that have one.
         """
         logits = np.full(len(records), np.nan, np.float32)
-        scorer, done = _ChunkScorer(prepare, self._clock), 0
-        while done < len(records):
-            end = min(done + CHUNK, len(records))
-            chunk = partial(scorer, records.part(done, end))
-            scored = await self._scheduler.run(chunk, deadline - self._clock(), priority)
-            if scored is None:
+        scorer, scored_count = _ChunkScorer(prepare, self._clock), 0
+        while scored_count < len(records):
+            end = min(scored_count + CHUNK, len(records))
+            chunk = partial(scorer, records.part(scored_count, end))
+            chunk_logits = await self._scheduler.run(chunk, deadline - self._clock(), priority)
+            if chunk_logits is None:
                 break
-            logits[done:end] = scored
+            logits[scored_count:end] = chunk_logits
             if usual:
-                self._admission.measured(end - done, scorer.seconds)
-            done = end
-        broken = ~np.isfinite(logits[:done])
-        logits[:done][broken] = np.nan
-        return Scores(logits, late=done < len(records), broken=bool(broken.any()))
+                self._admission.measured(end - scored_count, scorer.seconds)
+            scored_count = end
+        broken = ~np.isfinite(logits[:scored_count])
+        logits[:scored_count][broken] = np.nan
+        return Scores(logits, late=scored_count < len(records), broken=bool(broken.any()))
 
 
 class _ChunkScorer:

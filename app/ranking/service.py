@@ -110,9 +110,9 @@ class RankingService:
     def _check_task(self, request: RankingRequest) -> None:
         task = request.context.task
         if task not in self.model.tasks:
-            known = ", ".join(self.model.tasks)
+            known_tasks = ", ".join(self.model.tasks)
             pointer = f"{request.at}/task" if request.at else ""
-            raise invalid(pointer, "unknown_task", f"task '{task}' is unknown; this model knows: {known}")
+            raise invalid(pointer, "unknown_task", f"task '{task}' is unknown; this model knows: {known_tasks}")
 
     def _select_fields(self, entity_id: str, fields: Sequence[str]) -> dict[str, object] | None:
         entity = self.model.entity(entity_id)
