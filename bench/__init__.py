@@ -1,1 +1,1 @@
-"""The benchmark of serving speed: our server and others with one model, one core, one load. Not part of the wheel."""
+"""The benchmark of serving speed: our server and others with the same model, core and load. Not part of the wheel."""

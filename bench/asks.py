@@ -1,6 +1,6 @@
-"""The requests of a benchmark and what the right answers are. Everything random follows from the seed.
+"""The requests of a benchmark and their expected answers. All randomness follows from the seed.
 
-Bodies are of `POST /v1/rank` and differ from one another, so that nothing is gained by remembering an answer.
+Bodies are those of `POST /v1/rank` and differ from one another, so that caching answers gains nothing.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Body = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """The answer to one body: logit and score of every candidate, and their order."""
+    """The expected answer to one body: logit and score of every candidate, and their order."""
 
     ids: tuple[str, ...]
     logits: dict[str, float]
@@ -32,7 +32,7 @@ class Expected:
 
 @dataclass(frozen=True, slots=True)
 class Asks:
-    """Bodies with the same number of candidates, and the answers to the first of them."""
+    """Bodies with the same number of candidates, and the expected answers to the first `CHECKED` of them."""
 
     candidates: int
     bodies: tuple[bytes, ...]
@@ -40,27 +40,27 @@ class Asks:
 
 
 def make_asks(artefact: Artefact, candidates: int, count: int, seed: int) -> Asks:
-    """`count` bodies of so many distinct candidates. Raises `ValueError` where the catalogue has fewer."""
+    """`count` bodies of `candidates` distinct candidates each. Raises `ValueError` if the catalogue has fewer."""
     if candidates > artefact.entity_count:
         raise ValueError(f"expected at least {candidates} entities to draw from, the model has {artefact.entity_count}")
-    drawn = random.Random(f"{seed} {candidates}")
+    rng = random.Random(f"{seed} {candidates}")
     kinds = [kind for task, kind in _KINDS.items() if task in artefact.tasks]
     users = artefact.sample_users(USERS)
     bodies = []
     for number in range(count):
-        context = kinds[number % len(kinds)](artefact, users, drawn)
-        bodies.append({"context": context, "candidates": drawn.sample(artefact.catalogue.ids, candidates)})
+        context = kinds[number % len(kinds)](artefact, users, rng)
+        bodies.append({"context": context, "candidates": rng.sample(artefact.catalogue.ids, candidates)})
     plain = PlainRanking(artefact)
-    answers = tuple(_expected(plain, body) for body in bodies[:CHECKED])
+    answers = tuple(_expected_answer(plain, body) for body in bodies[:CHECKED])
     return Asks(candidates, tuple(json.dumps(body).encode() for body in bodies), answers)
 
 
 def context_of(body: Body) -> Context:
-    """The context that a decoded body asks for."""
+    """The context of a decoded body."""
     return Context(**body["context"])
 
 
-def _expected(plain: PlainRanking, body: Body) -> Expected:
+def _expected_answer(plain: PlainRanking, body: Body) -> Expected:
     context, candidates = context_of(body), body["candidates"]
     logits = plain.logits(plain.fill(context), candidates).tolist()
     ranked = plain.rank(context, candidates)
@@ -69,20 +69,20 @@ def _expected(plain: PlainRanking, body: Body) -> Expected:
     )
 
 
-def _search(artefact: Artefact, users: Sequence[str], drawn: random.Random) -> Body:
-    """One to three words of a random name; every second searcher is known."""
-    name = artefact.catalogue.names[drawn.choice(artefact.catalogue.ids)].split()
-    words = drawn.sample(name, min(len(name), drawn.randint(1, 3)))
-    known = {"user_id": drawn.choice(users)} if users and drawn.random() < 0.5 else {}
-    return {"task": SEARCH, "query": " ".join(words), **known}
+def _search(artefact: Artefact, users: Sequence[str], rng: random.Random) -> Body:
+    """One to three words of a random name; half of the searches have a user id."""
+    name = artefact.catalogue.names[rng.choice(artefact.catalogue.ids)].split()
+    words = rng.sample(name, min(len(name), rng.randint(1, 3)))
+    user = {"user_id": rng.choice(users)} if users and rng.random() < 0.5 else {}
+    return {"task": SEARCH, "query": " ".join(words), **user}
 
 
-def _homepage(artefact: Artefact, users: Sequence[str], drawn: random.Random) -> Body:
-    return {"task": HOMEPAGE, **({"user_id": drawn.choice(users)} if users else {})}
+def _homepage(artefact: Artefact, users: Sequence[str], rng: random.Random) -> Body:
+    return {"task": HOMEPAGE, **({"user_id": rng.choice(users)} if users else {})}
 
 
-def _more_like_this(artefact: Artefact, users: Sequence[str], drawn: random.Random) -> Body:
-    return {"task": MORE_LIKE_THIS, "source_entity_id": drawn.choice(artefact.catalogue.ids)}
+def _more_like_this(artefact: Artefact, users: Sequence[str], rng: random.Random) -> Body:
+    return {"task": MORE_LIKE_THIS, "source_entity_id": rng.choice(artefact.catalogue.ids)}
 
 
 _KINDS: dict[str, Callable[[Artefact, Sequence[str], random.Random], Body]] = {

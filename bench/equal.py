@@ -1,4 +1,4 @@
-"""Whether a server answers as the model does. Nothing that answers otherwise is timed."""
+"""Checks that a server answers as the model does. A server with other answers is not timed."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ PATIENCE_S = 60.0
 
 
 class DifferentAnswerError(ValueError):
-    """A server that answers otherwise than the model."""
+    """A server's answer differs from that of the model."""
 
 
 def check_answers(url: str, path: str, asks: Iterable[Asks]) -> int:
-    """Ask all bodies whose answers are known; how many there were. Raises `DifferentAnswerError`."""
+    """Send all bodies with an expected answer and compare; returns their number. Raises `DifferentAnswerError`."""
     connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=PATIENCE_S)
-    pairs = [pair for some in asks for pair in zip(some.bodies, some.expected, strict=False)]
+    pairs = [pair for same_size in asks for pair in zip(same_size.bodies, same_size.expected, strict=False)]
     try:
         for body, expected in pairs:
             check_items(_items(connection, path, body), expected)
@@ -32,7 +32,7 @@ def check_answers(url: str, path: str, asks: Iterable[Asks]) -> int:
 
 
 def answers_at_all(url: str, path: str, body: bytes) -> None:
-    """Ask once. Raises `OSError` or `DifferentAnswerError`."""
+    """Send one request. Raises `OSError` or `DifferentAnswerError`."""
     connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=PATIENCE_S)
     try:
         _items(connection, path, body)
@@ -43,14 +43,14 @@ def answers_at_all(url: str, path: str, body: bytes) -> None:
 
 
 def check_items(items: Sequence[dict[str, Any]], expected: Expected) -> None:
-    """All candidates, scores within 1e-4, in the order of the logits; only those within 1e-4 may change places."""
+    """Check candidates, scores (within 1e-4) and order; only candidates with logits within 1e-4 may swap positions."""
     ids = [item["id"] for item in items]
     if sorted(ids) != sorted(expected.ids):
         raise DifferentAnswerError(f"expected the {len(expected.ids)} candidates, got {len(ids)} other items")
     for item in items:
         if item["score"] is None or abs(item["score"] - expected.scores[item["id"]]) > TOLERANCE:
-            told = expected.scores[item["id"]]
-            raise DifferentAnswerError(f"{item['id']}: expected a score of {told:.6f}, got {item['score']}")
+            expected_score = expected.scores[item["id"]]
+            raise DifferentAnswerError(f"{item['id']}: expected a score of {expected_score:.6f}, got {item['score']}")
     for above, below in pairwise(ids):
         if expected.logits[above] < expected.logits[below] - TOLERANCE:
             raise DifferentAnswerError(f"'{above}' stands above '{below}', which has the higher logit")

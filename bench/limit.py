@@ -1,8 +1,8 @@
-"""The limit: one request after another in this process, without HTTP, validation or order.
+"""The in-process limit: scores one request after another in this process, without HTTP, validation or ordering.
 
-Run as `python -m bench.limit MODEL REQUESTS SECONDS` on the core that servers get; REQUESTS is a file with JSON, a list
-of bodies by number of candidates. Timed is filling, features, gathering and the forward pass; JSON goes to standard
-output.
+Run as `python -m bench.limit MODEL REQUESTS SECONDS` on the core of the servers; REQUESTS is a JSON file with a list of
+bodies by number of candidates. Imputation, features, gathering and the forward pass are timed; the figures are written
+to standard output as JSON.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _WARM = 20
 
 
 def limits(artefact: Artefact, requests: dict[int, list[Body]], seconds: float) -> dict[str, Any]:
-    """Figures by way of scoring and number of candidates; each is run for so many seconds."""
+    """Figures by way of scoring and number of candidates; each is measured for `seconds`."""
     return {
         way: {str(count): timed(PlainRanking(artefact, logits), bodies, seconds) for count, bodies in requests.items()}
         for way, logits in WAYS.items()
@@ -35,12 +35,12 @@ def limits(artefact: Artefact, requests: dict[int, list[Body]], seconds: float) 
 
 
 def timed(ranking: PlainRanking, bodies: Sequence[Body], seconds: float) -> dict[str, Any]:
-    """Percentiles and requests a second of one after another."""
-    asked = cycle([(context_of(body), body["candidates"]) for body in bodies])
+    """Percentiles and requests per second of sequential requests."""
+    requests = cycle([(context_of(body), body["candidates"]) for body in bodies])
     times: list[float] = []
     end = time.perf_counter() + seconds
     while len(times) < _WARM + 1 or time.perf_counter() < end:
-        context, candidates = next(asked)
+        context, candidates = next(requests)
         started = time.perf_counter()
         ranking.logits(ranking.fill(context), candidates)
         times.append(time.perf_counter() - started)
@@ -49,12 +49,12 @@ def timed(ranking: PlainRanking, bodies: Sequence[Body], seconds: float) -> dict
 
 
 def main() -> None:
-    """Measure and say."""
+    """Measure, and write the figures to standard output."""
     model, requests, seconds = sys.argv[1:]
     torch.set_num_threads(1)
-    bodies = {int(count): found for count, found in json.loads(Path(requests).read_text("utf-8")).items()}
-    found = limits(Artefact.load(Path(model)), bodies, float(seconds))
-    sys.stdout.write(json.dumps(found))
+    bodies = {int(count): figures for count, figures in json.loads(Path(requests).read_text("utf-8")).items()}
+    figures = limits(Artefact.load(Path(model)), bodies, float(seconds))
+    sys.stdout.write(json.dumps(figures))
 
 
 if __name__ == "__main__":

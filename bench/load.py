@@ -1,8 +1,8 @@
-"""Load in two kinds: a closed loop of callers that wait for their answer, and an open loop of requests that come at
-their own time, whatever the server does. Knows sockets and times, no servers and no models.
+"""Generates load: in a closed loop, whose callers wait for their answers, or in an open loop, whose requests arrive
+at given times whatever the server does. Knows sockets and times, no servers and no models.
 
-In the open loop a request's time runs from the moment it was due, so that waiting for a slow server is counted and
-not left out ("coordinated omission"). Gaps between requests are exponential, as those of independent users are.
+In the open loop, latency is measured from the time a request was due, so that waiting for a slow server is included
+(no "coordinated omission"). Gaps between requests are exponential, like those of independent users.
 """
 
 from __future__ import annotations
@@ -22,29 +22,29 @@ import uvloop
 from bench.wire import Wire, connect, request_bytes
 
 OK = 200
-CONNECTIONS = 64  # of an open loop; requests beyond them wait in the generator, and their clocks run
-PATIENCE_S = 5.0  # after the last request of a loop; what has no answer then counts with the time waited so far
-_SPIN_S = 0.0015  # timers of the event loop are a millisecond coarse: the rest is spent looking at the clock
+CONNECTIONS = 64  # of an open loop; further requests wait in the generator, which counts as latency
+PATIENCE_S = 5.0  # after the last request of a loop; requests without an answer then count with the time waited so far
+_SPIN_S = 0.0015  # event loop timers have a resolution of 1 ms: the rest is spent polling the clock
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where requests go, and their bodies."""
+    """The URL and path of a server, and the bodies to send."""
 
     url: str
     path: str
     bodies: Sequence[bytes]
 
     def requests(self) -> Iterator[bytes]:
-        """Requests without end, in turn."""
+        """An endless cycle of the requests."""
         return cycle([request_bytes(self.url, self.path, body) for body in self.bodies])
 
 
 @dataclass(slots=True)
 class Tally:
-    """What came of a loop. `seconds` of the answers with status 200 and of those that never came."""
+    """The outcome of a loop. `seconds`: latencies of answers with status 200 and of requests never answered."""
 
     statuses: Counter[int] = field(default_factory=Counter)
     seconds: list[float] = field(default_factory=list)
@@ -59,7 +59,7 @@ class Tally:
             self.seconds.append(seconds)
 
     def figures(self) -> dict[str, Any]:
-        """Requests a second, percentiles in milliseconds, statuses, and how busy the generator itself was."""
+        """Requests per second, percentiles in milliseconds, statuses, and the CPU share of the generator."""
         elapsed = max(self.elapsed, 1e-9)
         return {
             "per_s": self.statuses[OK] / elapsed,
@@ -72,7 +72,7 @@ class Tally:
 
 
 def percentiles(seconds: Sequence[float]) -> dict[str, float | None]:
-    """p50, p90, p99 and mean in milliseconds; None where there is nothing."""
+    """p50, p90, p99 and mean in milliseconds; None if there are no values."""
     names = ("p50_ms", "p90_ms", "p99_ms", "mean_ms")
     if not len(seconds):
         return dict.fromkeys(names)
@@ -81,13 +81,13 @@ def percentiles(seconds: Sequence[float]) -> dict[str, float | None]:
 
 
 def closed_loop(target: Target, connections: int, seconds: float) -> Tally:
-    """Each of `connections` callers asks again as soon as it has its answer."""
-    return _run(_closed(target, connections, seconds))
+    """Each of `connections` callers sends its next request as soon as it has an answer."""
+    return _run(_run_closed(target, connections, seconds))
 
 
 def open_loop(target: Target, rate: float, seconds: float, seed: int = 0, connections: int = CONNECTIONS) -> Tally:
-    """`rate` requests a second on average, at moments that follow from the seed."""
-    return _run(_open(target, rate, seconds, seed, connections))
+    """`rate` requests per second on average, at times that follow from the seed."""
+    return _run(_run_open(target, rate, seconds, seed, connections))
 
 
 def _run(work: Coroutine[Any, Any, T]) -> T:
@@ -95,7 +95,7 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
         return runner.run(work)
 
 
-async def _closed(target: Target, connections: int, seconds: float) -> Tally:
+async def _run_closed(target: Target, connections: int, seconds: float) -> Tally:
     tally, requests = Tally(), target.requests()
     done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     waiting = connections
@@ -123,13 +123,13 @@ async def _closed(target: Target, connections: int, seconds: float) -> Tally:
     await asyncio.wait([done], timeout=seconds + PATIENCE_S)
     tally.elapsed, tally.load_cpu_s = time.perf_counter() - started, time.process_time() - cpu
     tally.unanswered = waiting
-    _hang_up(wires)
+    _close_all(wires)
     return tally
 
 
-async def _open(target: Target, rate: float, seconds: float, seed: int, connections: int) -> Tally:
+async def _run_open(target: Target, rate: float, seconds: float, seed: int, connections: int) -> Tally:
     tally, requests = Tally(), target.requests()
-    late: deque[float] = deque()
+    overdue: deque[float] = deque()
     busy: set[Wire] = set()
 
     def ask(wire: Wire, due: float) -> None:
@@ -140,8 +140,8 @@ async def _open(target: Target, rate: float, seconds: float, seed: int, connecti
     def answered(wire: Wire, status: int) -> None:
         tally.add(status, time.perf_counter() - wire.due)
         busy.discard(wire)
-        if late and status:
-            ask(wire, late.popleft())
+        if overdue and status:
+            ask(wire, overdue.popleft())
         elif status:
             free.append(wire)
 
@@ -149,39 +149,39 @@ async def _open(target: Target, rate: float, seconds: float, seed: int, connecti
     free = deque(wires)
     started, cpu = time.perf_counter(), time.process_time()
     for due in moments(rate, seconds, seed):
-        await _until(started + due)
+        await _sleep_until(started + due)
         if free:
             ask(free.popleft(), started + due)
         else:
-            late.append(started + due)
-    await _drained(busy, late)
+            overdue.append(started + due)
+    await _drain(busy, overdue)
     tally.elapsed, tally.load_cpu_s = time.perf_counter() - started, time.process_time() - cpu
-    waited = [time.perf_counter() - due for due in [*(wire.due for wire in busy), *late]]
+    waited = [time.perf_counter() - due for due in [*(wire.due for wire in busy), *overdue]]
     tally.unanswered = len(waited)
     tally.seconds.extend(waited)
-    _hang_up(wires)
+    _close_all(wires)
     return tally
 
 
 def moments(rate: float, seconds: float, seed: int) -> Iterator[float]:
-    """Seconds from the start at which requests are due. Rates scale one same pattern."""
-    drawn, due = random.Random(seed), 0.0
-    while (due := due + drawn.expovariate(rate)) < seconds:
+    """Seconds from the start at which requests are due. All rates scale the same pattern."""
+    rng, due = random.Random(seed), 0.0
+    while (due := due + rng.expovariate(rate)) < seconds:
         yield due
 
 
-async def _until(moment: float) -> None:
+async def _sleep_until(moment: float) -> None:
     while (ahead := moment - time.perf_counter()) > 0:
         await asyncio.sleep(ahead - _SPIN_S if ahead > 2 * _SPIN_S else 0)
 
 
-async def _drained(busy: set[Wire], late: deque[float]) -> None:
-    """Wait until all have their answer, with patience."""
+async def _drain(busy: set[Wire], overdue: deque[float]) -> None:
+    """Wait until all requests are answered, at most `PATIENCE_S`."""
     end = time.perf_counter() + PATIENCE_S
-    while (busy or late) and time.perf_counter() < end:
+    while (busy or overdue) and time.perf_counter() < end:
         await asyncio.sleep(0.001)
 
 
-def _hang_up(wires: Sequence[Wire]) -> None:
+def _close_all(wires: Sequence[Wire]) -> None:
     for wire in wires:
         wire.close()

@@ -23,20 +23,20 @@ WORKER_CONNECTIONS = 8
 
 
 class Bench:
-    """A model, a plan and the requests; `say` hears what is under way."""
+    """Measures one model by a plan with given requests; `say` is called with progress messages."""
 
     def __init__(self, model: Path, plan: Plan, asks: Mapping[int, Asks], say: Say) -> None:
         self.model, self.plan, self.asks, self.say = model, plan, asks, say
         self._core = {plan.server_core}
 
     def server(self, name: str, fast: bool = False, workers: int = 1) -> Server:
-        """One of the servers, with this model."""
+        """A server with this model."""
         return Server(name, self.model, self.plan.rivals_python, fast, workers)
 
     # ---- every server ---------------------------------------------------------------------------------------
 
     def measured(self, name: str, fast: bool) -> Figures:
-        """All loops of one server; `status` says where there was nothing to measure."""
+        """All loops of one server; `status` says why a server was not measured."""
         server = self.server(name, fast)
         about = {"name": name, "title": TITLES[name], "table": "B" if fast else "A", "version": server.version()}
         if about["version"] is None and name != OURS:
@@ -53,13 +53,13 @@ class Bench:
     def _loops(self, server: Server, live: Running) -> Figures:
         checked = check_answers(live.url, server.path, self.asks.values())
         closed = [
-            self._closed(server, live, candidates, connections)
+            self._closed_loop(server, live, candidates, connections)
             for candidates in self.plan.candidates
             for connections in self.plan.connections
         ]
         return {"checked": checked, "closed": closed, "open": self._open_loops(server, live, closed)}
 
-    def _closed(self, server: Server, live: Running, candidates: int, connections: int) -> Figures:
+    def _closed_loop(self, server: Server, live: Running, candidates: int, connections: int) -> Figures:
         self.say(f"{TITLES[server.name]}: {candidates} candidates, {connections} connections")
         tally = self._warm_and_closed(self._target(server, live, candidates), connections)
         return {"candidates": candidates, "connections": connections, **tally.figures()}
@@ -69,13 +69,13 @@ class Bench:
         for cell in closed:
             peaks[cell["candidates"]] = max(peaks.get(cell["candidates"], 0.0), cell["per_s"])
         return [
-            self._open(server, live, candidates, share, peaks[candidates])
+            self._open_loop(server, live, candidates, share, peaks[candidates])
             for candidates in self.plan.opened
             for share in self.plan.shares
             if peaks.get(candidates)
         ]
 
-    def _open(self, server: Server, live: Running, candidates: int, share: float, peak: float) -> Figures:
+    def _open_loop(self, server: Server, live: Running, candidates: int, share: float, peak: float) -> Figures:
         self.say(f"{TITLES[server.name]}: {candidates} candidates, {share:.0%} of its peak, open loop")
         target, rate = self._target(server, live, candidates), share * peak
         open_loop(target, rate / 2, self.plan.warm_s, self.plan.seed)
@@ -85,16 +85,16 @@ class Bench:
     # ---- ours alone -----------------------------------------------------------------------------------------
 
     def latency(self) -> Figures:
-        """Our server at one connection, started anew for each run: a list of runs by number of candidates."""
-        found: Figures = {str(candidates): [] for candidates in LATENCY_COUNTS}
+        """Our server at one connection, restarted for each run: a list of runs by number of candidates."""
+        runs: Figures = {str(candidates): [] for candidates in LATENCY_COUNTS}
         server = self.server(OURS)
         for run in range(LATENCY_RUNS):
             with running(server, self._first_body(), self._core) as live:
                 for candidates in LATENCY_COUNTS:
                     self.say(f"latency, run {run + 1}: {candidates} candidates")
                     tally = self._warm_and_closed(self._target(server, live, candidates), 1)
-                    found[str(candidates)].append(tally.figures())
-        return found
+                    runs[str(candidates)].append(tally.figures())
+        return runs
 
     def workers(self) -> Figures:
         """Processor time and memory of our server by number of workers. Several may use both cores."""
@@ -112,26 +112,30 @@ class Bench:
             spent = process.cpu_seconds(live.pids()) - before
             memory = [process.memory_mb(pid) for pid in live.pids()]
         answers = sum(tally.statuses.values())
-        total = {name: sum(one[name] for one in memory) for name in ("pss_mb", "uss_mb")}
+        total = {name: sum(usage[name] for usage in memory) for name in ("pss_mb", "uss_mb")}
         per_request = 1000 * spent / max(1, answers)
         return {"answers": answers, "cpu_ms_per_request": per_request, **total, "processes": memory, **tally.figures()}
 
     def limit(self, model: Path | None = None, asks: Mapping[int, Asks] | None = None) -> Figures:
-        """What one core can do in process, with this model or with another and requests for it."""
+        """Figures of one core in process, for this model or for another one with its own requests."""
         self.say(f"the limit, in process{f': {model}' if model else ''}")
-        bodies = {count: [json.loads(body) for body in some.bodies] for count, some in (asks or self.asks).items()}
+        bodies = {
+            count: [json.loads(body) for body in same_size.bodies] for count, same_size in (asks or self.asks).items()
+        }
         with tempfile.NamedTemporaryFile("w", suffix=".json") as file, process.on_cores(self._core):
             json.dump(bodies, file)
             file.flush()
             arguments = [str(model or self.model), file.name, str(self.plan.seconds)]
             environment = self.server(OURS).environment(Path(tempfile.gettempdir()))
-            done = subprocess.run(
+            process_result = subprocess.run(
                 [sys.executable, "-m", "bench.limit", *arguments],
                 cwd=ROOT, env=environment, capture_output=True, text=True, check=False,
             )  # fmt: skip
-        if done.returncode:
-            raise ValueError(f"the in-process limit: {(done.stderr.strip().splitlines() or ['no reason'])[-1]}")
-        figures: Figures = json.loads(done.stdout)
+        if process_result.returncode:
+            raise ValueError(
+                f"the in-process limit: {(process_result.stderr.strip().splitlines() or ['no reason'])[-1]}"
+            )
+        figures: Figures = json.loads(process_result.stdout)
         return figures
 
     # ---- shared ---------------------------------------------------------------------------------------------

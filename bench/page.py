@@ -1,4 +1,4 @@
-"""The report as one page that needs nothing beside it. All figures are those of `bench.json`."""
+"""The report as one self-contained HTML page. All figures are those of `bench.json`."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ def page(result: Row) -> str:
     parts = [f"<h1>{TITLE}</h1>", f"<p>{escape(_about(result['about']))}</p>"]
     if points := one_connection(result):
         parts.append(figure(latency_plot(points), CAPTION))
-    parts += [part for made in tables(result) for part in _section(made)]
-    return document(TITLE, [*parts, *_differences(result)])
+    parts += [part for report_table in tables(result) for part in _section(report_table)]
+    return document(TITLE, [*parts, *_checked_answers(result)])
 
 
 def one_connection(result: Row) -> dict[str, list[tuple[int, float, float]]]:
-    """By server of table A: candidates, p50 and p99 in ms at one connection."""
-    found = {
+    """By server of table A: (candidates, p50, p99) in ms at one connection."""
+    points_of = {
         server["title"]: [
-            (one["candidates"], one["p50_ms"], one["p99_ms"])
-            for one in server.get("closed", ())
-            if one["connections"] == 1 and one["p50_ms"] is not None
+            (loop["candidates"], loop["p50_ms"], loop["p99_ms"])
+            for loop in server.get("closed", ())
+            if loop["connections"] == 1 and loop["p50_ms"] is not None
         ]
         for server in result["servers"]
         if server["table"] == "A"
     }
-    return {title: sorted(points) for title, points in found.items() if points}
+    return {title: sorted(points) for title, points in points_of.items() if points}
 
 
 def _about(about: Row) -> str:
@@ -54,18 +54,18 @@ def _about(about: Row) -> str:
     )
 
 
-def _section(made: Table) -> list[str]:
-    about = [f"<p>{escape(made.about)}</p>"] if made.about else []
-    return [f"<h2>{escape(made.title)}</h2>", *about, table(made.head, made.rows)]
+def _section(report_table: Table) -> list[str]:
+    about = [f"<p>{escape(report_table.about)}</p>"] if report_table.about else []
+    return [f"<h2>{escape(report_table.title)}</h2>", *about, table(report_table.head, report_table.rows)]
 
 
-def _differences(result: Row) -> list[str]:
-    """What was compared before anything was timed."""
+def _checked_answers(result: Row) -> list[str]:
+    """The number of answers that were compared before timing."""
     checked = {server["title"]: server["checked"] for server in result["servers"] if "checked" in server}
     if not checked:
         return []
     ours = next((server["title"] for server in result["servers"] if server["name"] == OURS), OURS)
-    number = checked.get(ours, next(iter(checked.values())))
+    count = checked.get(ours, next(iter(checked.values())))
     return [
-        f"<p>Before it was timed, each server gave {number} answers with the model's scores (to 1e-4) and order.</p>"
+        f"<p>Before it was timed, each server gave {count} answers with the model's scores (to 1e-4) and order.</p>"
     ]

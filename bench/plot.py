@@ -1,4 +1,4 @@
-"""The picture of a report: latency against candidates. Knows numbers and names alone."""
+"""The plot of a report: latency against candidates. Reads and measures nothing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Points = Sequence[tuple[float, float, float]]
 
 
 def latency_plot(servers: Mapping[str, Points]) -> str:
-    """SVG of p50 and p99 by candidates, a colour a server, with Metarank's points over it. Both axes logarithmic."""
+    """SVG of p50 and p99 by candidates, one colour per server, and Metarank's points. Both axes are logarithmic."""
     with matplotlib.rc_context(STYLE):
         drawing = Figure(figsize=(7.2, 4.6))
         axes = drawing.subplots()
@@ -37,7 +37,7 @@ def latency_plot(servers: Mapping[str, Points]) -> str:
 
 
 def _plain_ticks(axes: Axes) -> None:
-    """Numbers as people write them; only those between the ends of what is drawn are shown."""
+    """Show ticks as plain numbers, not as powers of ten; ticks outside the plotted range are not drawn."""
     for axis, ticks in ((axes.xaxis, _CANDIDATES), (axes.yaxis, _MS)):
         axis.set_major_locator(FixedLocator(ticks))
         axis.set_major_formatter(ScalarFormatter())

@@ -1,6 +1,6 @@
-"""Processes of a server seen from outside: which there are, their cores, processor time and memory. Linux only.
+"""Inspects and controls the processes of a server: cores, processor time, memory, signals. Linux only.
 
-Starts nothing. A process is named by its id and the moment it began, so that a reused id is never taken for it.
+Starts nothing. A process is identified by its id and start time, so that a reused id is never mistaken for it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _MB = 1000  # /proc counts kB
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A process that was running; `began` in clock ticks since boot."""
+    """A process that was running; `began`: its start time in clock ticks since boot."""
 
     pid: int
     began: int
@@ -29,7 +29,7 @@ class Seen:
 
 @contextmanager
 def on_cores(cores: Collection[int]) -> Iterator[None]:
-    """Run the block, and whatever it starts for good, on these cores."""
+    """Run the block on these cores; processes that it starts stay on them."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, cores)
     try:
@@ -47,27 +47,27 @@ def pin(pids: Collection[int], cores: Collection[int]) -> None:
 
 
 def tree(pid: int) -> list[int]:
-    """A process and all below it."""
-    found = [pid]
-    for parent in found:
+    """A process and all its descendants."""
+    pids = [pid]
+    for parent in pids:
         for task in _tasks(parent):
-            found += map(int, _read(Path(f"/proc/{parent}/task/{task}/children")).split())
-    return found
+            pids += map(int, _read(Path(f"/proc/{parent}/task/{task}/children")).split())
+    return pids
 
 
 def seen(pids: Collection[int]) -> set[Seen]:
-    """Those of the processes that are running."""
+    """The processes among `pids` that are running."""
     return {Seen(pid, int(fields[19])) for pid in pids if (fields := _stat(pid))}
 
 
 def end(processes: Collection[Seen], patience_s: float) -> None:
-    """Ask processes to end, and after a while make them."""
-    left = _signal(processes, signal.SIGTERM)
+    """Terminate processes with SIGTERM; kill those that are still running after `patience_s`."""
+    remaining = _signal(processes, signal.SIGTERM)
     deadline = time.monotonic() + patience_s
-    while left and time.monotonic() < deadline:
+    while remaining and time.monotonic() < deadline:
         time.sleep(0.05)
-        left = left & seen([process.pid for process in left])
-    _signal(left, signal.SIGKILL)
+        remaining = remaining & seen([process.pid for process in remaining])
+    _signal(remaining, signal.SIGKILL)
 
 
 def _signal(processes: Collection[Seen], number: signal.Signals) -> set[Seen]:
@@ -79,12 +79,12 @@ def _signal(processes: Collection[Seen], number: signal.Signals) -> set[Seen]:
 
 
 def cpu_seconds(pids: Collection[int]) -> float:
-    """Processor time of the processes, in user and kernel."""
+    """Processor time of the processes in seconds, user plus kernel."""
     return sum(int(fields[11]) + int(fields[12]) for pid in pids if (fields := _stat(pid))) / _TICKS_S
 
 
 def memory_mb(pid: int) -> dict[str, float]:
-    """PSS (shared pages by share), USS (pages of its own) and what no other could share of a process."""
+    """PSS (shared pages by share), USS (private pages) and dirty private pages of a process, in MB."""
     rollup = _read(Path(f"/proc/{pid}/smaps_rollup"))
     kb = {name: int(size) for name, size in re.findall(r"^(\w+): +(\d+) kB$", rollup, re.MULTILINE)}
     own = kb.get("Private_Clean", 0) + kb.get("Private_Dirty", 0)
@@ -92,7 +92,7 @@ def memory_mb(pid: int) -> dict[str, float]:
 
 
 def _stat(pid: int) -> list[str]:
-    """Fields of /proc/PID/stat from the third on; empty where there is none or the process is a corpse."""
+    """Fields of /proc/PID/stat from the third on; empty for a missing process or a zombie."""
     fields = _read(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split()
     return [] if fields[:1] == ["Z"] else fields
 

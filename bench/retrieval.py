@@ -1,7 +1,7 @@
-"""Proposing candidates from whole catalogues: the index of each model beside exact search, in one process each.
+"""Benchmark of retrieval from whole catalogues: the index of each model against exact search, one process per model.
 
-Run as `python -m bench.retrieval MODEL SECONDS` it measures one model and writes JSON to standard output;
-`unirank bench retrieval` does so for several. Nothing of a service is in it: no HTTP, no queue.
+`python -m bench.retrieval MODEL SECONDS` measures one model and writes JSON to standard output;
+`unirank bench retrieval` measures several. It runs no service: no HTTP, no queue.
 """
 
 from __future__ import annotations
@@ -31,25 +31,25 @@ from model.retrieval.exact import DenseIndex, Floats
 from model.retrieval.tuning import recall, rows_of
 
 ROOT = Path(__file__).parents[1]
-LIMIT = 500  # candidates of a proposal, as UNIRANK_RETRIEVE_LIMIT has it
+LIMIT = 500  # candidates to propose, the default of UNIRANK_RETRIEVE_LIMIT
 CONTEXTS = 300
-RECALLED = 100  # queries that recall is measured on
+RECALLED = 100  # number of queries for recall
 _WARM = 20
 
 
 def measure(folder: Path, seconds: float, seed: int = 0) -> dict[str, Any]:
-    """Figures of one model; each search is repeated for so many seconds."""
+    """Figures of one model; each search is repeated for `seconds`."""
     started = time.perf_counter()
     artefact = Artefact.load(folder)
     load_s = time.perf_counter() - started
     contexts = [artefact.fill(context) for context in sample_contexts(artefact, CONTEXTS, seed)]
     queries = [_dense_query(artefact, filled) for filled in contexts]
-    found = {
+    timings = {
         "dense": timed(lambda query: artefact.dense.search(query, LIMIT), queries, seconds),
         "lexical": timed(_lexical(artefact), typed(artefact, seed), seconds),
         "propose": timed(lambda filled: artefact.propose(artefact.encode_context(filled), LIMIT), contexts, seconds),
     }
-    memory = process.memory_mb(os.getpid())["dirty_mb"]  # before what follows, which no service does
+    memory = process.memory_mb(os.getpid())["dirty_mb"]  # before the exact index, which no service builds
     exact = DenseIndex(whole_matrix(artefact.contents.records))
     return {
         "version": artefact.version,
@@ -57,18 +57,18 @@ def measure(folder: Path, seconds: float, seed: int = 0) -> dict[str, Any]:
         "index": "exact" if isinstance(artefact.dense, DenseIndex) else "approximate",
         "load_s": load_s,
         "own_memory_mb": memory,
-        **found,
+        **timings,
         "exact": timed(lambda query: exact.search(query, LIMIT), queries, seconds),
         "recall@100": recall(rows_of(artefact.dense, queries[:RECALLED]), rows_of(exact, queries[:RECALLED])),
         "bytes_per_entity": _bytes(folder, artefact.entity_count),
     }
 
 
-def timed(search: Callable[[Any], object], asked: Sequence[Any], seconds: float) -> dict[str, float | None]:
-    """Percentiles of one search after another."""
+def timed(search: Callable[[Any], object], queries: Sequence[Any], seconds: float) -> dict[str, float | None]:
+    """Percentiles of sequential searches."""
     times: list[float] = []
     end = time.perf_counter() + seconds
-    for query in cycle(asked):
+    for query in cycle(queries):
         started = time.perf_counter()
         search(query)
         times.append(time.perf_counter() - started)
@@ -78,11 +78,11 @@ def timed(search: Callable[[Any], object], asked: Sequence[Any], seconds: float)
 
 
 def typed(artefact: Artefact, seed: int) -> list[FilledContext]:
-    """Searches for names, as far as somebody has typed them."""
-    drawn = random.Random(seed)
-    names = [artefact.catalogue.names[drawn.choice(artefact.catalogue.ids)].lower() for _ in range(CONTEXTS)]
-    cut = [name[: drawn.randint(1, len(name))] for name in names]
-    return [artefact.fill(Context(SEARCH, query=query)) for query in cut]
+    """Searches for prefixes of names, as typed in a search bar."""
+    rng = random.Random(seed)
+    names = [artefact.catalogue.names[rng.choice(artefact.catalogue.ids)].lower() for _ in range(CONTEXTS)]
+    prefixes = [name[: rng.randint(1, len(name))] for name in names]
+    return [artefact.fill(Context(SEARCH, query=query)) for query in prefixes]
 
 
 def _lexical(artefact: Artefact) -> Callable[[FilledContext], object]:
@@ -95,56 +95,69 @@ def _dense_query(artefact: Artefact, filled: FilledContext) -> Floats:
 
 
 def _bytes(folder: Path, entities: int) -> dict[str, float]:
-    """Size of the index, and of all files, by entity."""
+    """Bytes per entity of the index, and of all files."""
     sizes = {path.name: path.stat().st_size for path in folder.iterdir()}
     index = sum(sizes.get(name, 0) for name in (EXACT, APPROXIMATE))
     return {"index": index / entities, "all": sum(sizes.values()) / entities}
 
 
 def run(models: Iterable[Path], out: Path, seconds: float, core: int, say: Callable[[str], None]) -> Row:
-    """Measure each model in a process of its own on one core; write `retrieval.json` into `out`."""
-    found = []
+    """Measure each model in a separate process on one core; write `retrieval.json` into `out`."""
+    figures = []
     for folder in models:
         say(str(folder))
-        found.append(_in_a_process(folder, seconds, core))
+        figures.append(_measure_in_process(folder, seconds, core))
     out.mkdir(parents=True, exist_ok=True)
-    result = {"limit": LIMIT, "seconds": seconds, "load_average": os.getloadavg()[0], "models": found}
+    result = {"limit": LIMIT, "seconds": seconds, "load_average": os.getloadavg()[0], "models": figures}
     (out / "retrieval.json").write_text(json.dumps(result, indent=1), "utf-8")
     return result
 
 
-def _in_a_process(folder: Path, seconds: float, core: int) -> dict[str, Any]:
+def _measure_in_process(folder: Path, seconds: float, core: int) -> dict[str, Any]:
     command = [sys.executable, "-m", "bench.retrieval", str(folder.resolve()), str(seconds)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with process.on_cores({core}):
-        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise ValueError(f"{folder}: {(done.stderr.strip().splitlines() or ['no reason'])[-1]}")
-    figures: dict[str, Any] = json.loads(done.stdout)
+        process_result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    if process_result.returncode:
+        raise ValueError(f"{folder}: {(process_result.stderr.strip().splitlines() or ['no reason'])[-1]}")
+    figures: dict[str, Any] = json.loads(process_result.stdout)
     return figures
 
 
 def tables(result: Row) -> list[Table]:
-    """How fast, and how large; one line a model in each."""
-    models = sorted(result["models"], key=lambda one: int(one["entities"]))
+    """A table of speed and one of size, each with one row per model."""
+    models = sorted(result["models"], key=lambda figures: int(figures["entities"]))
     speed = ("entities", "index", "dense", "exact dense", "recall@100", "lexical", "propose")
     size = ("entities", "index: bytes each", "all files: bytes each", "own memory MB", "load s")
     about = f"p50 / p99 in milliseconds, {result['limit']} candidates, one core."
     return [
-        Table("Retrieval", about, speed, tuple((_speed(one), False) for one in models)),
-        Table("Size", "Own memory: what no other process shares.", size, tuple((_size(one), False) for one in models)),
+        Table("Retrieval", about, speed, tuple((_speed_row(figures), False) for figures in models)),
+        Table(
+            "Size",
+            "Own memory: what no other process shares.",
+            size,
+            tuple((_size_row(figures), False) for figures in models),
+        ),
     ]
 
 
-def _speed(one: Row) -> tuple[str, ...]:
-    dense, exact, lexical, propose = (_pair(one[name]) for name in ("dense", "exact", "lexical", "propose"))
-    return f"{one['entities']:,}", one["index"], dense, exact, number(one["recall@100"], 3), lexical, propose
+def _speed_row(figures: Row) -> tuple[str, ...]:
+    dense, exact, lexical, propose = (_pair(figures[name]) for name in ("dense", "exact", "lexical", "propose"))
+    return (
+        f"{figures['entities']:,}",
+        figures["index"],
+        dense,
+        exact,
+        number(figures["recall@100"], 3),
+        lexical,
+        propose,
+    )
 
 
-def _size(one: Row) -> tuple[str, ...]:
-    size = one["bytes_per_entity"]
+def _size_row(figures: Row) -> tuple[str, ...]:
+    size = figures["bytes_per_entity"]
     sizes = (number(size["index"], 0), number(size["all"], 0))
-    return f"{one['entities']:,}", *sizes, number(one["own_memory_mb"], 0), number(one["load_s"], 1)
+    return f"{figures['entities']:,}", *sizes, number(figures["own_memory_mb"], 0), number(figures["load_s"], 1)
 
 
 def _pair(times: Row) -> str:
@@ -152,7 +165,7 @@ def _pair(times: Row) -> str:
 
 
 def main() -> None:
-    """Measure one model and say."""
+    """Measure one model, and write its figures to standard output."""
     folder, seconds = sys.argv[1:]
     torch.set_num_threads(1)
     sys.stdout.write(json.dumps(measure(Path(folder), float(seconds))))

@@ -1,4 +1,4 @@
-"""One run from a model to a report: requests, then each part of the plan, written to disk as soon as it is there."""
+"""Runs the benchmark: makes requests, measures each part of the plan, and writes the report after each part."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _RELEASES = ("torch", "numpy", "uvicorn", "uvloop", "msgspec", "pydantic", "fast
 
 
 def run(model: Path, plan: Plan, out: Path, report: Report) -> Figures:
-    """Measure, write `bench.json` and `bench.html` into `out`, and return what is in the first."""
+    """Measure, write `bench.json` and `bench.html` into `out`, and return the content of `bench.json`."""
     out.mkdir(parents=True, exist_ok=True)
-    with process.on_cores({plan.load_core}):  # where the load comes from
+    with process.on_cores({plan.load_core}):  # the core of the load generator
         result, asks = prepare(model, plan)
-        clock = _Clock(plan.total_s(), report)
+        clock = _Progress(plan.total_s(), report)
         bench = Bench(model, plan, asks, clock.say)
         gc.collect()
-        gc.disable()  # a collection of ours would be a pause of theirs
+        gc.disable()  # a collection in the load generator would count as latency of the server
         try:
             for part, make in _PARTS.items():
                 if part in plan.parts:
@@ -46,7 +46,7 @@ def run(model: Path, plan: Plan, out: Path, report: Report) -> Figures:
 
 
 def prepare(model: Path, plan: Plan) -> tuple[Figures, dict[int, Asks]]:
-    """An empty result that says what it is of, and the requests."""
+    """A result with metadata but without figures, and the requests."""
     artefact = Artefact.load(model)
     asks = {count: make_asks(artefact, count, plan.bodies, plan.seed) for count in plan.needed_candidates()}
     about = {
@@ -59,7 +59,7 @@ def prepare(model: Path, plan: Plan) -> tuple[Figures, dict[int, Asks]]:
 
 
 def write(result: Figures, out: Path) -> None:
-    """The report so far."""
+    """Write the report so far."""
     result["summary"] = summary(result)
     (out / "bench.json").write_text(json.dumps(result, indent=1), "utf-8")
     (out / "bench.html").write_text(page(result), "utf-8")
@@ -98,8 +98,8 @@ _PARTS: dict[str, Callable[[Bench, Figures], None]] = {
 }
 
 
-class _Clock:
-    """Turns words of progress into seconds of a total that was estimated."""
+class _Progress:
+    """Reports progress as elapsed seconds of the estimated total."""
 
     def __init__(self, total_s: float, report: Report) -> None:
         self._total, self._report, self._started = max(1, round(total_s)), report, time.monotonic()
@@ -113,7 +113,7 @@ class _Clock:
 
 
 def _machine() -> dict[str, Any]:
-    """What figures depend on and a reader elsewhere cannot know."""
+    """The properties of this machine that figures depend on."""
     threads = {name: value for name, value in os.environ.items() if name.startswith(("OMP_", "MKL_", "OPENBLAS_"))}
     return {
         "processor": _processor(),

@@ -1,6 +1,6 @@
-"""The servers that are compared: how each is started, on which cores, and how it is ended. Measures nothing.
+"""The servers to compare: how each is started, on which cores, and how it is stopped. Measures nothing.
 
-Each runs in a process group and a home folder of its own, serves on the loopback alone and reports to nobody.
+Each runs in its own process group and home folder, serves on the loopback only and sends no usage statistics.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THR
 
 
 class NotStartedError(RuntimeError):
-    """A server that never answered; the last line it said."""
+    """A server never answered; the message has its last log line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,23 +60,23 @@ class Server:
 
     @property
     def path(self) -> str:
-        """Where it takes a ranking."""
+        """The path of its ranking route."""
         return "/v1/rank" if self.name == OURS else "/rank"
 
     @property
     def python(self) -> Path:
-        """Plain FastAPI needs nothing that the service does not have, and so runs with the same releases."""
+        """The interpreter. Plain FastAPI needs only what the service has, so it runs with the same releases."""
         return Path(sys.executable) if self.name in (OURS, "fastapi") else self.rivals_python
 
     def command(self, port: int) -> list[str]:
-        """What to run."""
+        """The command that starts it."""
         if self.name == OURS:
             serve = ["-m", "app.cli", "serve", str(self.model), "--port", str(port), "--workers", str(self.workers)]
             return [str(self.python), *serve]
         return [str(self.python), "-m", _MODULES[self.name], str(self.model), str(port)]
 
     def environment(self, home: Path) -> dict[str, str]:
-        """One thread, a home of its own, no settings of the caller's."""
+        """Its environment: one thread, its own home, none of the caller's settings."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("UNIRANK_")}
         own = {
             "HOME": str(home),
@@ -87,12 +87,12 @@ class Server:
         return {**inherited, **_ONE_THREAD, **_QUIET, **own, "PYTHONPATH": str(ROOT), "BENTOML_HOME": str(home)}
 
     def version(self) -> str | None:
-        """The installed release; None where it is not installed."""
+        """The installed release; None if it is not installed."""
         if not self.python.exists():
             return None
-        ask = f"from importlib.metadata import version; print(version({_DISTRIBUTIONS[self.name]!r}))"
-        done = subprocess.run([str(self.python), "-c", ask], capture_output=True, text=True, check=False)
-        return done.stdout.strip() if done.returncode == 0 else None
+        script = f"from importlib.metadata import version; print(version({_DISTRIBUTIONS[self.name]!r}))"
+        process_result = subprocess.run([str(self.python), "-c", script], capture_output=True, text=True, check=False)
+        return process_result.stdout.strip() if process_result.returncode == 0 else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ class Running:
 
 @contextmanager
 def running(server: Server, body: bytes, cores: Collection[int]) -> Iterator[Running]:
-    """A server on these cores, once it answers `body`. Raises `NotStartedError` with the last line that it said."""
+    """A server on these cores, once it answers `body`. Raises `NotStartedError` with its last log line."""
     home = Path(tempfile.mkdtemp(prefix="ub-"))  # short: socket paths inside it have a limit of 107 characters
     port = free_port()
     with (home / "log").open("wb") as log, process.on_cores(cores):
@@ -127,7 +127,7 @@ def running(server: Server, body: bytes, cores: Collection[int]) -> Iterator[Run
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """A free port on the loopback."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -135,18 +135,18 @@ def free_port() -> int:
 
 def _wait(started: subprocess.Popen[bytes], live: Running, path: str, body: bytes, log: Path) -> None:
     deadline = time.monotonic() + _START_S
-    why = "it did not answer in time"
+    reason = "it did not answer in time"
     while time.monotonic() < deadline:
         if started.poll() is not None:
-            why = f"it ended with exit code {started.returncode}"
+            reason = f"it ended with exit code {started.returncode}"
             break
         try:
             answers_at_all(live.url, path, body)
             return
         except (OSError, DifferentAnswerError) as error:
-            why = str(error)
+            reason = str(error)
             time.sleep(0.2)
-    raise NotStartedError(f"{why}; its last words: {_last_line(log)}")
+    raise NotStartedError(f"{reason}; its last words: {_last_line(log)}")
 
 
 def _last_line(log: Path) -> str:
@@ -155,12 +155,12 @@ def _last_line(log: Path) -> str:
 
 
 def _stop(started: subprocess.Popen[bytes]) -> None:
-    """The first process drains by itself; what it leaves behind is ended too."""
-    below = process.seen(process.tree(started.pid))
+    """Terminate the first process, which drains, then all processes that it leaves behind."""
+    descendants = process.seen(process.tree(started.pid))
     started.terminate()
     try:
         started.wait(_STOP_S)
     except subprocess.TimeoutExpired:
         started.kill()
         started.wait()
-    process.end(below, _STOP_S / 4)
+    process.end(descendants, _STOP_S / 4)

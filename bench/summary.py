@@ -1,4 +1,4 @@
-"""What a run says: ratios, fits and aims, from the figures alone. Measures nothing, rounds nothing.
+"""Summarises a run: computes ratios, fits and aims from its figures. Measures nothing.
 
 A figure that was not measured is None, and so is whether its aim was reached.
 """
@@ -20,7 +20,7 @@ Row = Mapping[str, Any]
 
 
 def summary(result: Row) -> dict[str, Any]:
-    """Ratios, fits and aims of a result, as far as it goes."""
+    """Ratios, fits and aims of a result, which may be incomplete."""
     headline = result["about"]["plan"]["headline"]
     connections = headline_connections(result)
     return {
@@ -38,27 +38,29 @@ def summary(result: Row) -> dict[str, Any]:
 
 
 def headline_connections(result: Row) -> int:
-    """The number of connections that ratios are given for."""
+    """The number of connections for which ratios are computed."""
     chosen: Sequence[int] = result["about"]["plan"]["connections"]
     return HEADLINE_CONNECTIONS if HEADLINE_CONNECTIONS in chosen else max(chosen)
 
 
 def cell(result: Row, name: str, table: str, candidates: int, connections: int) -> Row | None:
-    """One closed loop of a server; None where it was not measured."""
+    """One closed loop of a server; None if it was not measured."""
     for server in result["servers"]:
         if server["name"] == name and server["table"] == table:
-            for found in server.get("closed", ()):
-                if found["candidates"] == candidates and found["connections"] == connections:
-                    return dict(found)
+            for loop in server.get("closed", ()):
+                if loop["candidates"] == candidates and loop["connections"] == connections:
+                    return dict(loop)
     return None
 
 
 def ratios(result: Row, table: str, candidates: int, connections: int) -> dict[str, float]:
-    """By rival: how many times its requests a second we have."""
+    """By rival: our requests per second divided by the rival's."""
     ours = cell(result, OURS, "A", candidates, connections)
     names = dict.fromkeys(server["name"] for server in result["servers"] if server["table"] == table)
     cells = {name: cell(result, name, table, candidates, connections) for name in names if name != OURS}
-    return {name: ours["per_s"] / found["per_s"] for name, found in cells.items() if ours and found and found["per_s"]}
+    return {
+        name: ours["per_s"] / theirs["per_s"] for name, theirs in cells.items() if ours and theirs and theirs["per_s"]
+    }
 
 
 def fit(points: Iterable[tuple[float, float]]) -> dict[str, float] | None:
@@ -79,17 +81,17 @@ def fit(points: Iterable[tuple[float, float]]) -> dict[str, float] | None:
 
 def limit_fit(result: Row) -> dict[str, float] | None:
     """The mean time in process against candidates."""
-    return fit((int(count), found["mean_ms"]) for count, found in result.get("limit", {}).get("fast", {}).items())
+    return fit((int(count), figures["mean_ms"]) for count, figures in result.get("limit", {}).get("fast", {}).items())
 
 
 def connection_fit(result: Row) -> dict[str, float] | None:
     """Our p50 at one connection against candidates."""
-    cells = [one for server in result["servers"] if server["name"] == OURS for one in server.get("closed", ())]
-    return fit((one["candidates"], one["p50_ms"]) for one in cells if one["connections"] == 1 and one["p50_ms"])
+    cells = [loop for server in result["servers"] if server["name"] == OURS for loop in server.get("closed", ())]
+    return fit((loop["candidates"], loop["p50_ms"]) for loop in cells if loop["connections"] == 1 and loop["p50_ms"])
 
 
 def best_run(runs: Sequence[Row]) -> Row | None:
-    """The run with the lowest p99, whole: p50 and p99 are of one and the same run."""
+    """The run with the lowest p99; its p50 and p99 are of the same run."""
     complete = [run for run in runs if run["p99_ms"] is not None]
     return min(complete, key=lambda run: run["p99_ms"]) if complete else None
 
@@ -97,53 +99,53 @@ def best_run(runs: Sequence[Row]) -> Row | None:
 def added_ms(result: Row, candidates: int) -> float | None:
     """What HTTP, validation, order and answer add to the work in process, by p50 at one connection."""
     ours = cell(result, OURS, "A", candidates, 1)
-    limit = _limit(result, candidates)
+    limit = _limit_figures(result, candidates)
     return ours["p50_ms"] - limit["p50_ms"] if ours and limit and ours["p50_ms"] is not None else None
 
 
 def share_of_limit(result: Row, candidates: int) -> float | None:
     """Our peak over all numbers of connections, as a share of what one core does in process."""
-    limit = _limit(result, candidates)
-    cells = [one for server in result["servers"] if server["name"] == OURS for one in server.get("closed", ())]
-    peak = max((one["per_s"] for one in cells if one["candidates"] == candidates), default=None)
+    limit = _limit_figures(result, candidates)
+    cells = [loop for server in result["servers"] if server["name"] == OURS for loop in server.get("closed", ())]
+    peak = max((loop["per_s"] for loop in cells if loop["candidates"] == candidates), default=None)
     return peak / limit["per_s"] if peak is not None and limit else None
 
 
-def workers(found: Row) -> dict[str, float]:
-    """Processor time per request of two workers to one; memory that a third worker adds to two."""
-    told: dict[str, float] = {}
-    if {"1", "2"} <= set(found) and found["1"]["cpu_ms_per_request"]:
-        told["cpu_ratio"] = found["2"]["cpu_ms_per_request"] / found["1"]["cpu_ms_per_request"]
-    if {"2", "3"} <= set(found):
+def workers(by_workers: Row) -> dict[str, float]:
+    """Ratio of processor time per request of two workers to one; memory that a third worker adds."""
+    result: dict[str, float] = {}
+    if {"1", "2"} <= set(by_workers) and by_workers["1"]["cpu_ms_per_request"]:
+        result["cpu_ratio"] = by_workers["2"]["cpu_ms_per_request"] / by_workers["1"]["cpu_ms_per_request"]
+    if {"2", "3"} <= set(by_workers):
         for kind in ("pss_mb", "uss_mb"):
-            told[f"extra_{kind}"] = found["3"][kind] - found["2"][kind]
-    return told
+            result[f"extra_{kind}"] = by_workers["3"][kind] - by_workers["2"][kind]
+    return result
 
 
 def catalogues(result: Row, candidates: int) -> list[dict[str, float]]:
-    """Entities of a catalogue and the mean time in process; the model of the run comes first."""
-    own = _limit(result, candidates)
+    """Number of entities and mean time in process by catalogue; the model of the run comes first."""
+    own = _limit_figures(result, candidates)
     first = [{"entities": result["about"]["model"]["entities"], "mean_ms": own["mean_ms"]}] if own else []
     others = [
-        {"entities": one["entities"], "mean_ms": one["limit"]["fast"][str(one["candidates"])]["mean_ms"]}
-        for one in result.get("catalogues", ())
+        {"entities": figures["entities"], "mean_ms": figures["limit"]["fast"][str(figures["candidates"])]["mean_ms"]}
+        for figures in result.get("catalogues", ())
     ]
     return first + others
 
 
 def aims(result: Row, candidates: int, connections: int) -> list[dict[str, Any]]:
-    """Each aim, what was measured, and whether it was reached."""
+    """Each aim with its measured value, and whether it was reached."""
     times = ratios(result, "A", candidates, connections)
     frameworks = [times[name] for name in FRAMEWORKS if name in times]
-    found = workers(result.get("workers", {}))
+    worker_figures = workers(result.get("workers", {}))
     at = f"at {candidates} candidates"
     return [
         _aim(f"requests/s against plain FastAPI, {at}", ">=", 3, times.get(FASTAPI)),
         _aim(f"requests/s against the best of the frameworks, {at}", ">=", 6, min(frameworks, default=None)),
         _aim(f"ms added to the work in process, {at}, one connection", "<=", 1, added_ms(result, candidates)),
         *(aim for count, limits in LATENCY_AIMS.items() for aim in _latency_aims(result, count, limits)),
-        _aim("processor time per request, two workers to one", "<=", 1.1, found.get("cpu_ratio")),
-        _aim("MB of one more worker (PSS)", "<=", 250, found.get("extra_pss_mb")),
+        _aim("processor time per request, two workers to one", "<=", 1.1, worker_figures.get("cpu_ratio")),
+        _aim("MB of one more worker (PSS)", "<=", 250, worker_figures.get("extra_pss_mb")),
     ]
 
 
@@ -161,6 +163,6 @@ def _aim(what: str, sign: str, limit: float, value: float | None) -> dict[str, A
     return {"what": what, "sign": sign, "limit": limit, "value": value, "reached": reached}
 
 
-def _limit(result: Row, candidates: int) -> Row | None:
-    found: Row | None = result.get("limit", {}).get("fast", {}).get(str(candidates))
-    return found
+def _limit_figures(result: Row, candidates: int) -> Row | None:
+    figures: Row | None = result.get("limit", {}).get("fast", {}).get(str(candidates))
+    return figures

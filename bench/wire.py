@@ -16,13 +16,13 @@ _LAST_CHUNK = b"\r\n0\r\n\r\n"
 
 
 def request_bytes(url: str, path: str, body: bytes) -> bytes:
-    """A whole request, ready to be sent again and again."""
+    """A complete request as bytes, which can be sent repeatedly."""
     head = f"POST {path} HTTP/1.1\r\nHost: {urlsplit(url).netloc}\r\nContent-Type: application/json\r\n"
     return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 
 class Wire(asyncio.Protocol):
-    """Tells `answered(wire, status)` once an answer is complete, or `LOST`. `due` is the caller's to set."""
+    """Calls `answered(wire, status)` once an answer is complete, or with `LOST`. `due` is set by the caller."""
 
     def __init__(self, answered: Callable[[Wire, int], None]) -> None:
         self._answered = answered
@@ -32,7 +32,7 @@ class Wire(asyncio.Protocol):
         self.due = 0.0
 
     def ask(self, request: bytes) -> None:
-        """Send; the answer to the last request has come. Where the connection is gone, the answer is `LOST`."""
+        """Send a request, after the previous answer. If the connection is closed, its status is `LOST`."""
         self._waiting = True
         if self._transport is None or self._transport.is_closing():
             asyncio.get_running_loop().call_soon(self._end, LOST)
@@ -40,7 +40,7 @@ class Wire(asyncio.Protocol):
             self._transport.write(request)
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self._waiting = False
         if self._transport is not None:
             self._transport.close()
@@ -66,7 +66,7 @@ class Wire(asyncio.Protocol):
 
 
 def answer_status(buffer: bytearray) -> int:
-    """The status of a complete answer, 0 while some of it is missing.
+    """The status of a complete answer; 0 while it is incomplete.
 
     >>> answer_status(bytearray(b"HTTP/1.1 200 OK\\r\\ncontent-length: 2\\r\\n\\r\\n{"))
     0

@@ -1,5 +1,5 @@
-"""`unirank bench …`: how fast this service is beside others. What it runs is in `bench/`, which only a source checkout
-has.
+"""`unirank bench …`: compares the speed of this service with others. The benchmark itself is in `bench/`, which only a
+source checkout contains.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 app = typer.Typer(help="How fast this service is beside others.", no_args_is_help=True)
-BUSY = 0.5  # load average above which something else takes part in what is measured
+BUSY = 0.5  # load average above which other processes affect the measurement
 FULL = {
     "candidates": "25,100,200,300,500,1000",
     "connections": "1,8,32",
@@ -61,16 +61,16 @@ def serve(
     ] = None,
 ) -> None:
     """This server and others with one model, each on one core, the load on another; answers compared first."""
-    _find_bench()
+    _add_checkout_to_path()
     one_thread()
     from bench.plan import Plan
 
     sizes = FULL if full else {"candidates": candidates, "connections": connections, "shares": shares}
-    numbers = {name: _numbers(name, text) for name, text in sizes.items()}
-    opened = _numbers("open_candidates", open_candidates) if open_candidates else ()
+    numbers = {name: _parse_numbers(name, text) for name, text in sizes.items()}
+    opened = _parse_numbers("open_candidates", open_candidates) if open_candidates else ()
     plan = Plan(
         rivals_python=(rivals_python or ROOT / ".venv-bench" / "bin" / "python").absolute(),
-        servers=_words(servers), parts=_words(parts), tables=_words(tables),
+        servers=_split_names(servers), parts=_split_names(parts), tables=_split_names(tables),
         candidates=numbers["candidates"], connections=numbers["connections"],
         shares=tuple(share / 100 for share in numbers["shares"]), open_candidates=opened,
         seconds=seconds, bodies=bodies, seed=seed, server_core=server_core, load_core=load_core,
@@ -87,7 +87,7 @@ def catalogue(
     seed: Annotated[int, typer.Option(help="What is drawn follows from it.")] = 0,
 ) -> None:
     """Make a model folder of many entities out of a trained one, to measure what size costs."""
-    _find_bench()
+    _add_checkout_to_path()
     from bench.catalogue import make
 
     with terminal.bar("catalogue") as report:
@@ -103,13 +103,13 @@ def retrieval(
     core: Annotated[int, typer.Option(help="Core to measure on.")] = 1,
 ) -> None:
     """Proposing candidates from whole catalogues: the index of each model beside exact search."""
-    _find_bench()
+    _add_checkout_to_path()
     from bench.retrieval import run, tables
 
     with terminal.spinner("measuring") as say:
         result = run(models, out, seconds, core, say)
-    for made in tables(result):
-        _print(made)
+    for table in tables(result):
+        _print_table(table)
     terminal.out.print(f"figures in {out / 'retrieval.json'}", highlight=False)
 
 
@@ -119,47 +119,47 @@ def _run(model: Path, plan: Plan, out: Path) -> None:
 
     minutes = plan.total_s() / 60
     terminal.out.print(f"{', '.join(plan.parts)}: about {minutes:.0f} minutes", highlight=False)
-    if (busy := os.getloadavg()[0]) > BUSY:
+    if (load := os.getloadavg()[0]) > BUSY:
         terminal.out.print(
-            f"the machine is not quiet (load {busy:.1f}): others share the cores, and the figures say so"
+            f"the machine is not quiet (load {load:.1f}): others share the cores, and the figures say so"
         )
-    with on_cores({plan.load_core}), terminal.bar("bench") as report:  # the bar draws from a thread of its own
+    with on_cores({plan.load_core}), terminal.bar("bench") as report:  # the progress bar draws in its own thread
         result = run(model, plan, out, report)
     show(result)
     terminal.out.print(f"report in {out / 'bench.html'} and bench.json", highlight=False)
 
 
 def show(result: Figures) -> None:
-    """The tables that fit a terminal; every loop is on the page."""
+    """Print the tables that fit a terminal; the page has every loop."""
     from bench.tables import short_tables
 
-    for made in short_tables(result):
-        _print(made)
+    for table in short_tables(result):
+        _print_table(table)
 
 
-def _print(made: BenchTable) -> None:
+def _print_table(table: BenchTable) -> None:
     from rich.table import Table
 
-    shown = Table(*made.head, title=made.title, caption=made.about or None)
-    for row, ours in made.rows:
-        shown.add_row(*row, style="bold" if ours else None)
-    terminal.out.print(shown)
+    rich_table = Table(*table.head, title=table.title, caption=table.about or None)
+    for row, ours in table.rows:
+        rich_table.add_row(*row, style="bold" if ours else None)
+    terminal.out.print(rich_table)
 
 
-def _find_bench() -> None:
-    """Put the checkout on the path. Raises `ValueError` where this is an installed package without it."""
+def _add_checkout_to_path() -> None:
+    """Add the checkout to `sys.path`. Raises `ValueError` in an installed package, which has no checkout."""
     if not (ROOT / "bench" / "__init__.py").is_file():
         raise ValueError("the benchmark is not part of the installed package: run it from a source checkout")
     if str(ROOT) not in sys.path:
         sys.path.insert(0, str(ROOT))
 
 
-def _words(text: str) -> tuple[str, ...]:
+def _split_names(text: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in text.split(",") if word.strip())
 
 
-def _numbers(name: str, text: str) -> tuple[int, ...]:
-    words = _words(text)
+def _parse_numbers(name: str, text: str) -> tuple[int, ...]:
+    words = _split_names(text)
     if not words or not all(word.isdecimal() and int(word) > 0 for word in words):
         raise ValueError(f"--{name.replace('_', '-')}: expected whole numbers above 0 by comma, got '{text}'")
     return tuple(sorted({int(word) for word in words}))

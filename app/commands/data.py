@@ -44,11 +44,11 @@ def import_(
         str | None,
         typer.Option(help="Encoding, such as latin-1; default: by the byte order mark, else UTF-8."),
     ] = None,
-    delimiter: Annotated[str | None, typer.Option(help="Sign between fields; default: told by the file.")] = None,
+    delimiter: Annotated[str | None, typer.Option(help="Field separator; default: detected from the file.")] = None,
     quote: Annotated[
-        str | None, typer.Option(help='Sign around fields, empty for none; default: ", and none where tabs delimit.')
+        str | None, typer.Option(help='Quote character, empty for none; default: ", and none where tabs delimit.')
     ] = None,
-    decimal: Annotated[str, typer.Option(help="Decimal sign of numbers: a point or a comma.")] = ".",
+    decimal: Annotated[str, typer.Option(help="Decimal separator of numbers: a point or a comma.")] = ".",
     null: Annotated[
         list[str] | None,
         typer.Option(
@@ -63,8 +63,8 @@ def import_(
     from model.datasets.importers.tables import import_tables
 
     words = NULL_WORDS if null is None else tuple(word for word in null if word)
-    options = ReadOptions(encoding, _tab(delimiter), quote, decimal, words, tuple(drop or ()))
-    columns, warnings = _mapping(map or []), list[str]()
+    options = ReadOptions(encoding, _parse_delimiter(delimiter), quote, decimal, words, tuple(drop or ()))
+    columns, warnings = _parse_mapping(map or []), list[str]()
     with terminal.bar("rows") as report:
         counts = import_tables(
             out, entities, events, columns, max_rejected, name, task, options, warn=warnings.append,
@@ -75,7 +75,7 @@ def import_(
     _show_counts(out, counts)
 
 
-def _tab(delimiter: str | None) -> str | None:
+def _parse_delimiter(delimiter: str | None) -> str | None:
     return "\t" if delimiter in ("\\t", "tab") else delimiter
 
 
@@ -132,7 +132,7 @@ def describe(folder: Folder) -> None:
         _show_fact(name, value)
 
 
-def _mapping(pairs: list[str]) -> dict[str, str]:
+def _parse_mapping(pairs: list[str]) -> dict[str, str]:
     mapping: dict[str, str] = {}
     for pair in pairs:
         target, sign, column = pair.partition("=")
@@ -148,7 +148,7 @@ def _show_counts(out: Path, counts: dict[str, int]) -> None:
 
 
 def _show_fact(name: str, value: Any) -> None:
-    """A nested dictionary as a table, anything else as a line."""
+    """Print a nested dictionary as a table, anything else as a line."""
     from rich.table import Table
 
     title = name.replace("_", " ")
@@ -156,14 +156,14 @@ def _show_fact(name: str, value: Any) -> None:
         terminal.out.print(f"{title}: {value}", highlight=False)
         return
     table = Table(title=title, title_justify="left", show_header=False)
-    for key, entry in _flat(value):
+    for key, entry in _flatten(value):
         table.add_row(key, f"{entry:,.4g}" if isinstance(entry, float) else f"{entry}")
     terminal.out.print(table)
 
 
-def _flat(value: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+def _flatten(value: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
     rows: list[tuple[str, Any]] = []
     for key, entry in value.items():
         name = f"{prefix}{key}"
-        rows += _flat(entry, f"{name} · ") if isinstance(entry, dict) else [(name, entry)]
+        rows += _flatten(entry, f"{name} · ") if isinstance(entry, dict) else [(name, entry)]
     return rows

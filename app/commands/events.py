@@ -1,4 +1,4 @@
-"""`unirank events …`: what the service was told of people, out of its log."""
+"""`unirank events …`: exports the user events from the event log of the service."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from app.events.dataset_export import DatasetExport
     from app.events.reading import Damage
 
-app = typer.Typer(help="What the service was told that people saw and did.", no_args_is_help=True)
+app = typer.Typer(help="User events that the service has stored.", no_args_is_help=True)
 
 STDOUT = Path("-")
 _FILES = (".jsonl", ".ndjson", ".json")
@@ -23,7 +23,7 @@ _FILES = (".jsonl", ".ndjson", ".json")
 
 @app.callback()
 def events() -> None:
-    """What the service was told that people saw and did."""
+    """User events that the service has stored."""
 
 
 @app.command()
@@ -53,63 +53,63 @@ def export(
     if entities is not None and is_file:
         raise ValueError("--entities makes a whole dataset: name a folder, without --raw")
     if out == STDOUT:
-        done = _print(folder, raw)
+        result = _print_events(folder, raw)
     elif raw:
-        done = _append(folder, out)
+        result = _append_to_file(folder, out)
     else:
-        done = _write(folder, out, entities, is_file)
-    _end(done)
+        result = _write_dataset(folder, out, entities, is_file)
+    _report_missing(result)
 
 
-def _print(folder: Path, raw: bool) -> DatasetExport:
+def _print_events(folder: Path, raw: bool) -> DatasetExport:
     from app.events.dataset_export import export_lines, export_rows
 
     return (export_lines if raw else export_rows)(folder, sys.stdout.buffer)
 
 
-def _append(folder: Path, out: Path) -> DatasetExport:
+def _append_to_file(folder: Path, out: Path) -> DatasetExport:
     from app.events.dataset_export import DatasetExport
     from app.events.export import export as append
 
     damages: list[Damage] = []
     with terminal.spinner("exporting") as say:
         count = append(folder, out, say, damages.append)
-    _say(f"{count:,} new events in {out}")
+    _print_line(f"{count:,} new events in {out}")
     return DatasetExport(events=count, damages=damages)
 
 
-def _write(folder: Path, out: Path, entities: Path | None, is_file: bool) -> DatasetExport:
+def _write_dataset(folder: Path, out: Path, entities: Path | None, is_file: bool) -> DatasetExport:
     from app.events.dataset_export import export_file, export_folder
 
     with terminal.spinner("exporting") as say:
-        done = export_file(folder, out, say) if is_file else export_folder(folder, out, entities, say)
-    _say(f"{done.events:,} events as {done.rows:,} rows in {out}")
-    if done.set_aside:
-        _say(f"{done.set_aside:,} rows name entities that are not in {entities}: set aside in rejected.jsonl")
-    return done
+        result = export_file(folder, out, say) if is_file else export_folder(folder, out, entities, say)
+    _print_line(f"{result.events:,} events as {result.rows:,} rows in {out}")
+    if result.set_aside:
+        _print_line(f"{result.set_aside:,} rows name entities that are not in {entities}: set aside in rejected.jsonl")
+    return result
 
 
-def _end(done: DatasetExport) -> None:
-    """Say what is missing, and end with 1 where anything is."""
-    for damage in done.damages:
-        _complain(str(damage))
-    if done.damages:
-        _complain(_total(done.damages))
-    if done.unusable:
-        _complain(f"{done.unusable:,} stored lines are no events: left out")
-    if done.damages or done.unusable:
+def _report_missing(result: DatasetExport) -> None:
+    """Print what is missing, and exit with 1 if anything is."""
+    for damage in result.damages:
+        _print_error(str(damage))
+    if result.damages:
+        _print_error(_describe_damage(result.damages))
+    if result.unusable:
+        _print_error(f"{result.unusable:,} stored lines are no events: left out")
+    if result.damages or result.unusable:
         raise typer.Exit(1)
 
 
-def _total(damages: Sequence[Damage]) -> str:
+def _describe_damage(damages: Sequence[Damage]) -> str:
     missing = sum(damage.missing or 0 for damage in damages)
     more = " and an unknown number more" if any(damage.missing is None for damage in damages) else ""
     return f"{len(damages):,} damaged places in the log, {missing:,} events{more} missing; all others are exported"
 
 
-def _say(text: str) -> None:
+def _print_line(text: str) -> None:
     terminal.out.print(text, soft_wrap=True)
 
 
-def _complain(text: str) -> None:
+def _print_error(text: str) -> None:
     terminal.err.print(text, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""`unirank keys …`: who may call the service. The secret is shown once, when a key is made, and kept nowhere."""
+"""`unirank keys …`: manages API keys. A secret is shown once, when its key is created, and stored nowhere."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def add(
         raise ValueError(f"{file}: there is a key named {name} already; remove it first, or choose another name")
     secret, key = new_key(name, scope or [Scope.RANK], rate, burst)
     write_keys(file, [*keys, key])
-    terminal.out.print(f"{name} may {_may(key)}. Its secret, which nobody can show again:", highlight=False)
+    terminal.out.print(f"{name} may {_scope_names(key)}. Its secret, which cannot be shown again:", highlight=False)
     typer.echo(secret)
 
 
@@ -51,7 +51,7 @@ def show(file: File) -> None:
     table = Table("name", "may", "requests a second", "at once")
     for key in read_keys(file):
         rate = ("no limit", "") if key.rate_per_s is None else (f"{key.rate_per_s:g}", str(key.burst))
-        table.add_row(key.name, _may(key), *rate)
+        table.add_row(key.name, _scope_names(key), *rate)
     terminal.out.print(table)
 
 
@@ -65,8 +65,8 @@ def remove(file: File, name: Name) -> None:
     if len(kept) == len(keys):
         raise ValueError(f"{file}: no key named {name}; there are {', '.join(key.name for key in keys) or 'none'}")
     write_keys(file, kept)
-    terminal.out.print(f"{name} is no longer let in", highlight=False)
+    terminal.out.print(f"{name} is no longer accepted", highlight=False)
 
 
-def _may(key: Key) -> str:
+def _scope_names(key: Key) -> str:
     return ", ".join(scope for scope in Scope if scope in key.scopes)

@@ -1,4 +1,4 @@
-"""`unirank train` and `unirank evaluate`: call the model side, show progress and results."""
+"""`unirank train` and `unirank evaluate`: call `model`, show progress and results."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ if TYPE_CHECKING:
 def train(
     dataset: Path, out: Path, tasks: str, seed: str | None, config: Path | None, resume: bool, parts: str
 ) -> None:
-    """The options of the command line as a call of `train_dataset`."""
+    """Call `train_dataset` with the options of the command line."""
     if parts not in ("train", "all"):
         raise ValueError(f"--parts: expected 'train' or 'all', got '{parts}'")
     from model.config import Config
 
-    chosen = Config.from_toml(config) if config else Config()
-    chosen = chosen if seed is None else replace(chosen, seed=_whole(seed))
+    settings = Config.from_toml(config) if config else Config()
+    settings = settings if seed is None else replace(settings, seed=_parse_integer(seed))
     names = [name.strip() for name in tasks.split(",") if name.strip()]
     if tasks and not names:
         raise ValueError(f"--tasks: expected names of tasks by comma, got '{tasks}'")
     with terminal.resumable("stopped: the same command with --resume goes on from the last checkpoint"):
-        train_dataset(dataset, out, chosen, names or None, parts == "all", resume)
+        train_dataset(dataset, out, settings, names or None, parts == "all", resume)
 
 
-def _whole(text: str) -> Any:
-    """The number that a text is; what is none stays a text, and the configuration says what it expects instead."""
+def _parse_integer(text: str) -> Any:
+    """The integer in `text`; other texts are returned unchanged, and the configuration rejects them."""
     try:
         return int(text)
     except ValueError:
@@ -64,7 +64,7 @@ def train_dataset(
 
 
 def evaluate(model: Path, dataset: Path, history: Path | None, json_file: Path | None) -> None:
-    """Measure a model folder on a dataset folder; print a table and, where asked, write JSON."""
+    """Evaluate a model folder on a dataset folder; print tables and, if requested, write JSON."""
     one_thread()
     from model.artefact.model import Artefact
     from model.datasets.dataset import Dataset
@@ -87,7 +87,7 @@ def evaluate(model: Path, dataset: Path, history: Path | None, json_file: Path |
 
 
 def try_file(path: Path) -> None:
-    """Raise OSError where no file can be written: better before the work than after it."""
+    """Raise OSError if the file cannot be written, before the work instead of after it."""
     if path.is_dir():
         raise IsADirectoryError(f"{path}: expected a file, found a folder")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -96,7 +96,7 @@ def try_file(path: Path) -> None:
 
 
 def show_task(title: str, metrics: dict[str, Any]) -> None:
-    """One table a task; nested protocols and slices follow as tables of their own."""
+    """Print one table per task; nested protocols and slices follow as separate tables."""
     from rich.table import Table
 
     table = Table("metric", "value", "95 % interval", title=f"{title} ({metrics.get('rankings', 0):,} rankings)")

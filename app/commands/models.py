@@ -1,4 +1,4 @@
-"""`unirank models …`: which models a folder holds, which one serves, and how to move between them."""
+"""`unirank models …`: lists the models of a folder, checks them, and changes which one serves."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ Folder = Annotated[Path, typer.Argument(help="The folder of models that UNIRANK_
 Wanted = Annotated[str, typer.Argument(help="A version, or the name of its folder.")]
 WaitS = Annotated[float, typer.Option(help="Longest wait, in seconds, for running services to confirm; 0 = none.")]
 WAIT_S = 30.0
-_NOBODY = "nobody confirmed it: no running service reports on this folder"
+_NO_WORKERS = "nobody confirmed it: no running service reports on this folder"
 
 
 @app.command(name="list")
 def show(folder: Folder) -> None:
-    """All models of a folder, and what should be one and cannot be read."""
+    """All models of a folder, and folders that should be models but cannot be read."""
     from rich.table import Table
 
     from app.models.registry import ModelRegistry, Version
@@ -37,19 +37,19 @@ def show(folder: Folder) -> None:
     roles = _roles(registry)
     table = Table("model", "version", "dataset", "tasks", "")
     for entry in contents:
-        said = [what for one, what in roles if one == entry.folder]
+        notes = [role for path, role in roles if path == entry.folder]
         if isinstance(entry, Version):
-            said += [entry.incomplete] if entry.incomplete else []
-            table.add_row(entry.name, entry.version, entry.dataset, ", ".join(entry.tasks), (", ".join(said)))
+            notes += [entry.incomplete] if entry.incomplete else []
+            table.add_row(entry.name, entry.version, entry.dataset, ", ".join(entry.tasks), (", ".join(notes)))
         else:
-            table.add_row(entry.name, "", "", "", (", ".join([*said, f"unreadable: {entry.reason}"])))
+            table.add_row(entry.name, "", "", "", (", ".join([*notes, f"unreadable: {entry.reason}"])))
     terminal.out.print(table)
 
 
 @app.command()
 def check(model: Annotated[Path, typer.Argument(help="A model folder.")], timeout_ms: int = 2_000) -> None:
     """Whether a model may serve: files, weights, golden requests, spread of scores, time."""
-    artefact = _checked(model, timeout_ms)
+    artefact = _check_model(model, timeout_ms)
     terminal.out.print(f"{artefact} may serve", highlight=False)
 
 
@@ -62,9 +62,9 @@ def index(
     from model.artefact.index import index
 
     with terminal.bar("index") as report:
-        manifest, found = index(model, seed, report)
-    kept = "approximate" if found.good else "exact"
-    measured = f"recall@100 {found.recall:.3f}, {found.times:.1f} times as fast as exact search"
+        manifest, result = index(model, seed, report)
+    kept = "approximate" if result.good else "exact"
+    measured = f"recall@100 {result.recall:.3f}, {result.times:.1f} times as fast as exact search"
     terminal.out.print(f"{manifest.version}: {kept} search ({measured})", highlight=False)
 
 
@@ -88,11 +88,11 @@ def publish(
     check(url, "--redis-url" if redis_url else SETTING)
     contents = read(model)
     with terminal.bar("publish") as report:
-        done = asyncio.run(publish(contents, url, settings.redis_ttl_s, report))
-    size = done.value_bytes / max(done.records, 1)
+        result = asyncio.run(publish(contents, url, settings.redis_ttl_s, report))
+    size = result.value_bytes / max(result.records, 1)
     terminal.out.print(
-        f"{contents.manifest.version}: {done.records:,} records, {size:,.0f} bytes each on average, "
-        f"{done.per_s:,.0f} a second",
+        f"{contents.manifest.version}: {result.records:,} records, {size:,.0f} bytes each on average, "
+        f"{result.per_s:,.0f} a second",
         highlight=False,
     )
 
@@ -103,11 +103,11 @@ def activate(folder: Folder, version: Wanted, timeout_ms: int = 2_000, wait_s: W
     from app.models.registry import ModelRegistry
 
     registry = ModelRegistry(folder)
-    found = registry.find(version)
-    _checked(found.folder, timeout_ms)
-    workers = _workers(registry)
-    registry.activate(found.name)
-    _confirm(workers, found, "is live", "named in LIVE", lambda report: report.live == found.version, wait_s)
+    model = registry.find(version)
+    _check_model(model.folder, timeout_ms)
+    workers = _find_workers(registry)
+    registry.activate(model.name)
+    _confirm(workers, model, "is live", "named in LIVE", lambda report: report.live == model.version, wait_s)
 
 
 @app.command()
@@ -116,11 +116,11 @@ def rollback(folder: Folder, timeout_ms: int = 2_000, wait_s: WaitS = WAIT_S) ->
     from app.models.registry import ModelRegistry
 
     registry = ModelRegistry(folder)
-    found = registry.previous()
-    _checked(found.folder, timeout_ms)
-    workers = _workers(registry)
-    registry.activate(found.name)
-    _confirm(workers, found, "is live again", "named in LIVE", lambda report: report.live == found.version, wait_s)
+    model = registry.previous()
+    _check_model(model.folder, timeout_ms)
+    workers = _find_workers(registry)
+    registry.activate(model.name)
+    _confirm(workers, model, "is live again", "named in LIVE", lambda report: report.live == model.version, wait_s)
 
 
 @app.command()
@@ -135,22 +135,27 @@ def split(
     from app.models.registry import ModelRegistry
 
     registry = ModelRegistry(folder)
-    found = registry.find(version)
-    _checked(found.folder, timeout_ms)
-    workers, wanted = _workers(registry), (found.version, share)
-    registry.split_users(found.name, share)
+    model = registry.find(version)
+    _check_model(model.folder, timeout_ms)
+    workers, expected = _find_workers(registry), (model.version, share)
+    registry.split_users(model.name, share)
     _confirm(
-        workers, found, f"takes {share:g} of the users", "named in SPLIT", lambda report: report.split == wanted, wait_s
+        workers,
+        model,
+        f"takes {share:g} of the users",
+        "named in SPLIT",
+        lambda report: report.split == expected,
+        wait_s,
     )
 
 
 @app.command()
 def unsplit(folder: Folder, wait_s: WaitS = WAIT_S) -> None:
-    """Everybody gets the live model again."""
+    """End the split: all users get the live model."""
     from app.models.registry import ModelRegistry
 
     registry = ModelRegistry(folder)
-    workers = _workers(registry)
+    workers = _find_workers(registry)
     registry.unsplit()
     _confirm(
         workers, None, "everybody gets the live model", "SPLIT is gone", lambda report: report.split is None, wait_s
@@ -161,33 +166,33 @@ def unsplit(folder: Folder, wait_s: WaitS = WAIT_S) -> None:
 def shadow(
     folder: Folder,
     version: Wanted,
-    off: Annotated[bool, typer.Option("--off", help="It is the shadow no more.")] = False,
+    off: Annotated[bool, typer.Option("--off", help="Stop using it as the shadow model.")] = False,
     wait_s: WaitS = WAIT_S,
 ) -> None:
     """Let a model rank beside the live one, unseen; the metrics of the service compare them."""
     from app.models.registry import ModelRegistry
 
     registry = ModelRegistry(folder)
-    workers = _workers(registry)
+    workers = _find_workers(registry)
     if off:
-        found = registry.clear_shadow(version)
+        model = registry.clear_shadow(version)
         _confirm(
             workers,
-            found,
+            model,
             "is the shadow no more",
             "not named in SHADOW",
-            lambda report: report.shadow != found.version,
+            lambda report: report.shadow != model.version,
             wait_s,
         )
     else:
-        found = registry.set_shadow(version)
+        model = registry.set_shadow(version)
         _confirm(
-            workers, found, "is the shadow", "named in SHADOW", lambda report: report.shadow == found.version, wait_s
+            workers, model, "is the shadow", "named in SHADOW", lambda report: report.shadow == model.version, wait_s
         )
 
 
 def _roles(registry: ModelRegistry) -> list[tuple[Path, str]]:
-    """Folder → what it does; a `LIVE` that is missing or names nothing is said and no reason to show nothing."""
+    """Folders with their roles. A missing or invalid `LIVE` only prints a message, so that the list is still shown."""
     roles = []
     try:
         roles.append((registry.live(), "live"))
@@ -200,14 +205,14 @@ def _roles(registry: ModelRegistry) -> list[tuple[Path, str]]:
     return roles
 
 
-def _checked(model: Path, timeout_ms: int) -> str:
+def _check_model(model: Path, timeout_ms: int) -> str:
     from app.models.loading import load_model
 
     with terminal.spinner(f"checking {model}"):
         return load_model(model, "cpu", timeout_ms / 1000).version
 
 
-def _workers(registry: ModelRegistry) -> Workers:
+def _find_workers(registry: ModelRegistry) -> Workers:
     from app.models.reports import Workers
     from app.settings import Settings
 
@@ -215,31 +220,37 @@ def _workers(registry: ModelRegistry) -> Workers:
 
 
 def _confirm(
-    workers: Workers, found: Version | None, what: str, written: str, serves: Callable[[Report], bool], wait_s: float
+    workers: Workers, version: Version | None, what: str, written: str, serves: Callable[[Report], bool], wait_s: float
 ) -> None:
-    """Say `what` where the running services confirm it; else what is `written`. Exits with 1 where one of them does
-    not serve it."""
+    """Print `what` if the running services confirm it, else what is `written`. Exits with 1 if one of them does not
+    serve it."""
     from app.models.stamps import stamp_of
 
-    name, token, who = ("", "", "") if found is None else (found.name, stamp_of(found.folder).token, found.version)
+    name, token, subject = (
+        ("", "", "") if version is None else (version.name, stamp_of(version.folder).token, version.version)
+    )
     with terminal.spinner("waiting for the service"):
         answer = workers.wait(serves, name, token, wait_s)
     if answer.refused or answer.undecided:
-        _say(f"{who} {written}, but {_others(answer, wait_s)}")
+        _print_line(f"{subject} {written}, but {_describe_unconfirmed(answer, wait_s)}")
         raise typer.Exit(1)
-    _say(f"{who} {what} ({_count(answer.confirmed)} confirmed)" if answer.confirmed else f"{who} {written}; {_NOBODY}")
+    _print_line(
+        f"{subject} {what} ({_count_workers(answer.confirmed)} confirmed)"
+        if answer.confirmed
+        else f"{subject} {written}; {_NO_WORKERS}"
+    )
 
 
-def _others(answer: Answer, wait_s: float) -> str:
-    said = [f"{_count(1)} refused it: {reason}" for reason in answer.refused]
+def _describe_unconfirmed(answer: Answer, wait_s: float) -> str:
+    parts = [f"{_count_workers(1)} refused it: {reason}" for reason in answer.refused]
     if answer.undecided:
-        said.append(f"{_count(answer.undecided)} did not confirm it within {wait_s:g} s")
-    return "; ".join([*said, f"{_count(answer.confirmed)} confirmed it"])
+        parts.append(f"{_count_workers(answer.undecided)} did not confirm it within {wait_s:g} s")
+    return "; ".join([*parts, f"{_count_workers(answer.confirmed)} confirmed it"])
 
 
-def _count(workers: int) -> str:
+def _count_workers(workers: int) -> str:
     return f"{workers} worker" if workers == 1 else f"{workers} workers"
 
 
-def _say(line: str) -> None:
+def _print_line(line: str) -> None:
     terminal.out.print(line.strip(), soft_wrap=True)

@@ -1,4 +1,4 @@
-"""`unirank serve` and `unirank demo`: settings from options, then the server; the demo makes its model first."""
+"""`unirank serve` and `unirank demo`: turn options into settings and start the server; `demo` trains first."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ unirank answers at {url}
 
 
 def serve(model: Path, host: str | None, port: int | None, workers: int | None, demo_if_empty: bool) -> None:
-    """Serve a model folder; options win over environment variables."""
+    """Serve a model folder; options override environment variables."""
     from app.http.server import serve as run
     from app.settings import Settings
 
-    chosen = {"host": host, "port": port, "workers": workers, "model_path": model}
-    settings = Settings.model_validate({name: value for name, value in chosen.items() if value is not None})
+    options = {"host": host, "port": port, "workers": workers, "model_path": model}
+    settings = Settings.model_validate({name: value for name, value in options.items() if value is not None})
     if demo_if_empty:
         settings = settings.model_copy(update={"demo_if_empty": True})
     run(settings)
 
 
 def demo(out: Path, host: str, port: int, no_serve: bool, fresh: bool) -> None:
-    """Dataset, model and server from nothing but the packaged films."""
+    """Make a dataset and a model from the packaged films, and serve the model."""
     model = out / "model"
     if fresh:
         shutil.rmtree(out, ignore_errors=True)
@@ -46,12 +46,14 @@ def demo(out: Path, host: str, port: int, no_serve: bool, fresh: bool) -> None:
         terminal.out.print(f"model in {model}; serve it with: unirank serve {model}")
         return
     url = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"
-    terminal.out.print(TRY.format(url=url, source=_film(model), user=_user(model)), highlight=False, soft_wrap=True)
+    terminal.out.print(
+        TRY.format(url=url, source=_example_film(model), user=_example_user(model)), highlight=False, soft_wrap=True
+    )
     serve(model, host, port, None, False)
 
 
 def make_demo_model(dataset: Path, model: Path) -> None:
-    """Import the packaged films where that has not been done, and train on them."""
+    """Import the packaged films, unless that is done already, and train on them."""
     from app.commands import learning
     from model.datasets.importers.demo import import_demo
 
@@ -62,7 +64,7 @@ def make_demo_model(dataset: Path, model: Path) -> None:
 
 
 def demo_config() -> Config:
-    """The default configuration with a run short enough for a first look: under two minutes on two cores."""
+    """The default configuration with a short training run: under two minutes on two cores."""
     from model.config import Config
 
     config = Config()
@@ -72,7 +74,7 @@ def demo_config() -> Config:
     )
 
 
-def _film(model: Path) -> str:
+def _example_film(model: Path) -> str:
     import polars as pl
 
     rows = pl.read_parquet(model / "entities.parquet", columns=["entity_id", "display_name"], glob=False)
@@ -80,11 +82,11 @@ def _film(model: Path) -> str:
     return str((named or rows["entity_id"].to_list())[0])
 
 
-def _user(model: Path) -> str:
+def _example_user(model: Path) -> str:
     import polars as pl
 
     counts = pl.read_parquet(model / "histories.parquet", columns=["user_id"], glob=False)["user_id"].value_counts(
         sort=True
     )
-    middle = counts["user_id"].to_list()
-    return str(middle[len(middle) // 2]) if middle else "u1"
+    users = counts["user_id"].to_list()
+    return str(users[len(users) // 2]) if users else "u1"

@@ -1,4 +1,4 @@
-"""`unirank study …`: comparisons on the same rows."""
+"""`unirank study …`: compares models on the same rows."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 OUT = Annotated[Path | None, typer.Option(help="Folder for cells and reports; default: studies/DATASET-STUDY.")]
 CONFIG = Annotated[Path | None, typer.Option(help="TOML file with settings of the network.")]
 TIME = Annotated[
-    bool, typer.Option("--by-time", help="Cut the parts at one date for everybody, so that users are new.")
+    bool, typer.Option("--by-time", help="Cut the parts at one date for all users, so that users are new.")
 ]
 ONLY = Annotated[str, typer.Option(help="Models to run now, by comma; the report takes all finished cells.")]
 
@@ -43,7 +43,7 @@ def specialists(
     """Every specialist, tuned on validation, against one network on the test rows. Goes on where it was stopped."""
     from model.studies.specialist_cells import study_cells
 
-    _run("specialists", dataset, out, config, only, time, lambda world: study_cells(world, seeds))
+    _run_resumable("specialists", dataset, out, config, only, time, lambda data: study_cells(data, seeds))
 
 
 @app.command()
@@ -58,15 +58,15 @@ def ablations(
     """The network without each of its parts, and each task on a tenth of its events, at a third of the steps."""
     from model.studies.ablations import ablation_cells
 
-    _run("ablations", dataset, out, config, only, time, lambda world: ablation_cells(world, seeds))
+    _run_resumable("ablations", dataset, out, config, only, time, lambda data: ablation_cells(data, seeds))
 
 
-def _run(study: str, *arguments: Any) -> None:
+def _run_resumable(study: str, *arguments: Any) -> None:
     with terminal.resumable("stopped: the same command goes on with the models that are missing"):
-        _study(study, *arguments)
+        _run_study(study, *arguments)
 
 
-def _study(
+def _run_study(
     study: str,
     dataset: Path,
     out: Path | None,
@@ -75,7 +75,7 @@ def _study(
     time: bool,
     cells_of: Callable[[StudyData], list[Cell]],
 ) -> None:
-    """Run the cells that are missing, and write the report of all that are there."""
+    """Run the missing cells, and write the report of all finished ones."""
     one_thread()
     from model.config import Config
     from model.datasets.dataset import Dataset
@@ -87,33 +87,35 @@ def _study(
 
     with terminal.spinner("reading") as say:
         loaded = by_time(Dataset.load(dataset)) if time else Dataset.load(dataset)
-        world = StudyData(loaded, Config.from_toml(config) if config else Config(), say)
-        cells = cells_of(world)
-    cut = "-by-time" if time else ""
-    folder = out or Path("studies") / f"{loaded.name}-{study}{cut}"
-    store = CellStore(folder / "cells", fingerprint(dataset) + cut)
+        data = StudyData(loaded, Config.from_toml(config) if config else Config(), say)
+        cells = cells_of(data)
+    suffix = "-by-time" if time else ""
+    folder = out or Path("studies") / f"{loaded.name}-{study}{suffix}"
+    store = CellStore(folder / "cells", fingerprint(dataset) + suffix)
     wanted = {name.strip() for name in only.split(",") if name.strip()}
     _check_names(wanted, cells)
     chosen = [cell for cell in cells if not wanted or cell.name in wanted]
-    todo = sum(store.find(cell) is None for cell in chosen)
+    missing = sum(store.find(cell) is None for cell in chosen)
     minutes = store.missing_seconds(chosen) / 60
-    terminal.out.print(f"{len(chosen)} cells, {todo} to run, about {minutes:.0f} minutes on one core", highlight=False)
+    terminal.out.print(
+        f"{len(chosen)} cells, {missing} to run, about {minutes:.0f} minutes on one core", highlight=False
+    )
     for number, cell in enumerate(chosen):
         if store.find(cell) is None:
             with terminal.spinner(f"{number + 1}/{len(chosen)} {cell.name}") as say:
-                world.say = say
+                data.say = say
                 seconds = store.get(cell)["seconds"]
             terminal.out.print(f"{cell.name}: {seconds:.0f} s", highlight=False)
-    finished = [found for cell in cells if (found := store.find(cell)) is not None]
+    finished = [result for cell in cells if (result := store.find(cell)) is not None]
     about = {
         "study": study,
         "cut": "at one date for everybody" if time else "the last rows of each user",
         "dataset": {"name": loaded.name, "entities": len(loaded.entities), "events": loaded.events.height},
     }
-    written = study_report(finished, world.protocols["test"], about)
-    (folder / "report.json").write_text(json.dumps(written, indent=1), "utf-8")
-    (folder / "report.html").write_text(page(written), "utf-8")
-    show_study(written)
+    report = study_report(finished, data.protocols["test"], about)
+    (folder / "report.json").write_text(json.dumps(report, indent=1), "utf-8")
+    (folder / "report.html").write_text(page(report), "utf-8")
+    show_study(report)
     terminal.out.print(f"report in {folder / 'report.html'} and report.json", highlight=False)
 
 
@@ -124,7 +126,7 @@ def _check_names(wanted: set[str], cells: list[Cell]) -> None:
 
 
 def show_study(report: dict[str, Any]) -> None:
-    """Two tables: each model's means, and the differences of ours to the others."""
+    """Print two tables: the means of each model, and the differences between ours and the others."""
     from rich.table import Table
     from rich.text import Text
 

@@ -1,6 +1,6 @@
-"""How the command line talks: one line for an error, a spinner or a bar for work, tables for results.
+"""Output of the command line: one line for an error, a spinner or a progress bar for work, tables for results.
 
-What is printed is text: brackets in data, names and folders stay as they are. Style is set by objects, never by markup.
+All output is plain text: brackets in data, names and folders are not markup. Styles are set by objects.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from rich.progress import (
 )
 from rich.text import Text
 
-# typer brings its own copy of click or uses click itself, by version; this is the root of its usage errors
+# depending on its version, typer uses click or a copy of it; this is the base class of its usage errors
 USAGE: type[Exception] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
-ENDED = 128  # plus the signal: the exit code of a command that a signal ended
+ENDED = 128  # plus the signal number: the exit code of a command that was ended by a signal
 
 out = Console(markup=False, emoji=False, highlight=False)
 err = Console(stderr=True, markup=False, emoji=False, highlight=False)
@@ -36,7 +36,7 @@ err = Console(stderr=True, markup=False, emoji=False, highlight=False)
 def run(app: typer.Typer) -> None:
     """Run the command line; a known error becomes one line on standard error and exit code 2.
 
-    A group without a command shows its help, and that is no error.
+    A group without a command shows its help and exits with 0.
     """
     try:
         sys.exit(app(standalone_mode=False) or 0)
@@ -48,12 +48,12 @@ def run(app: typer.Typer) -> None:
         if type(error).__name__ == "NoArgsIsHelpError":
             typer.echo(_message(error))
             sys.exit(0)
-        _refuse(error)
+        _exit_with_error(error)
     except (ValueError, OSError) as error:
-        _refuse(error)
+        _exit_with_error(error)
 
 
-def _refuse(error: Exception) -> None:
+def _exit_with_error(error: Exception) -> None:
     problem(_message(error))
     sys.exit(2)
 
@@ -63,23 +63,23 @@ def _message(error: Exception) -> str:
 
 
 def problem(text: str) -> None:
-    """One line on standard error: what cannot be done, or cannot be used."""
-    _marked("error", "bold red", text)
+    """Print an error as one line on standard error."""
+    _print_marked("error", "bold red", text)
 
 
 def warning(text: str) -> None:
-    """One line on standard error: what can be done, and may not be what was meant."""
-    _marked("warning", "yellow", text)
+    """Print a warning as one line on standard error."""
+    _print_marked("warning", "yellow", text)
 
 
-def _marked(word: str, style: str, text: str) -> None:
+def _print_marked(word: str, style: str, text: str) -> None:
     err.print(Text.assemble((word, style), " ", " ".join(text.split())), soft_wrap=True)
 
 
 @contextmanager
 def resumable(hint: str) -> Iterator[None]:
-    """Work that a signal may end: what it started ends with it, and the last line says how to go on."""
-    before = signal.signal(signal.SIGTERM, _end)
+    """Run work that a signal may end: its clean-up runs, and `hint`, the last line, says how to continue."""
+    before = signal.signal(signal.SIGTERM, _raise_ended)
     try:
         yield
     except (KeyboardInterrupt, _EndedError) as stop:
@@ -91,17 +91,17 @@ def resumable(hint: str) -> Iterator[None]:
 
 
 class _EndedError(BaseException):
-    """SIGTERM, on its way through the blocks that clean up."""
+    """Raised on SIGTERM, so that blocks clean up."""
 
 
-def _end(number: int, frame: FrameType | None) -> None:
+def _raise_ended(number: int, frame: FrameType | None) -> None:
     raise _EndedError
 
 
 @contextmanager
 def spinner(title: str) -> Iterator[Callable[[str], None]]:
-    """A spinner whose text can be changed, for work of unknown length."""
-    columns = (SpinnerColumn(), _text("{task.description}"), TimeElapsedColumn())
+    """Show a spinner for work of unknown length; yields a function that changes its text."""
+    columns = (SpinnerColumn(), _text_column("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=err, transient=True) as progress:
         task = progress.add_task(title)
         yield lambda text: progress.update(task, description=f"{title}: {text}")
@@ -109,10 +109,10 @@ def spinner(title: str) -> Iterator[Callable[[str], None]]:
 
 @contextmanager
 def bar(title: str) -> Iterator[Callable[[int, int, str], None]]:
-    """A progress bar over steps, with a line of text behind it."""
+    """Show a progress bar; yields a function that reports the step, the total and a note."""
     columns = (
-        _text("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-        TimeRemainingColumn(), _text("{task.fields[note]}"),
+        _text_column("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+        TimeRemainingColumn(), _text_column("{task.fields[note]}"),
     )  # fmt: skip
     with Progress(*columns, console=err) as progress:
         task = progress.add_task(title, total=None, note="")
@@ -125,5 +125,5 @@ def bar(title: str) -> Iterator[Callable[[int, int, str], None]]:
         yield report
 
 
-def _text(template: str) -> ProgressColumn:
+def _text_column(template: str) -> ProgressColumn:
     return TextColumn(template, markup=False)

@@ -1,1 +1,1 @@
-"""Where entity records live: process memory, then Redis, then computed."""
+"""Entity records in three tiers: process memory, then Redis, then computed."""

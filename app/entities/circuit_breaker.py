@@ -1,4 +1,4 @@
-"""A breaker: after failures in a row, leave a neighbour alone for a while, then try once. Calls nothing."""
+"""A circuit breaker: after consecutive failures, blocks calls for a while, then allows a trial. Calls nothing."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from app.observability.metrics import Clock
 
 
 class CircuitBreaker:
-    """Open after `limit` failures in a row; then one trial every `pause_s` until one succeeds."""
+    """Opens after `limit` consecutive failures; then allows one trial every `pause_s` until one succeeds."""
 
     def __init__(self, clock: Clock, limit: int = 3, pause_s: float = 1.0) -> None:
         self._clock = clock
@@ -17,11 +17,11 @@ class CircuitBreaker:
 
     @property
     def closed(self) -> bool:
-        """Whether the neighbour is thought to be well."""
+        """Whether calls are allowed without limit."""
         return self._failures < self._limit
 
     def allows(self) -> bool:
-        """Whether to call now. While open, a True is the one trial of this pause."""
+        """Whether to call now. While open, True once per pause: that call is the trial."""
         if self.closed:
             return True
         now = self._clock()
@@ -31,10 +31,10 @@ class CircuitBreaker:
         return True
 
     def succeeded(self) -> None:
-        """The call went well: closed."""
+        """Record a successful call: closes the breaker."""
         self._failures = 0
 
     def failed(self) -> None:
-        """The call failed."""
+        """Record a failed call."""
         self._failures += 1
         self._next_trial = self._clock() + self._pause_s

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 
 class MemoryTier:
-    """Packed records by entity id, at most `limit`; the one unused for longest goes first."""
+    """Packed records by entity id, at most `limit`; the least recently used one is evicted first."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -17,16 +17,16 @@ class MemoryTier:
         return len(self._records)
 
     async def get(self, entity_ids: Sequence[str]) -> dict[str, bytes]:
-        """The records held here, by id."""
+        """The stored records, by id."""
         records = self._records
-        found = {entity_id: records[entity_id] for entity_id in entity_ids if entity_id in records}
-        if len(records) >= self._limit:  # order matters only once something has to go
-            for entity_id in found:
+        hits = {entity_id: records[entity_id] for entity_id in entity_ids if entity_id in records}
+        if len(records) >= self._limit:  # order matters only for eviction
+            for entity_id in hits:
                 records.move_to_end(entity_id)
-        return found
+        return hits
 
     async def put(self, records: Mapping[str, bytes]) -> None:
-        """Hold these records."""
+        """Store these records."""
         self._records.update(records)
         while len(self._records) > self._limit:
             self._records.popitem(last=False)

@@ -1,7 +1,7 @@
-"""Writes all records of a model into Redis before it serves, so that no first request has to compute them.
+"""Writes all records of a model into Redis before it serves, so that the first requests need not compute them.
 
-Keys and values are those that the tier writes itself (`redis.py`); doing it again writes the same and renews the
-lifetimes. A few thousand records are in memory at once.
+Keys and values are those of the Redis tier (`redis.py`). Publishing again writes the same values and renews their
+lifetimes. Only a few thousand records are in memory at once.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from model.artefact.contents import ArtefactContents
 from model.artefact.lookups import Lookups
 from model.catalogue.encoding import chunks
 
-TIMEOUT_MS = 5_000  # of one pipeline; nobody waits for an answer meanwhile
+TIMEOUT_MS = 5_000  # of one pipeline; no request waits for it
 _CHUNK = 2_048  # records packed at once
 Report = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """How much was written, and how fast."""
+    """Number of records and bytes written, and the time taken."""
 
     records: int
     value_bytes: int
@@ -33,12 +33,12 @@ class Published:
 
     @property
     def per_s(self) -> float:
-        """Records a second."""
+        """Records per second."""
         return self.records / max(self.took_s, 1e-9)
 
 
 async def publish(contents: ArtefactContents, url: str, ttl_s: int, report: Report = lambda *_: None) -> Published:
-    """Write every record of a model. Raises `ConnectionError` where Redis fails, ValueError on a bad URL."""
+    """Write every record of a model. Raises `ConnectionError` if Redis fails, `ValueError` for a bad URL."""
     assert contents.lookups is not None
     tier = RedisTier(url, contents.manifest.version, TIMEOUT_MS, ttl_s, time.monotonic)
     try:
@@ -55,6 +55,6 @@ async def _publish(contents: ArtefactContents, lookups: Lookups, tier: RedisTier
         packed = contents.layout.pack(contents.records.take(np.arange(start, end)))
         await tier.put(dict(zip(lookups.directory.ids[start:end], packed, strict=True)))
         written += sum(map(len, packed))
-        done = Published(end, written, time.perf_counter() - started)
-        report(end, total, f"{done.per_s:,.0f} records/s")
+        progress = Published(end, written, time.perf_counter() - started)
+        report(end, total, f"{progress.per_s:,.0f} records/s")
     return Published(total, written, time.perf_counter() - started)

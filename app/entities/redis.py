@@ -1,4 +1,4 @@
-"""The second tier of entity records: Redis, one MGET a request to each node. Any fault ends as `TierError`, quickly.
+"""The second tier of entity records: Redis, one MGET per request and node. Any failure becomes a quick `TierError`.
 
 A value is crc32 (4 bytes, big endian) + packed record; keys carry the model version.
 """
@@ -17,16 +17,16 @@ from app.entities.redis_node import BusyError, LeftAloneError, RedisNode
 from app.entities.tier import TierError
 from app.observability.metrics import Clock
 
-READ_AT_ONCE = 1_024  # records of one reply: about 1 MB. Only requests of more take more than one round trip
+READ_AT_ONCE = 1_024  # records of one reply: about 1 MB. Only larger requests take more than one round trip
 _PUT_AT_ONCE = 256  # records of one pipeline: about 256 KB, so that a round trip stays short
-_JITTER = 0.1  # share of a lifetime by which it may be shorter, so that what was written together does not end together
+_JITTER = 0.1  # lifetimes are shortened by up to this share, so that records written together do not expire together
 
-Do = Callable[[RedisNode, list[str]], Awaitable[None]]  # something with those records that one node holds
+Do = Callable[[RedisNode, list[str]], Awaitable[None]]  # an operation on the records of one node
 
 
 class RedisTier:
-    """Packed records in Redis, for `ttl_s` seconds or a little less. No retry; a breaker spares a dead server, in a
-    cluster each node by itself. `draw` gives numbers from 0 to below 1.
+    """Packed records in Redis, with a lifetime of `ttl_s` seconds or up to a tenth less. Never retries; a circuit
+    breaker for each node stops calls to a dead one. `draw` returns numbers from 0 to below 1.
     """
 
     def __init__(
@@ -44,132 +44,135 @@ class RedisTier:
         self._clock = clock
         self._prefix = f"unirank:{version}:entity:"
         self._client = connect(url, self._timeout_s)
-        self._first = RedisNode(clock)  # the one server, or whoever knows the nodes of a cluster
-        self._nodes = {"": self._first}
-        self._learned = not moves(self._client)
-        self._learning: asyncio.Task[None] | None = None
+        self._first_node = RedisNode(clock)  # the only server, or the seed node of a cluster
+        self._nodes = {"": self._first_node}
+        self._nodes_known = not moves(self._client)
+        self._discovery: asyncio.Task[None] | None = None
         self._reads: set[asyncio.Task[None]] = set()
 
     async def get(self, entity_ids: Sequence[str], within_s: float = math.inf) -> dict[str, bytes]:
-        """The records found here within so many seconds, by id. Raises `TierError` where Redis fails or holds garbage.
+        """The records found within `within_s` seconds, by id. Raises `TierError` if Redis fails or holds garbage.
 
-        What takes longer goes on without its caller, and so does what a caller leaves: how Redis does is then known
-        all the same, and no connection is given up in the middle of a reply.
+        A read that takes longer, or whose caller is cancelled, continues in the background: the circuit breaker still
+        learns its outcome, and no connection is dropped in the middle of a reply.
         """
-        if not self._first.breaker.allows():
+        if not self._first_node.breaker.allows():
             raise TierError(str(LeftAloneError()))
-        found: dict[str, bytes] = {}
-        read = asyncio.create_task(self._read(entity_ids, found))
+        results: dict[str, bytes] = {}
+        read = asyncio.create_task(self._read(entity_ids, results))
         self._reads.add(read)
         read.add_done_callback(self._reads.discard)
-        read.add_done_callback(_taken_note_of)
+        read.add_done_callback(_consume_exception)
         await asyncio.wait({read}, timeout=None if math.isinf(within_s) else max(0.0, within_s))
         if read.done():
             read.result()
-        return dict(found)
+        return dict(results)
 
     async def put(self, records: Mapping[str, bytes]) -> None:
-        """Hold these records. Raises `TierError` where Redis does not take them all."""
-        if not self._first.breaker.closed:
+        """Store these records. Raises `TierError` if Redis does not accept them all."""
+        if not self._first_node.breaker.closed:
             raise TierError(str(LeftAloneError()))
         try:
-            await self._know_nodes()
-            await self._at_nodes(list(records), partial(self._put_at, records))
+            await self._ensure_nodes_known()
+            await self._for_each_node(list(records), partial(self._write_to_node, records))
         except Exception as error:
             raise _tier_error(error) from error
 
     async def close(self) -> None:
-        """Close the connections; what is being read is left."""
-        tasks = [task for task in (*self._reads, self._learning) if task is not None]
+        """Cancel pending reads and close the connections."""
+        tasks = [task for task in (*self._reads, self._discovery) if task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await disconnect(self._client)
 
-    async def _read(self, entity_ids: Sequence[str], found: dict[str, bytes]) -> None:
-        """Put what is held into `found`. Raises `TierError` with it where something failed."""
+    async def _read(self, entity_ids: Sequence[str], results: dict[str, bytes]) -> None:
+        """Read records into `results`. Raises `TierError`, which carries them, if something failed."""
         try:
-            await self._know_nodes()
-            await self._at_nodes(entity_ids, partial(self._get_at, found))
-        except Exception as error:  # whatever it is, a ranking does not fail because of it
-            raise _tier_error(error, found) from error
+            await self._ensure_nodes_known()
+            await self._for_each_node(entity_ids, partial(self._read_from_node, results))
+        except Exception as error:  # no error of Redis may fail a ranking
+            raise _tier_error(error, results) from error
 
-    async def _at_nodes(self, entity_ids: Sequence[str], do: Do) -> None:
-        """Ask each node for its own at once. One that fails does not keep the others from answering; then raises."""
+    async def _for_each_node(self, entity_ids: Sequence[str], operation: Do) -> None:
+        """Call `operation` for all nodes with their ids, concurrently. Raises the first error once all have ended."""
         start = len(self._prefix)
         groups = by_node(self._client, [self._prefix + entity_id for entity_id in entity_ids])
-        asked = [
-            do(self._nodes.setdefault(name, RedisNode(self._clock)), [key[start:] for key in keys])
+        calls = [
+            operation(self._nodes.setdefault(name, RedisNode(self._clock)), [key[start:] for key in keys])
             for name, keys in groups.items()
         ]
-        ended = await asyncio.gather(*asked, return_exceptions=True)
-        errors = [error for error in ended if isinstance(error, BaseException)]
+        outcomes = await asyncio.gather(*calls, return_exceptions=True)
+        errors = [error for error in outcomes if isinstance(error, BaseException)]
         if errors:
             if not all(isinstance(error, (BusyError, LeftAloneError, _GarbageError)) for error in errors):
-                self._learn(again=True)
+                self._start_discovery(again=True)
             raise errors[0]
 
-    async def _get_at(self, found: dict[str, bytes], node: RedisNode, entity_ids: list[str]) -> None:
-        if node is not self._first and not node.breaker.allows():
+    async def _read_from_node(self, results: dict[str, bytes], node: RedisNode, entity_ids: list[str]) -> None:
+        if node is not self._first_node and not node.breaker.allows():
             raise LeftAloneError
         garbage = 0
-        for some in _batches(entity_ids, READ_AT_ONCE):
-            held = await node.judged(partial(self._held, some), self._timeout_s)
-            records = {entity_id: record for entity_id, value in held.items() if (record := unpack(value)) is not None}
-            found.update(records)
-            garbage += len(held) - len(records)
+        for batch in _batches(entity_ids, READ_AT_ONCE):
+            values = await node.judged(partial(self._read_values, batch), self._timeout_s)
+            records = {
+                entity_id: record for entity_id, value in values.items() if (record := unpack(value)) is not None
+            }
+            results.update(records)
+            garbage += len(values) - len(records)
         if garbage:
             raise _GarbageError(f"{garbage} values are not entity records")
 
-    async def _held(self, entity_ids: Sequence[str]) -> dict[str, object]:
-        """The values by id, without the gaps. Raises where the reply is not that of an MGET."""
+    async def _read_values(self, entity_ids: Sequence[str]) -> dict[str, object]:
+        """The stored values by id, missing ones left out. Raises if the reply is not that of an MGET."""
         reply = await read_many(self._client, [self._prefix + entity_id for entity_id in entity_ids])
         pairs = zip(entity_ids, reply, strict=True)
         return {entity_id: value for entity_id, value in pairs if value is not None}
 
-    async def _put_at(self, records: Mapping[str, bytes], node: RedisNode, entity_ids: list[str]) -> None:
+    async def _write_to_node(self, records: Mapping[str, bytes], node: RedisNode, entity_ids: list[str]) -> None:
         if not node.breaker.closed:
             raise LeftAloneError
-        for some in _batches(entity_ids, _PUT_AT_ONCE):
+        for batch in _batches(entity_ids, _PUT_AT_ONCE):
             await node.ask(
-                partial(self._put, {entity_id: records[entity_id] for entity_id in some}), 2 * self._timeout_s
+                partial(self._write_records, {entity_id: records[entity_id] for entity_id in batch}),
+                2 * self._timeout_s,
             )
 
-    async def _put(self, records: Mapping[str, bytes]) -> None:
+    async def _write_records(self, records: Mapping[str, bytes]) -> None:
         async with self._client.pipeline(transaction=False) as pipe:
             for entity_id, record in records.items():
                 pipe.set(self._prefix + entity_id, pack(record), ex=lifetime_s(self._ttl_s, self._draw()))
             await pipe.execute()
 
-    async def _know_nodes(self) -> None:
-        """Wait for what a client must learn first, as long as for any answer; it goes on learning when that is over."""
-        if self._learned:
+    async def _ensure_nodes_known(self) -> None:
+        """Wait at most one timeout until the client knows its nodes; discovery then continues in the background."""
+        if self._nodes_known:
             return
-        learning = self._learn(again=False)
+        learning = self._start_discovery(again=False)
         try:
             await asyncio.wait({learning}, timeout=self._timeout_s)
             if not learning.done():
                 raise TimeoutError("the nodes are being looked for")
             learning.result()
         except Exception:
-            self._first.breaker.failed()
+            self._first_node.breaker.failed()
             raise
-        self._first.breaker.succeeded()
+        self._first_node.breaker.succeeded()
 
-    def _learn(self, again: bool) -> asyncio.Task[None]:
-        """Learn where records are, behind whatever is asked meanwhile; once at a time."""
-        if self._learning is None:
-            self._learning = asyncio.create_task(self._learned_from(again))
-            self._learning.add_done_callback(self._learning_ended)
-        return self._learning
+    def _start_discovery(self, again: bool) -> asyncio.Task[None]:
+        """Start discovering the nodes in the background, unless that is under way."""
+        if self._discovery is None:
+            self._discovery = asyncio.create_task(self._discover_nodes(again))
+            self._discovery.add_done_callback(self._discovery_ended)
+        return self._discovery
 
-    async def _learned_from(self, again: bool) -> None:
+    async def _discover_nodes(self, again: bool) -> None:
         await learn(self._client, again)
-        self._learned = True
+        self._nodes_known = True
 
-    def _learning_ended(self, task: asyncio.Task[None]) -> None:
-        self._learning = None
-        _taken_note_of(task)
+    def _discovery_ended(self, task: asyncio.Task[None]) -> None:
+        self._discovery = None
+        _consume_exception(task)
 
 
 class _GarbageError(Exception):
@@ -188,7 +191,7 @@ def lifetime_s(ttl_s: int, drawn: float) -> int:
 
 
 def pack(record: bytes) -> bytes:
-    """A record with its checksum before it."""
+    """A record with its checksum in front."""
     return zlib.crc32(record).to_bytes(4, "big") + record
 
 
@@ -206,8 +209,8 @@ def _tier_error(error: Exception, found: Mapping[str, bytes] | None = None) -> T
     )
 
 
-def _taken_note_of(task: asyncio.Task[None]) -> None:
-    """Who still waits for it raises what it raised; where nobody does, it is no news."""
+def _consume_exception(task: asyncio.Task[None]) -> None:
+    """Mark the exception of a task as retrieved: a caller that still waits for the task raises it itself."""
     if not task.cancelled():
         task.exception()
 

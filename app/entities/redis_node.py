@@ -1,4 +1,4 @@
-"""One Redis server as this process sees it: how it has done, and who may ask it now. Knows no key and no record."""
+"""One Redis server: its circuit breaker, and the limit of concurrent calls to it. Knows no key and no record."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from app.entities.redis_client import CONNECTIONS
 from app.observability.metrics import Clock
 
 T = TypeVar("T")
-_FAIR = 0.5  # share of the timeout that a server must have had before its silence counts
+_FAIR = 0.5  # share of the timeout that a server must have had before its silence counts as a failure
 
 
 class LeftAloneError(Exception):
-    """It failed several times in a row and is spared for a moment."""
+    """The circuit breaker is open after several consecutive failures."""
 
     def __init__(self) -> None:
         super().__init__("redis is left alone for a moment after failures in a row")
 
 
 class BusyError(Exception):
-    """There was no time left once others had been answered; it says nothing of the server."""
+    """A connection was free too late to wait for a reply; says nothing about the server's health."""
 
 
 class RedisNode:
-    """A server, its breaker, and the permits to ask it."""
+    """A server, its circuit breaker, and the permits to call it."""
 
     def __init__(self, clock: Clock) -> None:
         self.breaker = CircuitBreaker(clock)
         self._permits = asyncio.Semaphore(CONNECTIONS)
 
     async def ask(self, question: Callable[[], Awaitable[T]], timeout_s: float) -> T:
-        """The answer. Waiting for a permit is part of the time. Raises whatever `question` raises, `TimeoutError`, and
-        `BusyError` where too little of the time was left for an answer.
+        """Await `question` within `timeout_s`, which includes waiting for a permit. Raises whatever `question` raises,
+        `TimeoutError`, and `BusyError` if too little time was left for a reply.
         """
         loop = asyncio.get_running_loop()
         ends = loop.time() + timeout_s
@@ -55,7 +55,7 @@ class RedisNode:
             self._permits.release()
 
     async def judged(self, question: Callable[[], Awaitable[T]], timeout_s: float) -> T:
-        """The same, and the breaker learns how it went. A caller who leaves says nothing of the server."""
+        """Like `ask`, and report the outcome to the breaker. A cancelled call says nothing about the server."""
         try:
             answer = await self.ask(question, timeout_s)
         except BusyError:

@@ -1,9 +1,9 @@
-"""What `UNIRANK_REDIS_URL` says, checked before anything starts. Connects to nothing.
+"""Parses and checks `UNIRANK_REDIS_URL` before anything starts. Connects to nothing.
 
 `redis://`, `rediss://` (TLS) and `unix://`, user and password included;
 `redis+sentinel://[user:password@]host:port[,host:port…]/service` and `redis+cluster://host:port` (`rediss+…` for TLS).
-Options are those that say who one is and whom one trusts; waiting, retries and the number of connections are not the
-URL's to choose. What is said of a bad URL holds no password.
+Options cover identity and trust (names, certificates) only; a URL cannot set timeouts, retries or the number of
+connections. Error messages about a bad URL contain no password.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ _TLS = {*_TLS_FILES, "ssl_check_hostname", "ssl_cert_reqs"}
 _OPTIONS = {"client_name", "health_check_interval", *_TLS}
 _TRUE, _FALSE = {"true", "yes", "1"}, {"false", "no", "0"}
 _LAST_PORT = 65_535
-_ESCAPED = "expected host:port; ':', '/' and '@' in a user or a password are written %3A, %2F and %40"
+_ESCAPE_HINT = "expected host:port; ':', '/' and '@' in a user or a password are written %3A, %2F and %40"
 
 
 class RedisUrlError(ValueError):
-    """A URL that no client can be made of."""
+    """A URL that no client can be created from."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Whom to connect to: a server, the Sentinels of a `service`, or a node of a cluster; and the client's options."""
+    """What to connect to: a server, the Sentinels of a `service`, or a node of a cluster; and the client's options."""
 
     kind: Kind
     addresses: list[tuple[str, int]] = field(default_factory=list)
@@ -42,7 +42,7 @@ class Target:
 
 
 def check(url: str, name: str = SETTING) -> None:
-    """Raise `RedisUrlError`, one line, where the URL of the setting or option `name` is wrong or its files are."""
+    """Raise `RedisUrlError`, one line, if the URL of the setting or option `name`, or a file it names, is wrong."""
     options = parse(url, name).options
     try:
         _check_files(options)
@@ -53,12 +53,12 @@ def check(url: str, name: str = SETTING) -> None:
 def parse(url: str, name: str = SETTING) -> Target:
     """The target of a URL. Raises `RedisUrlError`, one line."""
     try:
-        return _parsed(url)
-    except ValueError as error:  # urlsplit has a few of its own
+        return _parse_url(url)
+    except ValueError as error:  # urlsplit raises some of its own
         raise RedisUrlError(f"{name}: {error}") from None
 
 
-def _parsed(url: str) -> Target:
+def _parse_url(url: str) -> Target:
     if re.search(r"[\x00-\x20\x7f]", url):
         raise ValueError("a URL holds no blanks; write them %20")
     scheme = url.partition("://")[0].lower()
@@ -68,22 +68,22 @@ def _parsed(url: str) -> Target:
     if parts.fragment or url.endswith("#"):
         raise ValueError("'#' in a user, a password or a name is written %23")
     tls, _, kind = scheme.partition("+")
-    options = _options(parts, tls == "rediss", scheme)
+    options = _parse_options(parts, tls == "rediss", scheme)
     if scheme == "unix":
-        return Target("one", options=options | _socket(parts))
+        return Target("one", options=options | _socket_options(parts))
     options |= _credentials(parts)
-    return _target(parts, _KINDS.get(kind, "one"), options, tls == "rediss")
+    return _build_target(parts, _KINDS.get(kind, "one"), options, tls == "rediss")
 
 
-def _target(parts: SplitResult, kind: Kind, options: dict[str, object], tls: bool) -> Target:
+def _build_target(parts: SplitResult, kind: Kind, options: dict[str, object], tls: bool) -> Target:
     if "@" in parts.path:  # the rest of a password, most likely
-        raise ValueError(_ESCAPED)
+        raise ValueError(_ESCAPE_HINT)
     path = unquote(parts.path.strip("/"))
     hosts = parts.netloc.rpartition("@")[2].split(",")
     if kind == "sentinel":
         if not path:
             raise ValueError("a Sentinel URL names its service: redis+sentinel://host:26379/mymaster")
-        return Target(kind, [_address(host, None) for host in hosts], path, options, tls)
+        return Target(kind, [_parse_address(host, None) for host in hosts], path, options, tls)
     if len(hosts) > 1:
         raise ValueError("expected one host; only a Sentinel URL has several")
     if kind == "cluster" and path not in ("", "0"):
@@ -92,46 +92,46 @@ def _target(parts: SplitResult, kind: Kind, options: dict[str, object], tls: boo
         raise ValueError("expected the number of a database behind the host, as in redis://host:6379/0")
     if kind == "one":
         options["db"] = int(path or 0)
-    return Target(kind, [_address(hosts[0], 6_379)], "", options, tls)
+    return Target(kind, [_parse_address(hosts[0], 6_379)], "", options, tls)
 
 
-def _socket(parts: SplitResult) -> dict[str, object]:
+def _socket_options(parts: SplitResult) -> dict[str, object]:
     if parts.hostname or not parts.path.strip("/"):
         raise ValueError("expected the path of a socket: unix:///run/redis.sock")
     return {"path": unquote(parts.path), **_credentials(parts)}
 
 
 def _credentials(parts: SplitResult) -> dict[str, object]:
-    given = {"username": parts.username, "password": parts.password}
-    return {name: unquote(value) for name, value in given.items() if value}
+    credentials = {"username": parts.username, "password": parts.password}
+    return {name: unquote(value) for name, value in credentials.items() if value}
 
 
-def _address(host: str, usual_port: int | None) -> tuple[str, int]:
-    found = re.fullmatch(r"(\[[0-9A-Fa-f:.%]+\]|[^\[\]:@]+)(?::([^:]*))?", host)
-    if found is None:
-        raise ValueError(_ESCAPED)
-    port = found[2] if found[2] is not None or usual_port is None else str(usual_port)
+def _parse_address(host: str, usual_port: int | None) -> tuple[str, int]:
+    match = re.fullmatch(r"(\[[0-9A-Fa-f:.%]+\]|[^\[\]:@]+)(?::([^:]*))?", host)
+    if match is None:
+        raise ValueError(_ESCAPE_HINT)
+    port = match[2] if match[2] is not None or usual_port is None else str(usual_port)
     if not port or not re.fullmatch(r"[0-9]{1,5}", port) or not 0 < int(port) <= _LAST_PORT:
         raise ValueError("expected a port from 1 to 65535 behind each host")
-    return unquote(found[1].strip("[]")), int(port)
+    return unquote(match[1].strip("[]")), int(port)
 
 
-def _options(parts: SplitResult, tls: bool, scheme: str) -> dict[str, object]:
-    known = _OPTIONS | ({"db", "username", "password"} if scheme == "unix" else set())
-    given = parse_qsl(parts.query, keep_blank_values=True)
+def _parse_options(parts: SplitResult, tls: bool, scheme: str) -> dict[str, object]:
+    allowed = _OPTIONS | ({"db", "username", "password"} if scheme == "unix" else set())
+    pairs = parse_qsl(parts.query, keep_blank_values=True)
     options: dict[str, object] = {}
-    for name, value in given:
-        if name not in known:
-            raise ValueError(f"unknown option '{name}'; known are {', '.join(sorted(known))}")
+    for name, value in pairs:
+        if name not in allowed:
+            raise ValueError(f"unknown option '{name}'; known are {', '.join(sorted(allowed))}")
         if name in options:
             raise ValueError(f"option '{name}' is given twice")
         if name in _TLS and not tls:
             raise ValueError(f"option '{name}' needs TLS: rediss")
-        options[name] = _value(name, value)
+        options[name] = _option_value(name, value)
     return options
 
 
-def _value(name: str, value: str) -> object:
+def _option_value(name: str, value: str) -> object:
     if not value:
         raise ValueError(f"option '{name}' is empty")
     if name in ("db", "health_check_interval"):
@@ -148,7 +148,7 @@ def _value(name: str, value: str) -> object:
 
 
 def _check_files(options: dict[str, object]) -> None:
-    """Read what TLS will read, with the same library: a path that is wrong shows at once."""
+    """Read the files that TLS will read, with the same library, so that a wrong path is found at once."""
     context = ssl.create_default_context()
     authority, certificate, key = (options.get(name) for name in _TLS_FILES)
     if key is not None and certificate is None:

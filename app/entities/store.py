@@ -1,6 +1,6 @@
-"""Records of many entities in one gather, from process memory, else Redis, else computed, for as long as there is time.
+"""Gathers the records of many entities from process memory, else Redis, else computed, until a deadline.
 
-A record is packed once and every tier hands out those same bytes, so that no cache can change an order.
+A record is packed once and every tier returns those same bytes, so that no cache can change an order.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from model.catalogue.records import NamedRecords
 
 Rows = npt.NDArray[np.int64]
 CACHE_UNAVAILABLE = "cache_unavailable"
-_WRITES_UNDER_WAY = 8  # write-backs that may run at once; further ones are left out: the next miss brings them
+_MAX_WRITES = 8  # write-backs that may run at once; further ones are skipped, and the next miss writes them
 
 _log = logging.getLogger("unirank.entity_store")
 
 
 class RecordSource(Tower, Protocol):
-    """The part of a model that knows entity records."""
+    """The part of a model that provides entity records."""
 
     @property
     def entity_count(self) -> int:
-        """Entities of the catalogue."""
+        """Number of entities in the catalogue."""
         ...
 
     def find(self, entity_ids: Sequence[str]) -> Rows:
-        """Rows of the catalogue, -1 = not in it. [C]"""
+        """Catalogue rows, -1 = not in the catalogue. [C]"""
         ...
 
     def records_at(self, rows: Rows) -> RecordBatch:
@@ -48,29 +48,27 @@ class RecordSource(Tower, Protocol):
         ...
 
     def unpack(self, packed: Sequence[bytes]) -> RecordBatch:
-        """Records from their bytes."""
+        """Unpack records from bytes."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """The records that one ranking needs: of its candidates, in their order, and of the entities that its context
-    names.
-    """
+    """The records that one ranking needs: those of its candidates, in their order, and those of its context."""
 
     candidates: RecordBatch
     unknown: list[str]  # candidates that are not in the catalogue
     context: NamedRecords[RecordBatch]
     degraded: bool = False
-    late: frozenset[str] = frozenset()  # candidates that are in the catalogue, but there was no time for their records
-    hopeless: bool = False  # others have so many records computed that none of these would have been, in time
+    late: frozenset[str] = frozenset()  # candidates that are in the catalogue, but without a record for lack of time
+    hopeless: bool = False  # so many records are queued for other rankings that none of these could be computed in time
 
 
 class EntityStore:
-    """Where records come from: the model's own table where process memory may hold it all, else tier after tier.
+    """Gathers records: from the model's own table if process memory may hold all of it, else from tier after tier.
 
-    A Redis that fails costs up to its timeout and a flag, no answer. `load` counts the parts of records that are to be
-    computed; moments are on its clock.
+    If Redis fails, a request loses up to the Redis timeout and its answer is flagged as degraded. `load` counts the
+    parts of records to compute; deadlines are on its clock.
     """
 
     def __init__(
@@ -87,7 +85,7 @@ class EntityStore:
         self._memory = memory
         self._redis = redis
         self._metrics = metrics
-        self._whole = redis is None or source.entity_count <= memory_limit
+        self._in_table = redis is None or source.entity_count <= memory_limit
         self._load = load or Load(time.monotonic)
         self._computed = ComputedRecords(source, worker, self._load)
         self._writes: set[asyncio.Task[None]] = set()
@@ -100,14 +98,13 @@ class EntityStore:
         until: float = math.inf,
         priority: Priority = Priority.NORMAL,
     ) -> Gathered:
-        """The records of distinct candidates, and of distinct entities of the `context`, as far as there is time
-        `until` then; each is looked up once. Those of the context come first: without them no candidate is scored as
-        it should be.
+        """The records of distinct candidates and distinct `context` entities that can be had before `until`; each is
+        looked up once. Those of the context come first: without them no candidate is scored correctly.
         """
-        if self._whole:
+        if self._in_table:
             return self._from_table(candidates, context)
         packed = PackedRecords()
-        await self._through_tiers(list(dict.fromkeys([*context, *candidates])), packed, until, priority)
+        await self._from_tiers(list(dict.fromkeys([*context, *candidates])), packed, until, priority)
         return packed.gathered(self._source, candidates, context)
 
     def _from_table(self, candidates: Sequence[str], context: Sequence[str]) -> Gathered:
@@ -115,36 +112,36 @@ class EntityStore:
         missing = np.flatnonzero(rows < 0).tolist()
         self._count("memory", len(rows) - len(missing) + len(context))
         self._count("none", len(missing))
-        known = rows[rows >= 0] if missing else rows
+        known_rows = rows[rows >= 0] if missing else rows
         known_ids = [entity_id for entity_id, row in zip(context, context_rows.tolist(), strict=True) if row >= 0]
         return Gathered(
-            self._source.records_at(known), [candidates[place] for place in missing],
+            self._source.records_at(known_rows), [candidates[place] for place in missing],
             NamedRecords(known_ids, self._source.records_at(context_rows[context_rows >= 0])),
         )  # fmt: skip
 
-    async def _through_tiers(self, wanted: list[str], packed: PackedRecords, until: float, priority: Priority) -> None:
-        packed.records.update(await self._memory.get(wanted))
+    async def _from_tiers(self, entity_ids: list[str], packed: PackedRecords, until: float, priority: Priority) -> None:
+        packed.records.update(await self._memory.get(entity_ids))
         self._count("memory", len(packed.records))
-        if missing := packed.without(wanted):
-            fresh = await self._beyond_memory(missing, packed, until, priority)
-            packed.records.update(fresh)
-            await self._memory.put(fresh)
+        if missing := packed.without(entity_ids):
+            loaded = await self._load_missing(missing, packed, until, priority)
+            packed.records.update(loaded)
+            await self._memory.put(loaded)
         if not packed.late:
-            self._count("none", len(wanted) - len(packed.records))
+            self._count("none", len(entity_ids) - len(packed.records))
 
-    async def _beyond_memory(
+    async def _load_missing(
         self, missing: list[str], packed: PackedRecords, until: float, priority: Priority
     ) -> dict[str, bytes]:
-        fresh: dict[str, bytes] = {}
+        loaded: dict[str, bytes] = {}
         if self._redis is not None:
-            fresh.update(await self._from_redis(self._redis, missing, packed, until - self._load.clock()))
-        missing = [entity_id for entity_id in missing if entity_id not in fresh]
+            loaded.update(await self._from_redis(self._redis, missing, packed, until - self._load.clock()))
+        missing = [entity_id for entity_id in missing if entity_id not in loaded]
         if missing:
-            computed = await self._computed.get(missing, until, priority, self._keep)
+            computed = await self._computed.get(missing, until, priority, self._write_back)
             packed.late, packed.hopeless = computed.late, computed.hopeless
-            packed.degraded |= self._write_failed  # Redis reads but does not keep: READONLY, out of memory
-            fresh.update(computed.records)
-        return fresh
+            packed.degraded |= self._write_failed  # Redis can be read but not written: READONLY, out of memory
+            loaded.update(computed.records)
+        return loaded
 
     async def _from_redis(
         self, redis: Tier, entity_ids: list[str], packed: PackedRecords, within_s: float
@@ -152,18 +149,18 @@ class EntityStore:
         if within_s <= 0:
             return {}
         try:
-            found = await redis.get(entity_ids, within_s)
+            records = await redis.get(entity_ids, within_s)
         except TierError as error:
             _log.debug("%s", error)
             packed.degraded = True
-            found = error.found
-        self._count("redis", len(found))
-        return found
+            records = error.found
+        self._count("redis", len(records))
+        return records
 
-    def _keep(self, records: Mapping[str, bytes]) -> asyncio.Task[None] | None:
-        """Write what was computed to Redis behind the answer; None = nothing to write, or too much under way."""
+    def _write_back(self, records: Mapping[str, bytes]) -> asyncio.Task[None] | None:
+        """Write computed records to Redis in the background; None = nothing to write, or too many writes under way."""
         self._count("computed", len(records))
-        if self._redis is None or not records or len(self._writes) >= _WRITES_UNDER_WAY:
+        if self._redis is None or not records or len(self._writes) >= _MAX_WRITES:
             return None
         task = asyncio.create_task(self._write(self._redis, records))
         self._writes.add(task)
@@ -179,7 +176,7 @@ class EntityStore:
             self._write_failed = True
 
     async def settle(self) -> None:
-        """Wait for what is being computed, and for the write-backs under way."""
+        """Wait for records that are being computed and for write-backs under way."""
         await self._computed.close()
         await asyncio.gather(*self._writes)
 
@@ -196,25 +193,23 @@ class EntityStore:
 
 @dataclass(slots=True)
 class PackedRecords:
-    """Records by id as bytes, on their way through the tiers; unless it is `late`, an id without one is not in the
-    catalogue.
-    """
+    """Packed records by id, collected from the tiers. Unless `late`, an id without a record is not in the catalogue."""
 
     records: dict[str, bytes] = field(default_factory=dict)
     degraded: bool = False
     late: bool = False
     hopeless: bool = False
 
-    def without(self, wanted: Iterable[str]) -> list[str]:
+    def without(self, entity_ids: Iterable[str]) -> list[str]:
         """The ids that have no record yet."""
-        return [entity_id for entity_id in wanted if entity_id not in self.records]
+        return [entity_id for entity_id in entity_ids if entity_id not in self.records]
 
     def gathered(self, source: RecordSource, candidates: Sequence[str], context: Sequence[str]) -> Gathered:
-        """Unpacked, in the order asked for."""
+        """The unpacked records, in the requested order."""
         records = self.records
         known_ids = [entity_id for entity_id in context if entity_id in records]
         missing = self.without(candidates)
-        late = _known(source, missing) if self.late else frozenset()
+        late = _in_catalogue(source, missing) if self.late else frozenset()
         return Gathered(
             source.unpack([records[entity_id] for entity_id in candidates if entity_id in records]),
             [entity_id for entity_id in missing if entity_id not in late] if late else missing,
@@ -223,7 +218,7 @@ class PackedRecords:
         )  # fmt: skip
 
 
-def _known(source: RecordSource, entity_ids: Sequence[str]) -> frozenset[str]:
-    """Those that the catalogue has."""
+def _in_catalogue(source: RecordSource, entity_ids: Sequence[str]) -> frozenset[str]:
+    """The ids that are in the catalogue."""
     pairs = zip(entity_ids, source.find(entity_ids).tolist(), strict=True)
     return frozenset(entity_id for entity_id, row in pairs if row >= 0)

@@ -1,4 +1,4 @@
-"""What a tier of entity records beyond process memory is to the store, and how it fails. Holds nothing itself."""
+"""The protocol of a tier of entity records beyond process memory, and its error. Holds nothing itself."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Protocol
 
 
 class TierError(Exception):
-    """The tier cannot answer now; `found` are the records that it could give all the same."""
+    """The tier cannot answer now; `found`: the records that it could read nevertheless."""
 
     def __init__(self, detail: str, found: Mapping[str, bytes] | None = None) -> None:
         super().__init__(detail)
@@ -18,25 +18,25 @@ class Tier(Protocol):
     """Packed records by entity id. `get` and `put` raise `TierError`, and nothing else."""
 
     async def get(self, entity_ids: Sequence[str], within_s: float) -> dict[str, bytes]:
-        """The records held there, as far as they are found within so many seconds."""
+        """The stored records that can be read within `within_s` seconds."""
         ...
 
     async def put(self, records: Mapping[str, bytes]) -> None:
-        """Hold these records."""
+        """Store these records."""
         ...
 
     async def close(self) -> None:
-        """Give back what it holds of the system."""
+        """Release connections and other system resources."""
         ...
 
 
 class RecordBatch(Protocol):
-    """Records of some entities, as a model holds them to compute with."""
+    """Records of some entities, in the form that a model computes with."""
 
     def __len__(self) -> int:
-        """How many."""
+        """Number of records."""
         ...
 
     def part(self, start: int, end: int) -> RecordBatch:
-        """Those from `start` to before `end`."""
+        """The records from `start` to before `end`."""
         ...

@@ -1,1 +1,1 @@
-"""Events that people caused, kept durably."""
+"""The durable log of user events, and its export."""

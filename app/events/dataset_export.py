@@ -1,6 +1,6 @@
-"""The whole log as a dataset (or one file of its rows), made anew each time and put in place in one step.
+"""Exports the whole log as a dataset, or as one file of its rows; each export replaces the previous one atomically.
 
-`model.datasets` checks entities and assigns parts; joining is done in `joined.py`. Never touches what it did not write.
+`model.datasets` checks entities and assigns parts; `joined.py` joins labels. Overwrites only its own files.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _KEYS = {"ranking_id", "entity_id", "position", "label"}
 
 @dataclass
 class DatasetExport:
-    """What an export did. `set_aside`: rows that name entities which the catalogue does not have."""
+    """The result of an export. `set_aside`: rows that name entities which are not in the catalogue."""
 
     events: int = 0
     rows: int = 0
@@ -38,65 +38,65 @@ class DatasetExport:
 
 def export_lines(folder: Path, stream: IO[bytes]) -> DatasetExport:
     """Write the stored events of the whole log to `stream`, as they were sent."""
-    done = DatasetExport()
-    for found in read(folder, Position()):
-        for one in found:
-            if isinstance(one, Damage):
-                done.damages.append(one)
+    result = DatasetExport()
+    for segment in read(folder, Position()):
+        for entry in segment:
+            if isinstance(entry, Damage):
+                result.damages.append(entry)
             else:
-                stream.write(one.payload + b"\n")
-                done.events += 1
+                stream.write(entry.payload + b"\n")
+                result.events += 1
     stream.flush()
-    return done
+    return result
 
 
 def export_rows(folder: Path, stream: IO[bytes], say: Callable[[str], None] = lambda _: None) -> DatasetExport:
     """Write the whole log to `stream` as rows of a dataset's `events.jsonl`."""
-    done, join = DatasetExport(), LabelJoin()
-    for found in read(folder, Position()):
-        for one in found:
-            if isinstance(one, Damage):
-                done.damages.append(one)
+    result, join = DatasetExport(), LabelJoin()
+    for segment in read(folder, Position()):
+        for entry in segment:
+            if isinstance(entry, Damage):
+                result.damages.append(entry)
             else:
-                join.add(one.payload)
+                join.add(entry.payload)
         say(f"{join.events:,} events")
-    done.rows = _write_rows(stream, join.rows())
-    done.events, done.unusable = join.events, join.unusable
-    return done
+    result.rows = _write_rows(stream, join.rows())
+    result.events, result.unusable = join.events, join.unusable
+    return result
 
 
 def export_file(folder: Path, out: Path, say: Callable[[str], None] = lambda _: None) -> DatasetExport:
-    """Write the rows to a file, which is replaced when all are on disk.
+    """Write the rows to a file, which is replaced once all rows are on disk.
 
-    Raises ValueError for a file that holds something else.
+    Raises ValueError for a file that is not an export.
     """
     _refuse_other_file(out)
     out.parent.mkdir(parents=True, exist_ok=True)
-    with _replaced(out) as stream:
+    with _replace_on_success(out) as stream:
         return export_rows(folder, stream, say)
 
 
 def export_folder(
     folder: Path, out: Path, entities: Path | None = None, say: Callable[[str], None] = lambda _: None
 ) -> DatasetExport:
-    """Write `out/events.jsonl` and `out/dataset.json`; with `entities`, a whole dataset with parts, ready to train on.
+    """Write `out/events.jsonl` and `out/dataset.json`; with `entities`, a complete dataset, ready to train on.
 
-    `entities` is a dataset or its file of entities. Raises ValueError for a folder that holds something else, and for
+    `entities` is a dataset or its file of entities. Raises ValueError for a folder that is not an export, and for
     entities that cannot be used.
     """
     _refuse_other_folder(out)
     out.mkdir(parents=True, exist_ok=True)
     if entities is not None:
-        return _whole_dataset(folder, out, entities, say)
-    with _replaced(out / "events.jsonl") as stream:
-        done = export_rows(folder, stream, say)
-    with _replaced(out / "dataset.json") as stream:
-        about = {"name": out.resolve().name, "source": SOURCE, "counts": {"events": done.rows}}
+        return _export_dataset(folder, out, entities, say)
+    with _replace_on_success(out / "events.jsonl") as stream:
+        result = export_rows(folder, stream, say)
+    with _replace_on_success(out / "dataset.json") as stream:
+        about = {"name": out.resolve().name, "source": SOURCE, "counts": {"events": result.rows}}
         stream.write(json.dumps(about, indent=2, ensure_ascii=False).encode() + b"\n")
-    return done
+    return result
 
 
-def _whole_dataset(folder: Path, out: Path, entities: Path, say: Callable[[str], None]) -> DatasetExport:
+def _export_dataset(folder: Path, out: Path, entities: Path, say: Callable[[str], None]) -> DatasetExport:
     from model.datasets.dataset import Dataset, write_dataset
     from model.events.parts import assign_parts
 
@@ -104,20 +104,20 @@ def _whole_dataset(folder: Path, out: Path, entities: Path, say: Callable[[str],
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as name:
         draft = Path(name)
         shutil.copyfile(source, draft / f"entities{source.suffix}")
-        _write_about(source, draft)
+        _write_draft_metadata(source, draft)
         with (draft / "events.jsonl").open("wb") as stream:
-            done = export_rows(folder, stream, say)
+            result = export_rows(folder, stream, say)
         say("checking")
         checked = Dataset.load(draft, max_rejected=1.0)
-        done.set_aside = sum(bad.file == "events.jsonl" for bad in checked.rejected)
+        result.set_aside = sum(bad.file == "events.jsonl" for bad in checked.rejected)
         meta = {key: value for key, value in checked.about.items() if key != "counts"} | {"source": SOURCE}
         events = assign_parts(checked.events)
         write_dataset(out, out.resolve().name, checked.entities, events, meta, checked.rejected, checked.columns)
-    return done
+    return result
 
 
-def _write_about(source: Path, draft: Path) -> None:
-    """`dataset.json` makes the draft a dataset: that of the entities where they are of one, without its counts."""
+def _write_draft_metadata(source: Path, draft: Path) -> None:
+    """Write the `dataset.json` that makes the draft a dataset: that of the entities, if any, without counts."""
     about = source.with_name("dataset.json")
     table = json.loads(about.read_text("utf-8")) if about.is_file() else {}
     kept = {key: value for key, value in table.items() if key != "counts"}
@@ -125,8 +125,8 @@ def _write_about(source: Path, draft: Path) -> None:
 
 
 def _entities_file(entities: Path) -> Path:
-    found = [path for suffix in (".jsonl", ".parquet") if (path := entities / f"entities{suffix}").is_file()]
-    source = found[0] if found else entities
+    files = [path for suffix in (".jsonl", ".parquet") if (path := entities / f"entities{suffix}").is_file()]
+    source = files[0] if files else entities
     if not source.is_file():
         raise ValueError(f"{entities}: expected a dataset or its file of entities")
     if source.suffix not in (".jsonl", ".parquet"):
@@ -144,8 +144,8 @@ def _write_rows(stream: IO[bytes], rows: Iterable[dict[str, Any]]) -> int:
 
 
 @contextmanager
-def _replaced(out: Path) -> Iterator[IO[bytes]]:
-    """A file beside `out` that takes its name when all of it is on disk; gone where that fails."""
+def _replace_on_success(out: Path) -> Iterator[IO[bytes]]:
+    """A temporary file that replaces `out` once it is completely on disk; removed if that fails."""
     new = out.with_name(f".{out.name}.{os.getpid()}.new")
     try:
         with new.open("wb") as stream:

@@ -1,9 +1,9 @@
-"""Frames as bytes: how an event is framed, and how frames are found again around damage. Opens no file.
+"""Encodes events as frames of bytes, and finds frames again after damage. Opens no file.
 
 A frame is a marker byte, a header in hexadecimal, and the payload. Marker bytes inside a payload are escaped, so the
-next frame is found whatever a payload holds and whatever was damaged before it. The header has a checksum of its own:
-a length is believed or not before it is followed. `run` and `number` name a frame: a run is frames numbered from 0
-without a gap.
+next frame is found whatever a payload contains and whatever was damaged before it. The header has a checksum of its
+own, so that its length is verified before it is used. `run` and `number` identify a frame: a run is frames numbered
+from 0 without a gap.
 
 Frames of earlier versions (length, CRC-32, payload; no marker) are read too.
 """
@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 MARKER = b"\xff"
-LONGEST = 1 << 26  # bytes of a payload; a header that says more is damaged
+LONGEST = 1 << 26  # bytes of a payload; a header with a greater length is damaged
 _FIELDS = struct.Struct(">IQII")  # length of the escaped payload, run, number, CRC-32 of the escaped payload
 _CHECK = struct.Struct(">I")  # CRC-32 of the fields
 _HEADER = re.compile(rb"\xff([0-9a-f]{48})")
@@ -25,12 +25,12 @@ HEADER_BYTES = 1 + 2 * (_FIELDS.size + _CHECK.size)
 
 _OLD_HEADER = struct.Struct("<II")
 _OLD_START = re.compile(rb"(?=(?!\0{4})...[\0-\x03])", re.DOTALL)  # a length from 1 to LONGEST
-_OLD_RESYNC_LONGEST = 1 << 22  # without a marker, every place may be a header: bounds the checksums taken
+_OLD_RESYNC_LONGEST = 1 << 22  # without a marker, every position may be a header: bounds the bytes to checksum
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A whole frame at `start` to `end` of its bytes. Run None = it has no name: its place alone tells it apart."""
+    """A complete frame at bytes `start` to `end`. Run None = unnumbered: only its position identifies it."""
 
     start: int
     end: int
@@ -41,9 +41,9 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Bytes from `start` to `end` that are no whole frame.
+    """Bytes from `start` to `end` that are not a complete frame.
 
-    `torn`: the bytes end with the file and cannot be a frame that was written whole: a write that was cut off.
+    `torn`: an interrupted write: the bytes reach the end of the file and cannot be a completely written frame.
     """
 
     start: int
@@ -52,7 +52,7 @@ class Gap:
 
 
 def frame(payload: bytes, run: int = 0, number: int = 0) -> bytes:
-    """A payload, ready to append; run 0 = without a name. Raises ValueError for an empty or too long one."""
+    """Encode a payload; run 0 = unnumbered. Raises ValueError for an empty or too long payload."""
     if not 0 < len(payload) <= LONGEST:
         raise ValueError(f"a frame holds 1 to {LONGEST} bytes, got {len(payload)}")
     body = payload.replace(b"\xfe", b"\xfe\x00").replace(MARKER, b"\xfe\x01")
@@ -61,32 +61,32 @@ def frame(payload: bytes, run: int = 0, number: int = 0) -> bytes:
 
 
 def scan(data: bytes, start: int = 0) -> Iterator[Frame | Gap]:
-    """All of `data` from `start` on: whole frames, and the gaps between them."""
+    """All of `data` from `start` on: complete frames, and the gaps between them."""
     marked = first_frame(data) is not None
-    next_frame, is_torn = (first_frame, _is_torn) if marked else (_next_old, _is_torn_old)
+    next_frame, is_torn = (first_frame, _is_torn) if marked else (_next_old_frame, _is_torn_old)
     at = start
-    while found := next_frame(data, at):
-        if at < found.start:
-            yield Gap(at, found.start)
-        yield found
-        at = found.end
+    while entry := next_frame(data, at):
+        if at < entry.start:
+            yield Gap(at, entry.start)
+        yield entry
+        at = entry.end
     if at < len(data):
         yield Gap(at, len(data), is_torn(data, at))
 
 
 def first_frame(data: bytes, start: int = 0) -> Frame | None:
-    """The first whole frame with a marker from `start` on. Without any, `data` is of an earlier version (or empty)."""
-    return next((found for match in _HEADER.finditer(data, start) if (found := _marked(data, match))), None)
+    """The first complete frame with a marker from `start` on. If None, `data` is of an earlier version (or empty)."""
+    return next((decoded for match in _HEADER.finditer(data, start) if (decoded := _decode_frame(data, match))), None)
 
 
 def frame_at(data: bytes, start: int) -> Frame | None:
-    """The whole frame with a marker that begins at `start`, if one does."""
+    """The complete frame with a marker that begins at `start`, if any."""
     match = _HEADER.match(data, start)
-    return _marked(data, match) if match else None
+    return _decode_frame(data, match) if match else None
 
 
-def _marked(data: bytes, match: re.Match[bytes]) -> Frame | None:
-    fields = _fields(match)
+def _decode_frame(data: bytes, match: re.Match[bytes]) -> Frame | None:
+    fields = _decode_header(match)
     if fields is None:
         return None
     length, run, number, checksum = fields
@@ -98,8 +98,8 @@ def _marked(data: bytes, match: re.Match[bytes]) -> Frame | None:
     return Frame(match.start(), end, payload, run or None, number)
 
 
-def _fields(match: re.Match[bytes]) -> tuple[int, int, int, int] | None:
-    """Length, run, number and checksum of a header; None where it is damaged."""
+def _decode_header(match: re.Match[bytes]) -> tuple[int, int, int, int] | None:
+    """Length, run, number and checksum of a header; None if it is damaged."""
     raw = bytes.fromhex(match[1].decode())
     if _CHECK.unpack_from(raw, _FIELDS.size)[0] != zlib.crc32(raw[: _FIELDS.size]):
         return None
@@ -108,31 +108,31 @@ def _fields(match: re.Match[bytes]) -> tuple[int, int, int, int] | None:
 
 
 def _is_torn(data: bytes, start: int) -> bool:
-    """Too short for any frame, or a sound header whose payload goes on behind the end."""
+    """Whether the rest is too short for a frame, or a valid header whose payload goes beyond the end."""
     if len(data) - start <= HEADER_BYTES:
         return True
     match = _HEADER.match(data, start)
-    fields = _fields(match) if match else None
+    fields = _decode_header(match) if match else None
     return match is not None and fields is not None and match.end() + fields[0] > len(data)
 
 
-def _next_old(data: bytes, start: int) -> Frame | None:
-    """As `first_frame`. Nothing marks a beginning: behind damage every place is tried, with shorter lengths."""
+def _next_old_frame(data: bytes, start: int) -> Frame | None:
+    """Like `first_frame`, for frames without a marker: after damage every position is tried, with shorter lengths."""
     at, longest = start, LONGEST
     while 0 <= at < len(data) - _OLD_HEADER.size:
-        if found := _old(data, at, longest):
-            return found
+        if decoded := _decode_old_frame(data, at, longest):
+            return decoded
         match = _OLD_START.search(data, at + 1)
         at, longest = match.start() if match else -1, _OLD_RESYNC_LONGEST
     return None
 
 
 def _is_torn_old(data: bytes, start: int) -> bool:
-    """A length has no checksum of its own here: only what is too short for any frame counts as torn."""
+    """Whether the rest is too short for any frame: a length without a checksum of its own proves nothing."""
     return len(data) - start <= _OLD_HEADER.size
 
 
-def _old(data: bytes, start: int, longest: int) -> Frame | None:
+def _decode_old_frame(data: bytes, start: int, longest: int) -> Frame | None:
     length, checksum = _OLD_HEADER.unpack_from(data, start)
     end = start + _OLD_HEADER.size + length
     if not 0 < length <= longest or end > len(data):

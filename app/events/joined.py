@@ -1,7 +1,7 @@
-"""Events as rows of a dataset: one row per (context, entity) shown or engaged, labels joined. Reads and writes no file.
+"""Joins events into rows of a dataset: one row per (context, entity) shown or engaged. Reads and writes no file.
 
-An impression gives a row of label 0 for each entity that it shows; an engagement with that `ranking_id` gives its row
-the label, whichever of the two was stored first. Everything is held in memory until all events are known.
+An impression becomes a row of label 0 for each entity that it shows; an engagement with the same `ranking_id` sets the
+label of its row, in whichever order the two were stored. Everything is in memory until all events are known.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 class _Stored(msgspec.Struct, kw_only=True):
-    """A stored event, however old; what is not needed is not looked at."""
+    """A stored event of any version; fields that are not needed are not decoded."""
 
     type: Literal["engagement", "impression"]
     timestamp: int | float
@@ -50,13 +50,13 @@ class _Entry:
 
 @dataclass(slots=True)
 class _Ranking:
-    """What one context was shown, by entity, and what came of it."""
+    """The entities shown in one context, by id, with their labels."""
 
     context: _Context
     entries: dict[str, _Entry] = field(default_factory=dict)
 
     def show(self, shown: list[str], timestamp: int) -> None:
-        """Each entity keeps its first place; a further page goes on behind the last place."""
+        """Add shown entities: each keeps its first position; a further page continues after the last position."""
         place = len(self.entries)
         for entity_id in shown:
             if entity_id not in self.entries:
@@ -64,22 +64,22 @@ class _Ranking:
                 self.entries[entity_id] = _Entry(timestamp, place, 0.0)
 
     def engage(self, entity_id: str, label: float, timestamp: int) -> None:
-        """The highest of all labels holds. What was not shown has no place."""
+        """Set the label of an entity: the highest of all its labels. An entity that was not shown has no position."""
         entry = self.entries.setdefault(entity_id, _Entry(timestamp, None, label))
         entry.label = max(entry.label, label)
 
 
 class LabelJoin:
-    """Takes stored events, in any order; gives the rows of a dataset once all are there."""
+    """Joins stored events, added in any order, into the rows of a dataset."""
 
     def __init__(self) -> None:
         self.events = 0
         self.unusable = 0
         self._rankings: dict[str, list[_Ranking]] = {}
-        self._engaged: list[tuple[str, _Context, str, float, int]] = []
+        self._engagements: list[tuple[str, _Context, str, float, int]] = []
 
     def add(self, payload: bytes) -> None:
-        """Take one event as it was stored. What is none counts as `unusable`."""
+        """Add one event as it was stored. A payload that is not an event counts as `unusable`."""
         try:
             stored = _DECODER.decode(payload)
         except _UNREADABLE:
@@ -90,45 +90,45 @@ class LabelJoin:
             self.unusable += 1
             return
         self.events += 1
-        name, context, time = _name(stored, payload), _context(stored, payload), int(stored.timestamp)
+        name, context, time = _ranking_name(stored, payload), _context(stored, payload), int(stored.timestamp)
         if is_engagement:
-            self._engaged.append((name, context, stored.entity_id or "", _grade(stored.label), time))
+            self._engagements.append((name, context, stored.entity_id or "", _clean_label(stored.label), time))
         else:
-            self._ranking(name, context).show([one for one in stored.shown if one], time)
+            self._get_or_add_ranking(name, context).show([entity_id for entity_id in stored.shown if entity_id], time)
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """The rows, ranking by ranking. Call it once, when all events were added."""
-        for name, context, entity_id, label, timestamp in self._engaged:
+        """The rows, ranking by ranking. Call it once, after all events have been added."""
+        for name, context, entity_id, label, timestamp in self._engagements:
             self._ranking_of(name, context, entity_id).engage(entity_id, label, timestamp)
-        self._engaged.clear()
+        self._engagements.clear()
         for name, rankings in self._rankings.items():
             for number, ranking in enumerate(rankings):
-                yield from _rows(name if number == 0 else self._free(name, number), ranking)
+                yield from _rows(name if number == 0 else self._unique_name(name, number), ranking)
 
-    def _ranking(self, name: str, context: _Context) -> _Ranking:
-        """The ranking of that name in that context: rows of one ranking share their context."""
-        known = self._rankings.setdefault(name, [])
-        for ranking in known:
+    def _get_or_add_ranking(self, name: str, context: _Context) -> _Ranking:
+        """The ranking of this id in this context: the rows of one ranking share their context."""
+        rankings = self._rankings.setdefault(name, [])
+        for ranking in rankings:
             if ranking.context == context:
                 return ranking
-        known.append(_Ranking(context))
-        return known[-1]
+        rankings.append(_Ranking(context))
+        return rankings[-1]
 
     def _ranking_of(self, name: str, context: _Context, entity_id: str) -> _Ranking:
-        """The ranking that an engagement belongs to: one that showed the entity before one that did not, one of the
-        same user before another. Its context may say less than the ranking's.
+        """The ranking that an engagement belongs to: preferably one that showed the entity, then one of the same user.
+        The engagement's context may have fewer fields than the ranking's.
         """
-        known = self._rankings.get(name)
-        if not known:
-            return self._ranking(name, context)
-        return max(known, key=lambda one: (_was_shown(one, entity_id), one.context[1] == context[1]))
+        rankings = self._rankings.get(name)
+        if not rankings:
+            return self._get_or_add_ranking(name, context)
+        return max(rankings, key=lambda ranking: (_was_shown(ranking, entity_id), ranking.context[1] == context[1]))
 
-    def _free(self, name: str, number: int) -> str:
-        """A name for the ranking that shares `name` with rankings of other contexts."""
-        made = f"{name}#{number + 1}"
-        while made in self._rankings:
-            made += "#"
-        return made
+    def _unique_name(self, name: str, number: int) -> str:
+        """A unique id for a ranking that shares the id `name` with rankings of other contexts."""
+        candidate = f"{name}#{number + 1}"
+        while candidate in self._rankings:
+            candidate += "#"
+        return candidate
 
 
 def _was_shown(ranking: _Ranking, entity_id: str) -> bool:
@@ -153,22 +153,24 @@ def _rows(name: str, ranking: _Ranking) -> Iterator[dict[str, Any]]:
         }
 
 
-def _name(stored: _Stored, payload: bytes) -> str:
-    """The ranking's id; without one, made of the event itself: the same event, sent twice, is one."""
+def _ranking_name(stored: _Stored, payload: bytes) -> str:
+    """The ranking's id; without one, a hash of the event, so that the same event sent twice is one."""
     return stored.ranking_id or f"event-{blake2b(payload, digest_size=12).hexdigest()}"
 
 
 def _context(stored: _Stored, payload: bytes) -> _Context:
     extras: dict[str, Any] = {}
     if b'"context.' in payload:
-        whole = msgspec.json.decode(payload, type=dict[str, Any])
-        extras = {key: one for key, one in whole.items() if key.startswith(EXTRA) and isinstance(one, (str, float))}
+        fields = msgspec.json.decode(payload, type=dict[str, Any])
+        extras = {
+            key: value for key, value in fields.items() if key.startswith(EXTRA) and isinstance(value, (str, float))
+        }
     return (
         stored.task, stored.user_id or None, stored.query, stored.country or None, stored.source_entity_id or None,
         tuple(sorted(extras.items())),
     )  # fmt: skip
 
 
-def _grade(label: float) -> float:
-    """Earlier versions took any number; a dataset has none below 0."""
+def _clean_label(label: float) -> float:
+    """Earlier versions accepted any number; labels of a dataset are never below 0."""
     return label if label > 0 and math.isfinite(label) else 0.0

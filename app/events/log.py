@@ -1,7 +1,7 @@
-"""The durable log of one process: events are acknowledged when the disk has them, many callers with one sync.
+"""The durable event log of one process: events are acknowledged once they are on disk; many callers share one sync.
 
-A thread of its own writes, so the event loop never waits for a disk. What was acknowledged survives kill -9 and a loss
-of power; what was not may be there or not.
+A dedicated thread writes, so that the event loop never waits for a disk. Acknowledged events survive kill -9 and a
+loss of power; others may be in the log or not.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ _Waiting = tuple[Sequence[bytes], "Future[None]"]
 
 
 class EventLog:
-    """Appends to segments in `folder`. The folder and the thread are made with the first event.
+    """Appends to segments in `folder`. The folder and the thread are created with the first event.
 
-    `failing`: the last group of events could not be stored. The next one is tried all the same.
+    `failing`: the last group of events could not be stored. The next group is tried nevertheless.
     """
 
     def __init__(self, folder: Path, segment_bytes: int = SEGMENT_BYTES) -> None:
@@ -44,39 +44,39 @@ class EventLog:
         self.failing = False
 
     async def append(self, payloads: Sequence[bytes]) -> None:
-        """Return when all payloads are on disk. Raises `EventsUnavailableError` where they are not, and ValueError for
-        payloads that no frame can hold.
+        """Return when all payloads are on disk. Raises `EventsUnavailableError` if they are not, and ValueError for
+        payloads that do not fit a frame.
         """
         if not all(0 < len(payload) <= LONGEST for payload in payloads):
             raise ValueError(f"an event has 1 to {LONGEST} bytes")
-        done: Future[None] = Future()
+        future: Future[None] = Future()
         with self._changed:
-            self._take(payloads, done)
-        await asyncio.wrap_future(done)
+            self._enqueue(payloads, future)
+        await asyncio.wrap_future(future)
 
     def close(self) -> None:
-        """Write what waits, then stop."""
+        """Write all waiting events, then stop."""
         with self._changed:
             self._closed = True
             self._changed.notify()
         if self._thread is not None:
             self._thread.join()
 
-    def _take(self, payloads: Sequence[bytes], done: Future[None]) -> None:
-        """Let payloads wait for the thread, and see to it that there is one."""
+    def _enqueue(self, payloads: Sequence[bytes], future: Future[None]) -> None:
+        """Queue payloads for the writer thread; start it if there is none."""
         if self._closed:
             raise EventsUnavailableError("the service is stopping")
         size = sum(map(len, payloads))
         if self._waiting_bytes + size > MOST_WAITING_BYTES and self._waiting:
             raise EventsUnavailableError("the disk is slower than the events that come")
         if self._thread is None or not self._thread.is_alive():
-            self._start()
-        self._waiting.append((payloads, done))
+            self._start_thread()
+        self._waiting.append((payloads, future))
         self._waiting_bytes += size
         self._changed.notify()
 
-    def _start(self) -> None:
-        thread = threading.Thread(target=self._write, name="unirank-events", daemon=True)
+    def _start_thread(self) -> None:
+        thread = threading.Thread(target=self._write_groups, name="unirank-events", daemon=True)
         try:
             thread.start()
         except RuntimeError as error:
@@ -84,18 +84,18 @@ class EventLog:
             raise EventsUnavailableError(f"no thread could be started to write events: {error}") from error
         self._thread = thread
 
-    def _write(self) -> None:
-        """Write group after group until the log is closed. Whatever a group meets, its callers are told."""
+    def _write_groups(self) -> None:
+        """Write group after group until the log is closed. The callers of a group get its result or its error."""
         while group := self._next_group():
-            error = self._keep([payload for payloads, _ in group for payload in payloads])
+            error = self._store([payload for payloads, _ in group for payload in payloads])
             self.failing = error is not None
-            for _, done in group:
-                if done.set_running_or_notify_cancel():
-                    _settle(done, error)
-        self._drop()
+            for _, future in group:
+                if future.set_running_or_notify_cancel():
+                    _settle(future, error)
+        self._close_segment()
 
     def _next_group(self) -> list[_Waiting]:
-        """All that waits; empty when the log is closed and nothing waits."""
+        """All waiting events; empty if the log is closed and none wait."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closed)
             group = list(self._waiting)
@@ -103,46 +103,46 @@ class EventLog:
             self._waiting_bytes = 0
             return group
 
-    def _keep(self, payloads: Sequence[bytes]) -> Exception | None:
-        """Store payloads; the error that their callers get, where that failed. Raises nothing."""
+    def _store(self, payloads: Sequence[bytes]) -> Exception | None:
+        """Store payloads; returns the error for their callers if that failed. Raises nothing."""
         try:
-            self._open().append(payloads)
+            self._open_segment().append(payloads)
         except BaseException as error:
-            self._say(error)
+            self._log_first_failure(error)
             if self._segment is not None and self._segment.sealed:
-                self._drop()
+                self._close_segment()
             reason = error.strerror if isinstance(error, OSError) else None
             return EventsUnavailableError(f"the events could not be stored: {reason or repr(error)}")
         return None
 
-    def _say(self, error: BaseException) -> None:
-        """Log the first failure of a row of them, one that nobody expects with where it came from."""
+    def _log_first_failure(self, error: BaseException) -> None:
+        """Log the first of several consecutive failures; with a traceback if it is not an `OSError`."""
         if not self.failing:
             unforeseen = None if isinstance(error, OSError) else error
             _log.error("events could not be written to %s: %s", self.folder, error, exc_info=unforeseen)
 
-    def _open(self) -> Segment:
+    def _open_segment(self) -> Segment:
         if not self._recovered:
             self.folder.mkdir(parents=True, exist_ok=True)
             if cut := recover(self.folder):
                 _log.warning("cut %d bytes of unacknowledged events off the log of a process that died", cut)
             self._recovered = True
         if self._segment is not None and self._segment.size >= self._segment_bytes:
-            self._drop()
+            self._close_segment()
         if self._segment is None:
             self._segment = Segment(self.folder)
         return self._segment
 
-    def _drop(self) -> None:
-        """Close the segment, if there is one; the next group begins another."""
+    def _close_segment(self) -> None:
+        """Close the segment, if any; the next group starts a new one."""
         segment, self._segment = self._segment, None
         if segment is not None:
-            with contextlib.suppress(OSError):  # all that was acknowledged is on disk already
+            with contextlib.suppress(OSError):  # all acknowledged events are on disk already
                 segment.close()
 
 
-def _settle(done: Future[None], error: Exception | None) -> None:
+def _settle(future: Future[None], error: Exception | None) -> None:
     if error is None:
-        done.set_result(None)
+        future.set_result(None)
     else:
-        done.set_exception(error)
+        future.set_exception(error)

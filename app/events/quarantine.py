@@ -1,6 +1,6 @@
-"""Copies of damaged bytes: `quarantine/SEGMENT-OFFSET.damaged` beside the segments, for whoever looks into the damage.
+"""Copies damaged bytes to `quarantine/SEGMENT-OFFSET.damaged` beside the segments, to be inspected by an operator.
 
-The segment itself is never changed: the copy survives whatever becomes of it.
+Never changes the segment; the copy remains if the segment is cut or deleted.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ FOLDER = "quarantine"
 
 
 def quarantine(segment: Path, data: bytes, gap: Gap) -> str:
-    """Keep a copy of the bytes of `gap`, `data` being the whole segment. Says in words where the copy is.
+    """Copy the bytes of `gap`; `data` is the whole segment. Returns a text that says where the copy is.
 
-    A copy that is there already stays. Where none can be written, the words say why: reading goes on.
+    An existing copy is kept. If none can be written, the text says why, and nothing is raised: reading continues.
     """
     copy = segment.parent / FOLDER / f"{segment.stem}-{gap.start}.damaged"
     try:

@@ -1,6 +1,6 @@
-"""The log read from end to end: each event once, by its own name (run and number), and what is missing in between.
+"""Reads the log from start to end: each event once, identified by run and number, and the damage in between.
 
-Remembers in a `Position` what was read before. Writes nothing but copies of damaged bytes.
+A `Position` stores what has been read. Writes nothing but copies of damaged bytes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Whole = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 
 
 class Position(msgspec.Struct, forbid_unknown_fields=True):
-    """What was read: the end in each file (a hint), and the next number of each run (what counts)."""
+    """What has been read: the offset in each file (a hint), and the next number of each run (authoritative)."""
 
     segments: dict[str, Whole] = msgspec.field(default_factory=dict)
     runs: dict[str, Whole] = msgspec.field(default_factory=dict)
@@ -28,7 +28,7 @@ class Position(msgspec.Struct, forbid_unknown_fields=True):
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """Bytes `start` to `end` of a segment that could not be read. `missing` None = nobody knows how many events."""
+    """Bytes `start` to `end` of a segment that could not be read. `missing`: lost events, None = unknown."""
 
     path: Path
     start: int
@@ -50,73 +50,73 @@ class Event:
 
 
 def read(folder: Path, position: Position) -> Iterator[Iterator[Event | Damage]]:
-    """What `position` does not have yet, segment by segment, oldest first. Moves `position` as it is consumed.
+    """All entries after `position`, segment by segment, oldest first. Moves `position` as they are consumed.
 
-    The end of a segment that is still written to is left for the next time, and so is a torn tail.
+    The incomplete end of a segment that is still written to is left for the next time, and so is a torn tail.
     """
     paths = segments(folder)
     ends = newest(paths)
     for path in paths:
-        yield _read(path, position, path in ends)
+        yield _read_segment(path, position, path in ends)
 
 
-def _read(path: Path, position: Position, is_newest: bool) -> Iterator[Event | Damage]:
+def _read_segment(path: Path, position: Position, is_newest: bool) -> Iterator[Event | Damage]:
     try:
-        written = is_written(path)  # asked before reading: who dies in between is read to the end the next time
+        written = is_written(path)  # before reading: if its process dies in between, the next time reads to the end
         data = path.read_bytes()
-    except FileNotFoundError:  # it held nothing, and its process removed it
+    except FileNotFoundError:  # it was empty, and its process removed it
         return
     except OSError as error:
         yield Damage(path, 0, 0, None, f"it cannot be read: {error.strerror}")
         return
-    before: Gap | None = None
+    gap: Gap | None = None
     run = None
-    for found in scan(data, _start(data, path.name, position)):
-        if isinstance(found, Gap):
-            before = found
+    for entry in scan(data, _start_offset(data, path.name, position)):
+        if isinstance(entry, Gap):
+            gap = entry
             continue
-        expected = found.number if found.run is None else position.runs.get(_key(found), 0)
-        if found.number >= expected:
-            if before or found.number > expected:
-                yield _damage(path, data, before or Gap(found.start, found.start), found, expected, run)
-            yield _took(found, path, position)
-        before, run = None, found.run
-    if before and _is_news(before, position.segments.get(path.name), written, is_newest):
-        yield Damage(path, before.start, before.end, None, quarantine(path, data, before))
-        position.segments[path.name] = before.end
+        expected = entry.number if entry.run is None else position.runs.get(_run_key(entry), 0)
+        if entry.number >= expected:
+            if gap or entry.number > expected:
+                yield _damage(path, data, gap or Gap(entry.start, entry.start), entry, expected, run)
+            yield _advance(entry, path, position)
+        gap, run = None, entry.run
+    if gap and _is_new_damage(gap, position.segments.get(path.name), written, is_newest):
+        yield Damage(path, gap.start, gap.end, None, quarantine(path, data, gap))
+        position.segments[path.name] = gap.end
 
 
-def _is_news(last: Gap, was_read: int | None, written: bool, is_newest: bool) -> bool:
-    """Whether a gap at the end is damage that was not told before, and not what is being or was half written."""
-    return not written and not (last.torn and is_newest) and last.end != was_read
+def _is_new_damage(gap: Gap, read_to: int | None, written: bool, is_newest: bool) -> bool:
+    """Whether a gap at the end is damage that was not reported before, and not an unfinished or torn write."""
+    return not written and not (gap.torn and is_newest) and gap.end != read_to
 
 
-def _took(found: Frame, path: Path, position: Position) -> Event:
-    position.segments[path.name] = found.end
-    if found.run is not None:
-        position.runs[_key(found)] = found.number + 1
-    return Event(found.payload)
+def _advance(frame: Frame, path: Path, position: Position) -> Event:
+    position.segments[path.name] = frame.end
+    if frame.run is not None:
+        position.runs[_run_key(frame)] = frame.number + 1
+    return Event(frame.payload)
 
 
-def _start(data: bytes, name: str, position: Position) -> int:
-    """Where to go on: behind what was read. Where frames have names and those at that place are not the ones expected,
-    the file has changed since: at the start.
+def _start_offset(data: bytes, name: str, position: Position) -> int:
+    """Where to continue: after what was read; at the start if the file has changed since then, that is, if frames are
+    numbered and the frame there is not the expected one.
     """
     offset = position.segments.get(name, 0)
     first = first_frame(data) if offset else None
     if first is None or first.run is None:
         return min(offset, len(data))
     is_end = offset == len(data)
-    found = frame_at(data, data.rfind(MARKER) if is_end else offset)
-    return offset if found and found.number + is_end == position.runs.get(_key(found), 0) else 0
+    frame = frame_at(data, data.rfind(MARKER) if is_end else offset)
+    return offset if frame and frame.number + is_end == position.runs.get(_run_key(frame), 0) else 0
 
 
-def _damage(path: Path, data: bytes, gap: Gap, behind: Frame, expected: int, run: int | None) -> Damage:
-    """What lies before the frame `behind`: the numbers say how many events, unless a run ended in there."""
-    counted = behind.run is not None and (run == behind.run or expected > 0 or behind.number > expected)
+def _damage(path: Path, data: bytes, gap: Gap, next_frame: Frame, expected: int, run: int | None) -> Damage:
+    """The damage before `next_frame`. Frame numbers tell how many events are missing, unless a run ended there."""
+    counted = next_frame.run is not None and (run == next_frame.run or expected > 0 or next_frame.number > expected)
     copy = quarantine(path, data, gap) if gap.end > gap.start else ""
-    return Damage(path, gap.start, gap.end, behind.number - expected if counted else None, copy)
+    return Damage(path, gap.start, gap.end, next_frame.number - expected if counted else None, copy)
 
 
-def _key(found: Frame) -> str:
-    return f"{found.run or 0:016x}"
+def _run_key(frame: Frame) -> str:
+    return f"{frame.run or 0:016x}"

@@ -1,1 +1,1 @@
-"""Models: the registry of their folders, what is loaded, what is live, and how a worker follows."""
+"""The registry of model folders, the loaded models, the serving state, and the follower of the registry."""

@@ -1,4 +1,4 @@
-"""The A/B test of two models: which arm a user is in, and which model answers. Follows no file and keeps nothing."""
+"""The A/B test of two models: assigns users to arms and chooses the model. Reads no file and stores nothing."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ _HASHES = 2**64
 
 
 def arm_of(user_id: str | None, control: str, challenger: str, share: float) -> Arm:
-    """The arm of a user between two versions: by hash, so that it is the same for every worker and every analyst, a
-    larger `share` moves nobody back, and another pair of models is another draw. Without a user id it is control.
+    """The arm of a user for two versions. It is a hash, so it is the same in every worker and every analysis, a larger
+    `share` moves no user back to control, and each pair of models is a new draw. Control for requests without a user.
 
     >>> arm_of("u1", "films-1", "films-2", 0.2), arm_of("u7", "films-1", "films-2", 0.2), arm_of(None, "a", "b", 0.9)
     ('control', 'challenger', 'control')
@@ -27,7 +27,7 @@ def arm_of(user_id: str | None, control: str, challenger: str, share: float) -> 
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """A second model, the challenger, answers this share of the users."""
+    """An A/B test: a second model, the challenger, answers this share of the users."""
 
     challenger: ServedModel
     share: float
@@ -36,12 +36,12 @@ class Split:
         return f"{self.challenger.version} takes {self.share:g}"
 
     def named(self) -> tuple[str, float]:
-        """The challenger's version, and its share."""
+        """The version and the share of the challenger."""
         return self.challenger.version, self.share
 
     def choose(self, live: ServedModel, user_id: str | None, wanted: str | None) -> tuple[ServedModel, Arm | None]:
         """The model that answers, and the arm of the user. A request that names a version (`wanted`) gets that model
-        and is in no arm: arms are compared, and may hold nobody who chose."""
+        and is in no arm: arms are compared, so they may not contain requests that chose their model."""
         if wanted is not None:
             return (self.challenger if wanted == self.challenger.version else live), None
         arm = arm_of(user_id, live.version, self.challenger.version, self.share)

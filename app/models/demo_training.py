@@ -1,4 +1,4 @@
-"""Trains the demo's model where the settings ask for it and there is no model yet. Loads no model."""
+"""Trains the demo model if the settings request it and there is no model yet. Loads no model."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from app.models.registry import LIVE
 from app.models.serving_state import LOADING, ServingState
 
 
-async def train_demo_if_empty(live: ServingState, path: Path) -> None:
-    """Train the demo's model below `path` where there is none and the settings ask for it; /readyz says so meanwhile.
+async def train_demo_if_empty(state: ServingState, path: Path) -> None:
+    """Train the demo model below `path` if there is no model and the settings request it; /readyz reports this.
 
-    Raises `ModelNotFoundError` where the training fails.
+    Raises `ModelNotFoundError` if the training fails.
     """
-    if not live.settings.demo_if_empty or has_model(path):
+    if not state.settings.demo_if_empty or has_model(path):
         return
-    live.reason = "there is no model yet: training the demo's first, about two minutes"
+    state.reason = "there is no model yet: training the demo's first, about two minutes"
     await asyncio.to_thread(make_demo, path)
-    live.reason = LOADING
+    state.reason = LOADING
 
 
 def has_model(path: Path) -> bool:
@@ -36,14 +36,14 @@ def has_model(path: Path) -> bool:
 
 
 def make_demo(path: Path) -> None:
-    """Train the demo's model below `path`, in a process of its own, and name it in `LIVE`.
+    """Train the demo model below `path` in a subprocess, and name it in `LIVE`.
 
-    Raises `ModelNotFoundError` with the last line of that process where it fails.
+    Raises `ModelNotFoundError` with the last line of the subprocess if that fails.
     """
     path.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "app.cli", "demo", "--out", str(path / "demo"), "--no-serve"]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
-    if ended.returncode:
-        said = ended.stderr.strip().splitlines() or ["it said nothing"]
-        raise ModelNotFoundError(f"the demo's model could not be trained: {said[-1]}")
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    if process.returncode:
+        lines = process.stderr.strip().splitlines() or ["it printed nothing"]
+        raise ModelNotFoundError(f"the demo's model could not be trained: {lines[-1]}")
     replace(path / LIVE, "demo/model")

@@ -1,7 +1,7 @@
-"""The models that are loaded in this process: each loaded once, checked and warm, kept while it is of use.
+"""The models loaded in this process: each is loaded once, checked, warmed, and kept while it is in use.
 
-Kept are the live model, the one that was live before (going back to it is instant) and the challenger of a split;
-others retire once the last request that uses them is done. Does not decide which model is live.
+Kept are the live model, the previous one (so that a rollback is instant) and the challenger of a split; others retire
+once their last request is done. Does not decide which model is live.
 """
 
 from __future__ import annotations
@@ -22,48 +22,48 @@ from app.models.stamps import Stamp
 from app.ranking.model import RankingModel
 
 _log = logging.getLogger("unirank")
-Load = Callable[[Path], RankingModel]  # a folder → a model that has passed its checks; takes seconds, in a thread
+Load = Callable[[Path], RankingModel]  # a folder → a checked model; takes seconds, called in a thread
 
 
 class LoadedModels:
-    """Models by the stamp of their folder. `refusals`: which folders may not serve, and why."""
+    """Models by the stamp of their folder. `refusals`: folders that may not serve, and why."""
 
-    def __init__(self, live: ServingState, load: Load, on_order: OnOrder) -> None:
-        self.refusals = Refusals(live.clock)
-        self._state = live
+    def __init__(self, state: ServingState, load: Load, on_order: OnOrder) -> None:
+        self.refusals = Refusals(state.clock)
+        self._state = state
         self._load = load
         self._on_order = on_order
         self._stamps: dict[ServedModel, Stamp] = {}
-        self._before: ServedModel | None = None
+        self._previous: ServedModel | None = None
         self._retiring: set[asyncio.Task[None]] = set()
 
     async def get(self, stamp: Stamp) -> ServedModel:
-        """A folder as a model that is loaded, checked and warm. Where it may not serve, notes the reason and raises."""
-        with self._noting_refusal(stamp):
-            serving = self._loaded(stamp) or await self._load_and_warm(stamp)
+        """The loaded, checked and warm model of a folder. If it may not serve, notes the reason and raises."""
+        with self._note_refusal(stamp):
+            serving = self._find(stamp) or await self._load_and_warm(stamp)
         self._stamps[serving] = stamp
         return serving
 
     async def load_shadow(self, stamp: Stamp) -> ServedModel:
-        """A folder as a model beside the live one, which is not kept here. Notes refusals and raises like `get`."""
-        with self._noting_refusal(stamp):
+        """The model of a folder as a shadow model, which is not kept here. Notes refusals and raises like `get`."""
+        with self._note_refusal(stamp):
             return self._state.build_shadow(await asyncio.to_thread(self._load, stamp.folder))
 
     def live_stamp(self) -> Stamp | None:
-        """The stamp of the model that this process answers with."""
+        """The stamp of the live model of this process."""
         return None if self._state.serving is None else self._stamps.get(self._state.serving)
 
     def go_live(self, serving: ServedModel) -> None:
-        """Answer new requests with this model, and keep the one that was live so far."""
-        self._before = self._state.serving
+        """Answer new requests with this model, and keep the previous one."""
+        self._previous = self._state.serving
         self._state.go_live(serving)
         self.retire_unused()
 
     def retire_unused(self) -> None:
-        """Retire what is not live, was not live before, and takes no share of the users."""
+        """Retire models that are neither live, nor the previous one, nor the challenger."""
         challenger = None if self._state.split is None else self._state.split.challenger
-        kept = (self._state.serving, self._before, challenger)
-        for serving in [loaded for loaded in self._stamps if loaded not in kept]:
+        kept = (self._state.serving, self._previous, challenger)
+        for serving in [model for model in self._stamps if model not in kept]:
             del self._stamps[serving]
             self.retire(serving)
 
@@ -74,14 +74,14 @@ class LoadedModels:
         task.add_done_callback(self._retiring.discard)
 
     async def close(self) -> None:
-        """Close what is loaded beside the live model."""
+        """Close all loaded models except the live one."""
         for serving in self._stamps:
             if serving is not self._state.serving:
                 await serving.store.close()
         await asyncio.gather(*self._retiring)
 
-    def _loaded(self, stamp: Stamp) -> ServedModel | None:
-        return next((serving for serving, own in self._stamps.items() if own == stamp), None)
+    def _find(self, stamp: Stamp) -> ServedModel | None:
+        return next((serving for serving, loaded in self._stamps.items() if loaded == stamp), None)
 
     async def _load_and_warm(self, stamp: Stamp) -> ServedModel:
         first = self._state.serving is None
@@ -92,7 +92,7 @@ class LoadedModels:
             self._state.reason = WARMING
         try:
             await serving.warm(self._state.clock)
-        except BaseException:  # be it that the service ends meanwhile
+        except BaseException:  # also if the service is stopped
             await serving.store.close()
             raise
         if first:
@@ -101,7 +101,7 @@ class LoadedModels:
         return serving
 
     @contextlib.contextmanager
-    def _noting_refusal(self, stamp: Stamp) -> Iterator[None]:
+    def _note_refusal(self, stamp: Stamp) -> Iterator[None]:
         since = self.refusals.now()
         try:
             yield

@@ -1,4 +1,4 @@
-"""From a model folder to a model that may serve: read, checked, in the calling thread. Swaps and compares nothing."""
+"""Loads a model folder and checks that it may serve, in the calling thread. Makes nothing live."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def find_model(path: Path | None) -> Path:
 def load_model(folder: Path, device: str, limit_s: float) -> Artefact:
     """The model of a folder, after the checks that it must pass to serve. Takes seconds; raises `ArtefactError`.
 
-    `limit_s`: the longest that it may take for a ranking of 500 candidates.
+    `limit_s`: the longest time that a ranking of 500 candidates may take.
     """
     from model.artefact.check import check
     from model.artefact.model import Artefact

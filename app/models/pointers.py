@@ -1,4 +1,4 @@
-"""The small files of a registry that name models: read, replaced as a whole, one writer at a time. Loads no model."""
+"""Reads and atomically replaces the small files of a registry that name models. Loads no model."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _POLL_S = 0.02
 
 
 def read_lines(file: Path) -> list[str]:
-    """The lines of a file that hold something; none where it cannot be read."""
+    """The non-empty lines of a file; none if it cannot be read."""
     try:
         return [line for line in map(str.strip, file.read_text("utf-8").splitlines()) if line]
     except (OSError, UnicodeDecodeError):
@@ -27,8 +27,8 @@ def read_lines(file: Path) -> list[str]:
 
 
 def replace(file: Path, *lines: str) -> None:
-    """Put these lines into the file, so that a reader, and a machine that starts again after a crash, sees the old
-    ones or the new ones. Raises `ModelsUnwritableError`; then the old ones stay.
+    """Replace the lines of a file atomically: readers, even after a crash, see either the old lines or the new ones.
+    Raises `ModelsUnwritableError`; then the old lines stay.
     """
     try:
         replace_file(file, "".join(f"{line}\n" for line in lines).encode())
@@ -38,7 +38,7 @@ def replace(file: Path, *lines: str) -> None:
 
 
 def remove(file: Path) -> bool:
-    """Remove the file; whether there was one. Raises `ModelsUnwritableError`."""
+    """Remove the file; returns whether it existed. Raises `ModelsUnwritableError`."""
     try:
         file.unlink()
     except FileNotFoundError:
@@ -51,9 +51,9 @@ def remove(file: Path) -> bool:
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Nobody else, in this process or another, reads and then writes the files of the folder meanwhile.
+    """Hold the lock of the folder, against all threads and processes that change its files.
 
-    Raises `ModelsUnwritableError` where somebody else does so for too long. A file system without locks has none.
+    Raises `ModelsUnwritableError` if it cannot be acquired in time. File systems without locks are not locked.
     """
     handle = os.open(folder, os.O_RDONLY)
     try:
@@ -80,7 +80,7 @@ def _lock(handle: int, folder: Path) -> None:
 
 
 def _sync(folder: Path) -> None:
-    """Make a rename last. What is renamed is seen by all already: where this fails, only a crash could undo it."""
+    """Make a rename durable. A failure is only logged: the rename is visible already, only a crash could undo it."""
     try:
         sync_entry(folder)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Which model folders may not serve, why, and when each is tried again. Tries nothing itself."""
+"""The model folders that may not serve, with reasons and retry times. Loads nothing itself."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pathlib import Path
 from app.errors import UnirankError
 from app.models.stamps import Stamp
 
-_CHANGED_S, _CHANGED_MOST_S = 0.5, 4.0  # pause before a folder that has changed is tried again
-_SAME_S, _SAME_MOST_S = 30.0, 600.0  # … and one that has not: a disk or a busy processor may have been the reason
-_SHARE = 4.0  # that many times as long as a try took passes before the next
+_CHANGED_S, _CHANGED_MAX_S = 0.5, 4.0  # pause before a changed folder is tried again
+_UNCHANGED_S, _UNCHANGED_MAX_S = 30.0, 600.0  # … and an unchanged one: a slow disk or CPU may have been the reason
+_DURATION_FACTOR = 4.0  # the pause is at least this many times the duration of the failed attempt
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """How a folder was when it was tried last, why it may not serve, and how often in a row it failed."""
+    """A failed attempt: the stamp of the folder, the reason, and the number of consecutive failures."""
 
     stamp: Stamp
     reason: str
@@ -25,48 +25,48 @@ class Refusal:
     took_s: float
 
     def pause_s(self, changed: bool) -> float:
-        """How long it is left alone; longer each time."""
-        first, most = (_CHANGED_S, _CHANGED_MOST_S) if changed else (_SAME_S, _SAME_MOST_S)
-        return max(min(first * 2.0 ** min(self.times - 1, 10), most), _SHARE * self.took_s)
+        """Seconds until the next attempt; longer after each failure."""
+        first, most = (_CHANGED_S, _CHANGED_MAX_S) if changed else (_UNCHANGED_S, _UNCHANGED_MAX_S)
+        return max(min(first * 2.0 ** min(self.times - 1, 10), most), _DURATION_FACTOR * self.took_s)
 
 
 class Refusals:
-    """By the whole path of a folder: two may have the same name."""
+    """Refusals by the full path of a folder, since two folders may have the same name."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.known: dict[Path, Refusal] = {}
         self._clock = clock
 
     def now(self) -> float:
-        """The time by which `note` measures how long a try took."""
+        """The current time, for the `since` of `note`."""
         return self._clock()
 
     def note(self, stamp: Stamp, reason: str, since: float) -> None:
-        """A folder with this stamp, tried since then, may not serve."""
-        before, now = self.known.get(stamp.folder), self._clock()
-        times = 1 if before is None else before.times + 1
+        """Note that a folder with this stamp may not serve; `since`: when the attempt started."""
+        previous, now = self.known.get(stamp.folder), self._clock()
+        times = 1 if previous is None else previous.times + 1
         self.known[stamp.folder] = Refusal(stamp, reason, times, now, now - since)
 
     def forget(self, folder: Path) -> None:
-        """It may serve."""
+        """Forget a folder, because it may serve."""
         self.known.pop(folder, None)
 
     def waits(self, stamp: Stamp) -> bool:
-        """Whether it failed before and is not to be tried again yet."""
-        known = self.known.get(stamp.folder)
-        return known is not None and self._clock() < known.at + known.pause_s(known.stamp != stamp)
+        """Whether the folder failed before and must not be tried again yet."""
+        refusal = self.known.get(stamp.folder)
+        return refusal is not None and self._clock() < refusal.at + refusal.pause_s(refusal.stamp != stamp)
 
     def reason(self, folder: Path) -> str | None:
-        """Why a folder may not serve; None = nothing is known against it."""
-        known = self.known.get(folder)
-        return None if known is None else known.reason
+        """Why a folder may not serve; None = no refusal is known."""
+        refusal = self.known.get(folder)
+        return None if refusal is None else refusal.reason
 
     def tokens(self) -> dict[Path, tuple[str, str]]:
-        """By folder, the token of its stamp when it was tried, and why it may not serve."""
+        """By folder: the token of its stamp at the last attempt, and the reason."""
         return {folder: (refusal.stamp.token, refusal.reason) for folder, refusal in self.known.items()}
 
 
 def reason_of(error: Exception) -> str:
-    """One line."""
+    """The message of an error as one line."""
     text = error.detail if isinstance(error, UnirankError) else str(error)
     return " ".join(text.split()) or type(error).__name__

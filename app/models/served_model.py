@@ -1,4 +1,4 @@
-"""One model with the service and the store that it answers with. Does not know whether it is live."""
+"""One model with its ranking service and entity store. Does not know whether it is live."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from app.ranking.types import RankingRequest
 from model.context.context import MORE_LIKE_THIS, Context
 
 _WARM_UP_S = 60.0
-_POLL_S = 0.02  # how often a model that is to retire checks whether its last ranking is done
+_POLL_S = 0.02  # how often a retiring model checks whether its last request is done
 
 
 class ServedModel:
-    """One model with its service and store. `under_way`: requests that use it now."""
+    """One model with its service and store. `under_way`: number of requests that use it now."""
 
     def __init__(self, service: RankingService, store: EntityStore) -> None:
         self.service = service
@@ -24,11 +24,11 @@ class ServedModel:
 
     @property
     def version(self) -> str:
-        """That of its model."""
+        """The version of its model."""
         return self.service.model.version
 
     async def warm(self, clock: Clock) -> None:
-        """One ranking of each task, so that the first caller does not pay for lazy work."""
+        """Rank once for each task, so that the first request does not pay for lazy initialisation."""
         source = None
         for task in sorted(self.service.model.tasks, key=lambda task: task == MORE_LIKE_THIS):
             if task == MORE_LIKE_THIS and source is None:
@@ -38,7 +38,7 @@ class ServedModel:
             source = next(iter(ranking.entity_ids), source)
 
     async def retire(self) -> None:
-        """Wait for the requests that still use it, then close its connections."""
+        """Wait for the requests that still use this model, then close its connections."""
         while self.under_way:
             await asyncio.sleep(_POLL_S)
         await self.store.close()

@@ -1,4 +1,4 @@
-"""How a model gets a store and a service: the one place that builds them from the settings. Makes nothing live."""
+"""Builds the entity store and the ranking service of a model from the settings. Makes nothing live."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ from app.ranking.types import OrderedCandidates
 from app.settings import Settings
 
 _log = logging.getLogger("unirank")
-OnOrder = Callable[[RankingModel, OrderedCandidates], None]  # called with every order that a service has made
+OnOrder = Callable[[RankingModel, OrderedCandidates], None]  # called with every order of a service
 
 
 class ServiceFactory:
-    """Builds services that share what a process has one of: the worker thread, the scheduler, the clock."""
+    """Builds services that share the worker thread, the scheduler and the clock of the process."""
 
     def __init__(self, settings: Settings, worker: WorkerThread, scheduler: Scheduler, clock: Clock) -> None:
         self._settings = settings
-        self._compute = worker
+        self._worker = worker
         self._scheduler = scheduler
         self._clock = clock
 
     def build(
         self, model: RankingModel, metrics: Metrics, admission: AdmissionControl, on_order: OnOrder
     ) -> ServedModel:
-        """A model with its service and store, counted by `telemetry` and admitted by `gate`."""
+        """A model with its service and store, counted by `metrics` and admitted by `admission`."""
         limit = self._settings.memory_entities
         redis = self._redis(model)
-        store = EntityStore(model, MemoryTier(limit), limit, redis, self._compute, metrics, admission.records)
+        store = EntityStore(model, MemoryTier(limit), limit, redis, self._worker, metrics, admission.records)
         return ServedModel(
             RankingService(
                 model,
                 store,
-                self._compute,
+                self._worker,
                 self._scheduler,
                 admission,
                 metrics,
@@ -57,14 +57,14 @@ class ServiceFactory:
         )
 
     def _redis(self, model: RankingModel) -> Tier | None:
-        """The tier behind process memory; None where there is none, or where it would never be asked."""
+        """The tier behind process memory; None if Redis is not configured or would never be used."""
         settings = self._settings
         if not settings.redis_url:
             return None
         if model.entity_count <= settings.memory_entities:
-            _log.info("all %d entities fit into process memory: Redis is not asked", model.entity_count)
+            _log.info("all %d entities fit into process memory: Redis is not used", model.entity_count)
             return None
-        from app.entities.redis import RedisTier  # 10 MB of memory that a process without Redis does not need
+        from app.entities.redis import RedisTier  # saves 10 MB of memory in processes without Redis
 
         return RedisTier(
             settings.redis_url, model.version, settings.redis_timeout_ms, settings.redis_ttl_s, self._clock

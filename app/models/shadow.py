@@ -1,7 +1,7 @@
-"""The shadow model: ranks some requests again after the live one has, to be compared with it. Changes no answer.
+"""The shadow model: ranks some requests again after the live model, to compare the two. Changes no answer.
 
-It ranks the candidates that the live model ranked, at most one comparison at a time, so that it can delay others by
-one ranking and no more. What it finds goes to three metrics; nothing of it reaches the caller.
+It ranks the same candidates, at most one comparison at a time, so that it delays other requests by at most one
+ranking. The results go to three metrics; none of them reaches the caller.
 """
 
 from __future__ import annotations
@@ -30,22 +30,22 @@ _MAX_PLACES = 200  # of the live model's order, for the rank correlation
 
 
 class Shadow:
-    """Compares `serving` with the live model, on a share of the rankings. None = there is no shadow model now."""
+    """Compares the shadow model `serving` (None = there is none now) with the live model on a share of the rankings."""
 
-    def __init__(self, live: ServingState) -> None:
+    def __init__(self, state: ServingState) -> None:
         self.serving: ServedModel | None = None
-        self._state = live
+        self._state = state
         self._stamp: Stamp | None = None
         self._task: asyncio.Task[None] | None = None
 
     async def follow(self, stamp: Stamp | None, loaded: LoadedModels) -> None:
-        """Load the model of that stamp, drop any other; None = no shadow model. One that may not serve is left out
-        until it is tried again."""
+        """Load the model of this stamp, retire any other; None = no shadow model. A model that may not serve is skipped
+        until its next attempt is due."""
         if stamp == self._stamp:
             return
-        before, self.serving, self._stamp = self.serving, None, None
-        if before is not None:
-            loaded.retire(before)
+        previous, self.serving, self._stamp = self.serving, None, None
+        if previous is not None:
+            loaded.retire(previous)
         if stamp is None or loaded.refusals.waits(stamp):
             return
         with contextlib.suppress(Exception):  # the reason is in the log and in the list
@@ -53,14 +53,14 @@ class Shadow:
             self._stamp = stamp
             _log.info("model %s is the shadow", self.serving.version)
 
-    def on_order(self, model: RankingModel, answered: OrderedCandidates) -> None:
-        """Called with every order; starts a comparison at times. Orders of a challenger are not compared."""
+    def on_order(self, model: RankingModel, live_order: OrderedCandidates) -> None:
+        """Called with every order; starts a comparison for some. Orders of a challenger are not compared."""
         if self._state.serving is None or model is not self._state.serving.service.model:
             return
         idle = self._task is None or self._task.done()
-        whole = bool(answered.entity_ids) and DEADLINE not in answered.degraded
-        if self.serving is not None and idle and whole and random.random() < self._state.settings.shadow_share:
-            self._task = asyncio.create_task(self._compare(self.serving, model, answered))
+        complete = bool(live_order.entity_ids) and DEADLINE not in live_order.degraded
+        if self.serving is not None and idle and complete and random.random() < self._state.settings.shadow_share:
+            self._task = asyncio.create_task(self._compare(self.serving, model, live_order))
 
     async def close(self) -> None:
         """Wait for the comparison under way, then close the shadow model."""
@@ -69,40 +69,42 @@ class Shadow:
         if self.serving is not None:
             await self.serving.store.close()
 
-    async def _compare(self, serving: ServedModel, model: RankingModel, answered: OrderedCandidates) -> None:
+    async def _compare(self, serving: ServedModel, model: RankingModel, live_order: OrderedCandidates) -> None:
         deadline = self._state.clock() + self._state.settings.timeout_ms / 1000
         serving.under_way += 1
         try:
-            same = replace(
-                answered.request, candidates=answered.entity_ids, deadline=deadline,
+            request = replace(
+                live_order.request, candidates=live_order.entity_ids, deadline=deadline,
                 exclude=frozenset(), seen="keep", unknown="last", priority=Priority.LOW,
             )  # fmt: skip
-            other = await serving.service.order(same)
-            if DEADLINE in other.degraded:
+            shadow_order = await serving.service.order(request)
+            if DEADLINE in shadow_order.degraded:
                 raise TimeoutError("the shadow ran out of time: what it did not score compares with nothing")
-            self._note(serving.service.model, model, answered, other)
+            self._observe(serving.service.model, model, live_order, shadow_order)
         except Exception as error:
             self._state.metrics.shadow_failed.inc()
             _log.warning("the shadow could not rank: %s", type(error).__name__)
         finally:
             serving.under_way -= 1
 
-    def _note(
-        self, shadow: RankingModel, model: RankingModel, answered: OrderedCandidates, other: OrderedCandidates
+    def _observe(
+        self, shadow: RankingModel, model: RankingModel, live_order: OrderedCandidates, shadow_order: OrderedCandidates
     ) -> None:
-        task = answered.request.context.task
+        task = live_order.request.context.task
         metrics = self._state.metrics
-        metrics.shadow_overlap.labels(task).observe(overlap(answered.entity_ids, other.entity_ids, TOP))
-        metrics.shadow_tau.labels(task).observe(kendall_tau(answered.entity_ids[:_MAX_PLACES], other.entity_ids))
-        places = {entity_id: place for place, entity_id in enumerate(other.entity_ids)}
-        matched = other.logits[[places[entity_id] for entity_id in answered.entity_ids]]
-        drift = np.abs(shadow.probability(task, matched) - model.probability(task, answered.logits))
+        metrics.shadow_overlap.labels(task).observe(overlap(live_order.entity_ids, shadow_order.entity_ids, TOP))
+        metrics.shadow_tau.labels(task).observe(
+            kendall_tau(live_order.entity_ids[:_MAX_PLACES], shadow_order.entity_ids)
+        )
+        places = {entity_id: place for place, entity_id in enumerate(shadow_order.entity_ids)}
+        matched = shadow_order.logits[[places[entity_id] for entity_id in live_order.entity_ids]]
+        drift = np.abs(shadow.probability(task, matched) - model.probability(task, live_order.logits))
         if np.isfinite(drift).any():
             metrics.shadow_drift.labels(task).observe(float(np.nanmean(drift)))
 
 
 def overlap(one: list[str], other: list[str], count: int) -> float:
-    """Share of the first `count` that both have.
+    """Share of the first `count` ids that both lists contain.
 
     >>> overlap(["a", "b", "c"], ["b", "d", "a"], 2)
     0.5

@@ -1,1 +1,1 @@
-"""What an operator sees: metrics."""
+"""Metrics for operators, and ids of requests."""

@@ -1,4 +1,4 @@
-"""Ids of requests and rankings. Not secret: keys of callers are made elsewhere."""
+"""Ids of requests and rankings. Not for secrets: API keys are generated elsewhere."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from random import getrandbits
 
 
 def new_id() -> str:
-    """A fresh id for a request or a ranking, unlike any other: 128 random bits. Asking the system for them would
-    release the interpreter lock each time, and the worker thread may hold it for long."""
+    """A unique id for a request or a ranking: 128 pseudo-random bits. `os.urandom` would release the GIL on each call,
+    and the worker thread may then hold it for long."""
     return f"{getrandbits(128):032x}"

@@ -1,7 +1,7 @@
-"""What Prometheus sees: counters and histograms in a registry that is passed in. Decides nothing.
+"""The Prometheus metrics of the service: counters and histograms in a given registry. Decides nothing.
 
-Where a service has several workers, each writes its values to files that all of them read
-(`app/observability/worker_metrics.py`): a gauge says how those of several workers become one.
+If the service has several workers, each writes its values to files that all of them read
+(`app/observability/worker_metrics.py`); each gauge has a mode for merging the values of several workers.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ _SHARES = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0
 _SECONDS = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.25, 0.5, 1.0, 2.0, 5.0)
 
 Clock = Callable[[], float]
-_Mode = Literal["livesum", "livemax"]  # how the gauges of the workers that live become one
+_MergeMode = Literal["livesum", "livemax"]  # how the gauges of running workers are merged
 
 
 class Stopwatch:
-    """The time that each stage of one ranking took, in seconds. `started` and `clock` share one origin."""
+    """Measures the stages of one ranking, in seconds. `started` is a time of the same `clock`."""
 
     def __init__(self, clock: Clock, started: float | None = None) -> None:
         self._clock = clock
@@ -33,7 +33,7 @@ class Stopwatch:
         self.seconds: dict[str, float] = dict.fromkeys(STAGES, 0.0)
 
     def lap(self, stage: str) -> None:
-        """What passed since the last lap belongs to `stage`."""
+        """Add the time since the last lap to `stage`."""
         now = self._clock()
         self.seconds[stage] += now - self._last
         self._last = now
@@ -48,7 +48,7 @@ class Metrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
-        self._child: Callable[..., Any] = lru_cache(1024)(_labelled)  # finding one takes longer than counting with it
+        self._child: Callable[..., Any] = lru_cache(1024)(_with_labels)  # a lookup takes longer than an increment
         self.requests = _counter(registry, "unirank_requests", "Requests, failed ones too", "route", "status")
         self.errors = _counter(registry, "unirank_errors", "Requests that failed, by code", "code")
         self.request_seconds = _histogram(registry, "unirank_request_seconds", "Time of a request", "route")
@@ -84,22 +84,22 @@ class Metrics:
         self._model: Any = None
 
     def observe_request(self, route: str, status: int, code: str | None, seconds: float) -> None:
-        """Count one request, however it ended."""
-        self._ended(route, status, code, 1)
+        """Count one request, whether it succeeded or not."""
+        self._count_request(route, status, code, 1)
         self._child(self.request_seconds, route).observe(seconds)
 
     def count_refused(self, route: str, status: int, code: str, count: int) -> None:
-        """Count requests that were refused unread. They took no time, and would make that of others look better."""
-        self._ended(route, status, code, count)
+        """Count requests refused unread. They are not timed, since they would lower the observed request times."""
+        self._count_request(route, status, code, count)
 
-    def _ended(self, route: str, status: int, code: str | None, count: int) -> None:
+    def _count_request(self, route: str, status: int, code: str | None, count: int) -> None:
         self._child(self.requests, route, str(status)).inc(count)
         if code is not None:
             self._child(self.errors, code).inc(count)
 
     @contextmanager
     def observe_ranking(self, task: str, watch: Stopwatch) -> Iterator[None]:
-        """Observe the stages of one ranking, whether it succeeds or not."""
+        """Observe the stage times of one ranking, whether it succeeds or not."""
         try:
             yield
         finally:
@@ -108,7 +108,7 @@ class Metrics:
             self._child(self.ranking_seconds, task, "total").observe(watch.total())
 
     def count_imputed(self, filled: FilledContext) -> None:
-        """Count what imputation filled."""
+        """Count the imputed fields."""
         for entry in filled.imputed:
             self._child(self.imputed, filled.context.task, entry.field, entry.rule).inc()
 
@@ -118,9 +118,9 @@ class Metrics:
             self._child(self.degraded, code).inc()
 
     def set_model(self, version: str, checksum: str) -> None:
-        """Name the live model."""
+        """Set the labels of the live model."""
         if self._model is not None:
-            self._model.set(0)  # what is in a file cannot be removed, and is left out where it is read
+            self._model.set(0)  # values in files cannot be removed; zeros are left out on reading
         if not sharing():
             self.model_info.clear()
         self._model = self.model_info.labels(version, checksum)
@@ -128,18 +128,18 @@ class Metrics:
 
 
 class NullMetrics(Metrics):
-    """Counts nothing. A second registry would not do: values of one name are the same wherever workers share them."""
+    """Counts nothing. A second registry would not separate the values: workers share them by metric name."""
 
     def __init__(self) -> None:
-        self._child = lambda *_: _NOTHING
+        self._child = lambda *_: _NULL_METRIC
 
     def __getattr__(self, name: str) -> Any:
-        """Every metric is nothing."""
-        return _NOTHING
+        """A metric that counts nothing, for any name."""
+        return _NULL_METRIC
 
 
 class _NullMetric:
-    """A metric and each of its children."""
+    """A metric, and each of its children, that counts nothing."""
 
     def labels(self, *_: str) -> _NullMetric:
         return self
@@ -151,16 +151,16 @@ class _NullMetric:
     def set(self, _: float) -> None: ...
 
 
-_NOTHING = _NullMetric()
+_NULL_METRIC = _NullMetric()
 
 
 def sharing() -> bool:
-    """Whether this process is one of several workers that share their metrics. prometheus_client decides so when it
-    is imported, by this variable."""
+    """Whether this process is one of several workers that share their metrics. prometheus_client decides by the same
+    variable when it is imported."""
     return "PROMETHEUS_MULTIPROC_DIR" in os.environ
 
 
-def _labelled(metric: Any, *labels: str) -> Any:
+def _with_labels(metric: Any, *labels: str) -> Any:
     return metric.labels(*labels)
 
 
@@ -172,8 +172,8 @@ def _histogram(registry: CollectorRegistry, name: str, text: str, *labels: str) 
     return Histogram(name, text, labels, buckets=_SECONDS, registry=registry)
 
 
-def _gauge(registry: CollectorRegistry, name: str, text: str, of_workers: _Mode, *labels: str) -> Gauge:
-    return Gauge(name, text, labels, multiprocess_mode=of_workers, registry=registry)
+def _gauge(registry: CollectorRegistry, name: str, text: str, mode: _MergeMode, *labels: str) -> Gauge:
+    return Gauge(name, text, labels, multiprocess_mode=mode, registry=registry)
 
 
 def _shares(registry: CollectorRegistry, name: str, text: str) -> Histogram:

@@ -1,8 +1,8 @@
-"""Metrics of one worker or of several as one text. Counts nothing itself.
+"""Exposes the metrics of one worker, or the sum of those of several. Counts nothing itself.
 
-Several workers write each value to a mapped file of their own, which outlives them, and whoever is scraped adds up all
-files: so a counter does not fall when another worker answers, nor when one is killed. What a process is (memory, CPU,
-files) cannot be added up without falling when one ends, and has a label `pid` instead.
+With several workers, each writes its values to memory-mapped files of its own, which remain when it ends, and the
+worker that is scraped adds up all files: so a counter does not fall when another worker answers or one is killed.
+Process metrics (memory, CPU, files) would fall in a sum when a worker ends, so they have a label `pid` instead.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _TRIES = 5
 
 
 def own_registry() -> CollectorRegistry:
-    """Where the metrics of this worker are registered; where it has no others beside it, with those of its process."""
+    """A new registry for the metrics of this worker; for a single worker it includes the process metrics."""
     registry = CollectorRegistry()
     if not sharing():
         ProcessCollector(registry=registry)
@@ -39,7 +39,7 @@ def own_registry() -> CollectorRegistry:
 
 
 def exposition(own: CollectorRegistry) -> bytes:
-    """The metrics of this worker, or of all where there are several, in Prometheus' text format. Reads files."""
+    """The metrics of this worker, or of all workers if there are several, in Prometheus' text format. Reads files."""
     if not sharing():
         return generate_latest(own)
     registry = CollectorRegistry()
@@ -49,19 +49,19 @@ def exposition(own: CollectorRegistry) -> bytes:
     for _ in range(_TRIES):
         try:
             return generate_latest(registry)
-        except (struct.error, FileNotFoundError):  # a worker has just made a file, or lost it, and it is empty
+        except (struct.error, FileNotFoundError):  # a worker has just created a file, still empty, or removed one
             continue
     return generate_latest(registry)
 
 
 class _AllWorkers(Collector):
-    """What all workers counted, less the models that no longer serve anywhere."""
+    """The merged metrics of all workers, without models that no worker serves any more."""
 
     def __init__(self, folder: Path) -> None:
         self._files = MultiProcessCollector(None, str(folder))
 
     def collect(self) -> Iterator[Metric]:
-        """Sums, by metric."""
+        """The merged metrics."""
         for metric in self._files.collect():
             if metric.name == "unirank_model_info":
                 metric.samples = [sample for sample in metric.samples if sample.value]
@@ -69,38 +69,38 @@ class _AllWorkers(Collector):
 
 
 class _Processes(Collector):
-    """Memory, CPU and files of each worker that lives, by `pid`."""
+    """Memory, CPU and open files of each running worker, by `pid`."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def collect(self) -> Iterator[Metric]:
-        """One metric a kind, with a sample for each worker."""
+        """The process metrics, each with one sample per worker."""
         metrics: dict[str, Metric] = {}
         for pid in sorted(_pids(self._folder)):
-            for found in ProcessCollector(pid=partial(int, pid), registry=None).collect():
-                metric = metrics.setdefault(found.name, Metric(found.name, found.documentation, found.type))
-                for sample in found.samples:
+            for part in ProcessCollector(pid=partial(int, pid), registry=None).collect():
+                metric = metrics.setdefault(part.name, Metric(part.name, part.documentation, part.type))
+                for sample in part.samples:
                     metric.add_sample(sample.name, {**sample.labels, "pid": str(pid)}, sample.value)
         yield from metrics.values()
 
 
 def _pids(folder: Path) -> set[int]:
-    """Workers that have gauges: those that are dead have none, once they are forgotten."""
-    return {int(found[1]) for file in folder.glob("gauge_live*.db") if (found := re.search(r"_(\d+)\.db$", file.name))}
+    """Workers that have gauges; `forget_dead` removes those of dead workers."""
+    return {int(match[1]) for file in folder.glob("gauge_live*.db") if (match := re.search(r"_(\d+)\.db$", file.name))}
 
 
 def forget_dead(folder: Path, living: Collection[int]) -> None:
-    """Drop the gauges of all workers but these; what the others counted stays."""
+    """Remove the gauges of all workers except these; the counters of the others stay."""
     for pid in _pids(folder) - set(living):
         mark_process_dead(pid, str(folder))
 
 
 @contextmanager
 def shared_folder(state_dir: Path) -> Iterator[Path]:
-    """A folder for the metrics of workers that start within the block, empty whatever ran before: a temporary one,
-    below the state folder where no other may be written."""
-    folder = _temporary(state_dir)
+    """A new temporary folder for the metrics of the workers that start within the block; it is below the state folder
+    if the system's temporary folder is not writable."""
+    folder = _make_folder(state_dir)
     os.environ[DIRECTORY] = str(folder)
     try:
         yield folder
@@ -109,7 +109,7 @@ def shared_folder(state_dir: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _temporary(state_dir: Path) -> Path:
+def _make_folder(state_dir: Path) -> Path:
     try:
         return Path(tempfile.mkdtemp(prefix=_PREFIX))
     except OSError:
@@ -118,10 +118,10 @@ def _temporary(state_dir: Path) -> Path:
 
 
 def mark_stopping(folder: Path) -> None:
-    """Tell all workers of the folder that the service is about to end."""
+    """Tell all workers of the folder that the service is stopping."""
     (folder / _STOPPING).touch()
 
 
 def stopping() -> bool:
-    """Whether the service that this worker is one of several of is about to end."""
+    """Whether the service of this worker is stopping; only known if it has several workers."""
     return sharing() and Path(os.environ[DIRECTORY], _STOPPING).exists()

@@ -1,6 +1,6 @@
-"""Stage 2: which entities are scored: those that the caller names, or what the model proposes. Scores nothing.
+"""Stage 2: chooses the candidates: those that the request names, or those that the model proposes. Scores nothing.
 
-Which retrievers a model has is in `model/retrieval/retrievers.py`.
+The retrievers of a model are in `model/retrieval/retrievers.py`.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from app.ranking.types import DEFAULT_LIMIT, Candidates, ImputedRequest, Ranking
 
 @dataclass(frozen=True, slots=True)
 class _Proposals:
-    """What a model proposes for a context that it has encoded."""
+    """The candidates that a model proposes, and the encoded context that it proposed them for."""
 
     encoded: Any
     entity_ids: list[str]
 
 
 class CandidateStage:
-    """ImputedRequest → Candidates. `retrieve_limit`: how many are proposed unless a page needs more."""
+    """ImputedRequest → Candidates. `retrieve_limit`: candidates to propose, unless the page needs more."""
 
     def __init__(
         self, model: RankingModel, worker: WorkerThread, admission: AdmissionControl, clock: Clock, retrieve_limit: int
@@ -39,48 +39,48 @@ class CandidateStage:
         self._retrieve_limit = retrieve_limit
 
     def count(self, request: RankingRequest) -> int:
-        """How many candidates a request will have at most."""
+        """The largest number of candidates that a request can have."""
         if request.candidates is not None:
             return len(request.candidates)
         return max(self._retrieve_limit, request.offset + (request.limit or DEFAULT_LIMIT))
 
     async def __call__(self, imputed: ImputedRequest) -> Candidates:
-        """As far as there is time; who is out of time gets none."""
+        """The candidates of a request; none, marked `late`, where retrieval misses the deadline."""
         if imputed.request.candidates is not None:
-            return self._given(imputed)
+            return self._from_request(imputed)
         try:
             async with asyncio.timeout(imputed.request.deadline - self._clock()):
-                return await self._retrieved(imputed)
+                return await self._retrieve(imputed)
         except TimeoutError:
             return Candidates(imputed, [], late=True)
 
-    def _given(self, imputed: ImputedRequest) -> Candidates:
+    def _from_request(self, imputed: ImputedRequest) -> Candidates:
         request, seen = imputed.request, imputed.seen
         entity_ids = without(distinct(request.candidates or ()), request.exclude)
-        met = seen.among(entity_ids, self._model.find)
+        seen_ids = seen.among(entity_ids, self._model.find)
         if seen.action == "drop":
-            return Candidates(imputed, without(entity_ids, met))
-        return Candidates(imputed, entity_ids, demoted=met)
+            return Candidates(imputed, without(entity_ids, seen_ids))
+        return Candidates(imputed, entity_ids, demoted=seen_ids)
 
-    async def _retrieved(self, imputed: ImputedRequest) -> Candidates:
-        """What is dropped is not even proposed, so that a page is filled all the same."""
+    async def _retrieve(self, imputed: ImputedRequest) -> Candidates:
+        """Seen entities to drop are excluded from retrieval, so that the page is still full."""
         request, seen = imputed.request, imputed.seen
         source = request.context.source_entity_id
-        dropped = seen if seen.action == "drop" else SeenRule("keep")
-        excluded = request.exclude | dropped.entity_ids | ({source} if source is not None else set())
-        proposals = await self._proposed(imputed, excluded, dropped)
+        drop_rule = seen if seen.action == "drop" else SeenRule("keep")
+        excluded = request.exclude | drop_rule.entity_ids | ({source} if source is not None else set())
+        proposals = await self._propose(imputed, excluded, drop_rule)
         entity_ids = without(distinct(proposals.entity_ids), excluded)
         demoted = seen.among(entity_ids, self._model.find) if seen.action == "demote" else frozenset[str]()
         return Candidates(imputed, entity_ids, demoted, encoded=proposals.encoded)
 
-    async def _proposed(self, imputed: ImputedRequest, excluded: frozenset[str], dropped: SeenRule) -> _Proposals:
-        """In the worker thread: a whole catalogue takes longer than the event loop may be busy."""
+    async def _propose(self, imputed: ImputedRequest, excluded: frozenset[str], drop_rule: SeenRule) -> _Proposals:
+        """Runs in the worker thread: searching a whole catalogue would block the event loop for too long."""
         request, load = imputed.request, self._admission.proposals
 
         def propose() -> _Proposals:
             encoded = self._model.encode_context(imputed.filled)
             limit = self.count(request)
-            return _Proposals(encoded, self._model.propose(encoded, limit, excluded, dropped.rows))
+            return _Proposals(encoded, self._model.propose(encoded, limit, excluded, drop_rule.rows))
 
         with load.one(request.priority):
             return await self._worker.run(lambda: load.timed(propose), request.priority)

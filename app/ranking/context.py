@@ -1,4 +1,4 @@
-"""Stage 1: a request's context, with the person's history, its gaps filled by the model's rules. Retrieves nothing."""
+"""Stage 1: adds the user's history to the context of a request and imputes missing fields. Retrieves nothing."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from model.context.imputation import FilledContext, MissingFieldError
 
 
 class ContextStage:
-    """RankingRequest → ImputedRequest. `max_seen`: how many seen entities a ranking leaves out or puts behind."""
+    """RankingRequest → ImputedRequest. `max_seen`: the most seen entities that a ranking drops or demotes."""
 
     def __init__(self, model: RankingModel, max_seen: int) -> None:
         self._model = model
         self._max_seen = max_seen
 
     def __call__(self, request: RankingRequest) -> ImputedRequest:
-        """Raises `InvalidRequestError` or `NotFoundError` where the context cannot be filled."""
+        """Raises `InvalidRequestError` or `NotFoundError` if the context cannot be filled."""
         filled = self._impute(request)
-        return ImputedRequest(request, filled, self._seen(request, filled.context))
+        return ImputedRequest(request, filled, self._seen_rule(request, filled.context))
 
     def _impute(self, request: RankingRequest) -> FilledContext:
         context = request.context
@@ -35,18 +35,18 @@ class ContextStage:
         except MissingFieldError as error:
             raise invalid(f"{request.at}/{error.field}", "missing_field", str(error)) from error
 
-    def _seen(self, request: RankingRequest, context: Context) -> SeenRule:
-        """What the person of a filled context has met, where it is to be treated otherwise than the rest.
+    def _seen_rule(self, request: RankingRequest, context: Context) -> SeenRule:
+        """The seen entities of the user of a filled context, where they are to be dropped or demoted.
 
-        A history that the caller gives stands for all that we know of the person.
+        A history in the request replaces all that the model knows of the user.
         """
         action = request.seen or seen_by_default(request.context, request.candidates is None)
         if action == "keep":
             return SeenRule(action)
-        known = context.user_id is not None and not request.history_given
-        stored = self._model.seen(context.user_id or "") if known else NO_ROWS
-        cut = len(stored) > self._max_seen
-        return SeenRule(action, history_entities(context), stored[: self._max_seen], cut)
+        use_stored = context.user_id is not None and not request.history_given
+        stored = self._model.seen(context.user_id or "") if use_stored else NO_ROWS
+        truncated = len(stored) > self._max_seen
+        return SeenRule(action, history_entities(context), stored[: self._max_seen], truncated)
 
 
 def _unknown_source(request: RankingRequest, source: str) -> UnirankError:

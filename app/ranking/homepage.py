@@ -1,4 +1,4 @@
-"""Homepage rows: one ranking a row, the rows put in order, each entity shown once. Scores nothing itself."""
+"""Homepage rows: ranks each row, orders the rows and removes duplicate entities. Scores nothing itself."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from app.ranking.types import OrderedCandidates, Ranking, RankingRequest
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row that is asked for, and how many items it shows."""
+    """One requested row, and how many items it shows."""
 
     row_id: str
     request: RankingRequest
@@ -21,7 +21,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class HomepageRequest:
-    """Rows that are asked for. `by_score` orders rows by their top scores; `dedupe` shows each entity once."""
+    """The requested rows. `by_score` orders rows by their top scores; `dedupe` shows each entity once."""
 
     rows: Sequence[Row]
     by_score: bool
@@ -29,7 +29,7 @@ class HomepageRequest:
 
     @property
     def rankings(self) -> list[RankingRequest]:
-        """All rankings that answering takes: one a row."""
+        """All rankings that the answer needs: one for each row."""
         return [row.request for row in self.rows]
 
 
@@ -42,28 +42,28 @@ class RankedRow:
     ranking: Ranking
 
 
-async def rank_homepage(service: RankingService, asked: HomepageRequest, started: float) -> list[RankedRow]:
-    """Rank each row, order the rows, refill the lower ones. `started` is not needed: no stage of a homepage is told.
+async def rank_homepage(service: RankingService, request: HomepageRequest, started: float) -> list[RankedRow]:
+    """Rank each row, order the rows, refill the lower ones. `started` is unused: a homepage reports no stage times.
 
-    Rows are ranked one after the other, all before one deadline. Only the first may be refused for want of time: what
-    was ranked by then is not thrown away.
+    Rows are ranked one after the other and share one deadline. Only the first may be refused for lack of time; later
+    ones are not, so that rows that are already ranked are kept.
     """
-    ordered = [(row, await service.order(row.request)) for row in asked.rows]
-    if asked.by_score:
-        ordered.sort(key=lambda pair: -_top_mean(service, *pair))  # stable: ties keep the asked order
+    ordered = [(row, await service.order(row.request)) for row in request.rows]
+    if request.by_score:
+        ordered.sort(key=lambda pair: -_top_mean(service, *pair))  # stable: ties keep the requested order
     taken: set[str] = set()
     ranked = []
     for rank, (row, order) in enumerate(ordered, start=1):
-        places = _free_places(order, row.limit, taken if asked.dedupe else set())
+        places = _free_places(order, row.limit, taken if request.dedupe else set())
         taken.update(order.entity_ids[place] for place in places)
         ranked.append(RankedRow(row.row_id, rank, service.page(order, places)))
     return ranked
 
 
 def _top_mean(service: RankingService, row: Row, order: OrderedCandidates) -> float:
-    """Mean score of what the row would show alone; a row without any score comes after all others."""
-    places = range(min(row.limit, len(order.entity_ids)))
-    scores = [score for score in service.scores(order, places) if score is not None]
+    """Mean score of the items that the row would show without deduplication; −1, to come last, if none has a score."""
+    top_places = range(min(row.limit, len(order.entity_ids)))
+    scores = [score for score in service.scores(order, top_places) if score is not None]
     return sum(scores) / len(scores) if scores else -1.0
 
 

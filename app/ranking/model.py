@@ -1,4 +1,4 @@
-"""What the pipeline needs of a model: the one protocol that an artefact, and every stand-in of a test, keeps."""
+"""The protocol of a model: what the pipeline calls. Artefacts and the fakes of tests implement it."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from model.context.imputation import FilledContext
 
 
 class RankingModel(Protocol):
-    """What the service needs of a model; `model.artefact.model.Artefact` has it. `propose`, `compute_records` and what
-    `prepare` gives compute; all else is quick."""
+    """What the service needs of a model; implemented by `model.artefact.model.Artefact`. `propose`, `compute_records`
+    and the function that `prepare` returns are expensive; all other methods are cheap."""
 
     @property
     def version(self) -> str:
@@ -37,7 +37,7 @@ class RankingModel(Protocol):
 
     @property
     def entity_count(self) -> int:
-        """Entities of the catalogue."""
+        """Number of entities in the catalogue."""
         ...
 
     def fill(self, context: Context) -> FilledContext:
@@ -45,27 +45,27 @@ class RankingModel(Protocol):
         ...
 
     def entity(self, entity_id: str) -> dict[str, object] | None:
-        """`entity_id`, `display_name` and the attributes beside them; None = not in the catalogue."""
+        """`entity_id`, `display_name` and the other attributes; None = not in the catalogue."""
         ...
 
     def history(self, user_id: str) -> tuple[HistoryEvent, ...]:
-        """What the user did, oldest first; empty where unknown."""
+        """The events of the user, oldest first; empty for an unknown user."""
         ...
 
     def seen(self, user_id: str) -> Rows:
-        """Rows of all that the user has met, the newest first; empty where unknown. [S]"""
+        """Catalogue rows of all entities that the user has seen, newest first; empty for an unknown user. [S]"""
         ...
 
     def sample_users(self, count: int) -> list[str]:
-        """Some users that have a history."""
+        """Ids of up to `count` users that have a history."""
         ...
 
     def context_entities(self, context: Context) -> list[str]:
-        """Whose records encoding a filled context needs: the source, the newest of the history."""
+        """Ids of the entities whose records encode a filled context: the source, and the newest of the history."""
         ...
 
     def find(self, entity_ids: Sequence[str]) -> Rows:
-        """Rows of the catalogue, -1 = not in it. [C]"""
+        """Catalogue rows, -1 = not in the catalogue. [C]"""
         ...
 
     def records_at(self, rows: Rows) -> RecordBatch:
@@ -73,7 +73,7 @@ class RankingModel(Protocol):
         ...
 
     def unpack(self, packed: Sequence[bytes]) -> RecordBatch:
-        """Records from their bytes."""
+        """Unpack records from bytes."""
         ...
 
     def compute_records(self, entity_ids: Sequence[str]) -> list[bytes | None]:
@@ -81,15 +81,15 @@ class RankingModel(Protocol):
         ...
 
     def encode_context(self, filled: FilledContext, gathered: NamedRecords[Any] | None = None) -> Any:
-        """A context as the network reads it, from gathered records of its entities, else from the model's own."""
+        """Encode a context for the network, from the gathered records of its entities or else from the model's own."""
         ...
 
     def propose(self, context: Any, limit: int, exclude: Collection[str], seen: Rows) -> list[str]:
-        """Candidates for an encoded context out of the whole catalogue; neither ids to `exclude` nor rows `seen`."""
+        """Retrieve candidates from the whole catalogue for an encoded context, except ids in `exclude`, rows `seen`."""
         ...
 
     def prepare(self, context: Any) -> Callable[[Any], Logits]:
-        """An encoded context made ready: records of candidates in, float32 [C] logits out."""
+        """Prepare an encoded context: returns a function from records of candidates to their float32 [C] logits."""
         ...
 
     def probability(self, task: str, logits: Logits) -> npt.NDArray[np.floating]:

@@ -1,4 +1,4 @@
-"""Orders of ids by their logits. Pure functions; score nothing."""
+"""Orders ids by their logits. Pure functions; score nothing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from app.ranking.types import Logits
 
 
 def distinct(entity_ids: Iterable[str]) -> list[str]:
-    """Each id once, at its first place.
+    """Each id once, at its first position.
 
     >>> distinct(["b", "a", "b"])
     ['b', 'a']
@@ -18,13 +18,13 @@ def distinct(entity_ids: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(entity_ids))
 
 
-def without(entity_ids: Iterable[str], left_out: Collection[str]) -> list[str]:
-    """The ids that are not left out, in their order."""
-    return [entity_id for entity_id in entity_ids if entity_id not in left_out] if left_out else list(entity_ids)
+def without(entity_ids: Iterable[str], excluded: Collection[str]) -> list[str]:
+    """The ids that are not in `excluded`, in their order."""
+    return [entity_id for entity_id in entity_ids if entity_id not in excluded] if excluded else list(entity_ids)
 
 
 def by_score(logits: Logits) -> list[int]:
-    """Places of [C] logits from best to worst: ties by input order, NaN last.
+    """Positions of [C] logits from best to worst: ties by input order, NaN last.
 
     >>> by_score(np.array([1, np.nan, 2, 2], np.float32))
     [2, 3, 0, 1]
@@ -34,8 +34,8 @@ def by_score(logits: Logits) -> list[int]:
 
 
 def behind(entity_ids: Sequence[str], logits: Logits, demoted: Collection[str]) -> list[int]:
-    """Places of [C] ids that are ordered already: first those with a logit that are not demoted, then those that are,
-    then those without one; inside each group as before.
+    """Positions of [C] ids that are already ordered: first those with a logit that are not demoted, then the demoted
+    ones with a logit, then those without a logit. Each group keeps its order.
 
     >>> behind(["c", "d", "a", "b"], np.array([2, 2, 1, np.nan], np.float32), {"c"})
     [1, 2, 0, 3]

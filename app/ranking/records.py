@@ -1,4 +1,4 @@
-"""Stage 3: the records that scoring reads, of candidates, source and history in one gather. Holds no record itself."""
+"""Stage 3: gathers the records of candidates, source and history in one call. Holds no record itself."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from app.ranking.model import RankingModel
 from app.ranking.ordering import without
 from app.ranking.types import CandidateRecords, Candidates, RankingRequest
 
-_MOST_FAULTS = 20
+_MAX_FAULTS = 20
 
 
 class RecordStage:
@@ -25,26 +25,29 @@ class RecordStage:
         self._clock = clock
 
     async def __call__(self, candidates: Candidates) -> CandidateRecords:
-        """Raises `OverloadedError` where there is no time for most records, `InvalidRequestError` where candidates are
-        unknown and the request does not allow it.
+        """Gather the records. Raises `OverloadedError` if there is no time for most of them, `InvalidRequestError` if
+        candidates are unknown and the request does not allow that.
         """
         request, entity_ids = candidates.imputed.request, candidates.entity_ids
         gathered = await self._store.gather(
-            entity_ids, self._of_context(candidates), self._until(request.deadline, len(entity_ids)), request.priority
+            entity_ids,
+            self._context_entities(candidates),
+            self._gather_deadline(request.deadline, len(entity_ids)),
+            request.priority,
         )
         if request.may_refuse and gathered.hopeless and len(gathered.late) > len(gathered.candidates):
             raise self._admission.records_refusal(request.priority)
         _check_known(request, gathered.unknown)
-        known = without(entity_ids, frozenset(gathered.unknown)) if gathered.unknown else entity_ids
-        return CandidateRecords(candidates, gathered, known)
+        known_ids = without(entity_ids, frozenset(gathered.unknown)) if gathered.unknown else entity_ids
+        return CandidateRecords(candidates, gathered, known_ids)
 
-    def _of_context(self, candidates: Candidates) -> list[str]:
-        """Source and history, where the context still has to be encoded."""
+    def _context_entities(self, candidates: Candidates) -> list[str]:
+        """Source and history, if the context still has to be encoded."""
         return self._model.context_entities(candidates.imputed.filled.context) if candidates.encoded is None else []
 
-    def _until(self, deadline: float, candidates: int) -> float:
-        """When to stop gathering, so that there is time left to score what was gathered: as long as that takes for all
-        candidates, but no less than a tenth and no more than half of what is left.
+    def _gather_deadline(self, deadline: float, candidates: int) -> float:
+        """When to stop gathering, so that there is time left for scoring: as long as scoring all candidates takes, but
+        at least a tenth and at most half of the remaining time.
         """
         left_s = max(0.0, deadline - self._clock())
         return deadline - min(max(candidates * self._admission.scoring.unit_s, left_s / 10), left_s / 2)
@@ -63,4 +66,4 @@ def _unknown_faults(unknown: Sequence[str], request: RankingRequest, code: str) 
         Fault(f"{request.candidates_at}/{place}", code, detail.format(entity_id))
         for place, entity_id in enumerate(request.candidates or ())
         if entity_id in ids
-    ][:_MOST_FAULTS]
+    ][:_MAX_FAULTS]

@@ -1,4 +1,4 @@
-"""Stage 4: candidates scored in chunks up to a deadline. Knows nothing of order or HTTP. C = candidates."""
+"""Stage 4: scores candidates in chunks until a deadline. Does not order them. C = candidates."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from app.ranking.types import CandidateRecords, Logits, ScoredCandidates
 
 DEADLINE = "deadline"
 SCORE_NOT_FINITE = "score_not_finite"
-CHUNK = 512  # candidates between two looks at the clock
+CHUNK = 512  # candidates between two checks of the clock
 
 Score = Callable[[Any], Logits]  # records of candidates → their logits
 
@@ -31,17 +31,17 @@ class ScoreStage:
         self._scoring = Scoring(scheduler, admission, clock)
 
     async def __call__(self, records: CandidateRecords) -> ScoredCandidates:
-        """As many as there is time for before the deadline of the request."""
+        """Score as many candidates as fit before the deadline of the request."""
         request, gathered = records.candidates.imputed.request, records.gathered
         scores = await self._scoring.score(
             partial(self._prepare, records), gathered.candidates, request.deadline, request.priority,
             usual=not gathered.late,
         )  # fmt: skip
         degraded = scores.degraded(records.candidates.late or bool(gathered.late))
-        return ScoredCandidates(records, _beside_late(records.entity_ids, scores.logits, gathered.late), degraded)
+        return ScoredCandidates(records, _insert_late(records.entity_ids, scores.logits, gathered.late), degraded)
 
     def _prepare(self, records: CandidateRecords) -> Score:
-        """The context, encoded once: by retrieval, or here from the records that were gathered with the candidates."""
+        """Prepare the context, which is encoded once: by retrieval, or here from the records that were gathered."""
         candidates = records.candidates
         if candidates.encoded is not None:
             return self._model.prepare(candidates.encoded)
@@ -50,19 +50,19 @@ class ScoreStage:
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """Float32 [C] logits, NaN where there is none, and why there is none."""
+    """Float32 [C] logits, NaN for a missing one, and why they are missing: too `late`, or not finite (`broken`)."""
 
     logits: Logits
     late: bool
     broken: bool
 
     def degraded(self, late: bool = False) -> list[str]:
-        """The `degraded` codes of the API; `late`: some candidates did not get as far as this."""
+        """The `degraded` codes of the API; `late`: some candidates never reached scoring."""
         return [DEADLINE] * (self.late or late) + [SCORE_NOT_FINITE] * self.broken
 
 
 class Scoring:
-    """Scores records with a context that is made ready, in turns of the event loop."""
+    """Scores records with a prepared context, one chunk at a time through the scheduler."""
 
     def __init__(self, scheduler: Scheduler, admission: AdmissionControl, clock: Clock) -> None:
         self._scheduler = scheduler
@@ -79,29 +79,29 @@ class Scoring:
     ) -> Scores:
         """Logits of `records`, as many chunks as fit before `deadline` (on this object's clock).
 
-        `prepare` makes the context ready for its candidates; it runs with the first chunk. A chunk that still waits
-        at the deadline is never computed. Only a `usual` ranking is measured: of one that lacks most of its records,
-        making the context ready would count as the price of the few that are there.
+        `prepare` prepares the context; it runs with the first chunk. A chunk that still waits at the deadline is
+        never computed. Only a `usual` ranking updates the measured time per candidate: if records are missing, the
+        time to prepare the context would be attributed to the few candidates that have one.
         """
         logits = np.full(len(records), np.nan, np.float32)
-        work, done = _Work(prepare, self._clock), 0
-        while done < len(records):
-            end = min(done + CHUNK, len(records))
-            chunk = partial(work, records.part(done, end))
-            scored = await self._scheduler.run(chunk, deadline - self._clock(), priority)
-            if scored is None:
+        scorer, scored_count = _ChunkScorer(prepare, self._clock), 0
+        while scored_count < len(records):
+            end = min(scored_count + CHUNK, len(records))
+            chunk = partial(scorer, records.part(scored_count, end))
+            chunk_logits = await self._scheduler.run(chunk, deadline - self._clock(), priority)
+            if chunk_logits is None:
                 break
-            logits[done:end] = scored
+            logits[scored_count:end] = chunk_logits
             if usual:
-                self._admission.measured(end - done, work.seconds)
-            done = end
-        broken = ~np.isfinite(logits[:done])
-        logits[:done][broken] = np.nan
-        return Scores(logits, late=done < len(records), broken=bool(broken.any()))
+                self._admission.measured(end - scored_count, scorer.seconds)
+            scored_count = end
+        broken = ~np.isfinite(logits[:scored_count])
+        logits[:scored_count][broken] = np.nan
+        return Scores(logits, late=scored_count < len(records), broken=bool(broken.any()))
 
 
-class _Work:
-    """The chunks of one ranking; its context is made ready once. `seconds` of the last one."""
+class _ChunkScorer:
+    """Scores the chunks of one ranking; prepares its context once. `seconds`: time of the last chunk."""
 
     def __init__(self, prepare: Callable[[], Score], clock: Clock) -> None:
         self._prepare = prepare
@@ -118,10 +118,10 @@ class _Work:
         return logits
 
 
-def _beside_late(known: Sequence[str], logits: Logits, late: frozenset[str]) -> Logits:
-    """The logits of the known ids, given those of all but the late ones; NaN where there was no time."""
+def _insert_late(entity_ids: Sequence[str], logits: Logits, late: frozenset[str]) -> Logits:
+    """Logits of all known ids from those of the ids that are not late; NaN for late ones."""
     if not late:
         return logits
-    every: Logits = np.full(len(known), np.nan, np.float32)
-    every[[entity_id not in late for entity_id in known]] = logits
-    return every
+    all_logits: Logits = np.full(len(entity_ids), np.nan, np.float32)
+    all_logits[[entity_id not in late for entity_id in entity_ids]] = logits
+    return all_logits

@@ -1,7 +1,7 @@
-"""RankingService: one ranking as a pipeline of stages, timed and counted. Knows no HTTP, no Redis and no network.
+"""RankingService: runs one ranking as a pipeline of stages, timed and counted. Knows no HTTP, Redis or network.
 
 context (`context.py`) → candidates (`candidates.py`) → records (`records.py`) → scores (`scoring.py`) → rules
-(`rules/apply.py`) → page. Each stage takes what the one before it gave (`types.py`).
+(`rules/apply.py`) → page. Each stage takes the result of the previous one (`types.py`).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from app.ranking.types import DEFAULT_LIMIT, OrderedCandidates, Ranking, Ranking
 
 
 class RankingService:
-    """Ranks with one model. Holds no state of its own but what it was given; `saw` is told of every order."""
+    """Ranks with one model. Keeps no state between requests; `on_order` is called with every order."""
 
     def __init__(
         self,
@@ -55,27 +55,27 @@ class RankingService:
         self._on_order = on_order
 
     def cost(self, request: RankingRequest) -> int:
-        """Candidates that a request will have scored at most."""
+        """The largest number of candidates that a request can score."""
         return self._candidates.count(request)
 
     async def rank(self, request: RankingRequest, started: float | None = None) -> Ranking:
-        """The page that is asked for. Raises `UnirankError`s of the 4xx kind, and `OverloadedError`."""
+        """The requested page. Raises 4xx `UnirankError`s and `OverloadedError`."""
         watch = Stopwatch(self._clock, started)
         self._check_task(request)
         with self._metrics.observe_ranking(request.context.task, watch):
-            ordered = await self._ordered(request, watch)
-            ranking = self.page(ordered, _asked_places(ordered), request.offset + 1)
+            ordered = await self._run_stages(request, watch)
+            ranking = self.page(ordered, _page_places(ordered), request.offset + 1)
             watch.lap("rerank")
             return replace(ranking, seconds=watch.seconds)
 
     async def order(self, request: RankingRequest) -> OrderedCandidates:
-        """All candidates in order, for callers that cut the page themselves. Raises as `rank`."""
+        """All candidates in order, for callers that cut the page themselves. Raises like `rank`."""
         watch = Stopwatch(self._clock)
         self._check_task(request)
         with self._metrics.observe_ranking(request.context.task, watch):
-            return await self._ordered(request, watch)
+            return await self._run_stages(request, watch)
 
-    async def _ordered(self, request: RankingRequest, watch: Stopwatch) -> OrderedCandidates:
+    async def _run_stages(self, request: RankingRequest, watch: Stopwatch) -> OrderedCandidates:
         imputed = self._context(request)
         self._metrics.count_imputed(imputed.filled)
         watch.lap("parse")
@@ -90,16 +90,16 @@ class RankingService:
         return ordered
 
     def page(self, ordered: OrderedCandidates, places: Sequence[int], first_rank: int = 1) -> Ranking:
-        """A ranking of the entities at these places of the order."""
+        """A ranking of the entities at these positions of the order."""
         entity_ids = [ordered.entity_ids[place] for place in places]
         fields = ordered.request.fields
-        entities = [self._fields(entity_id, fields) if fields else None for entity_id in entity_ids]
+        entities = [self._select_fields(entity_id, fields) if fields else None for entity_id in entity_ids]
         self._metrics.count_degraded(ordered.degraded)
         scores = self.scores(ordered, places)
         return Ranking(self._new_id(), ordered, first_rank, entity_ids, scores, entities)
 
     def scores(self, ordered: OrderedCandidates, places: Sequence[int]) -> list[float | None]:
-        """Calibrated probabilities at these places; None where there is no logit."""
+        """Calibrated probabilities at these positions; None where there is no logit."""
         logits = ordered.logits[np.asarray(places, dtype=np.intp)]
         values = self.model.probability(ordered.request.context.task, logits)
         scores: list[float | None] = values.tolist()
@@ -110,17 +110,17 @@ class RankingService:
     def _check_task(self, request: RankingRequest) -> None:
         task = request.context.task
         if task not in self.model.tasks:
-            known = ", ".join(self.model.tasks)
+            known_tasks = ", ".join(self.model.tasks)
             pointer = f"{request.at}/task" if request.at else ""
-            raise invalid(pointer, "unknown_task", f"task '{task}' is unknown; this model knows: {known}")
+            raise invalid(pointer, "unknown_task", f"task '{task}' is unknown; this model knows: {known_tasks}")
 
-    def _fields(self, entity_id: str, fields: Sequence[str]) -> dict[str, object] | None:
+    def _select_fields(self, entity_id: str, fields: Sequence[str]) -> dict[str, object] | None:
         entity = self.model.entity(entity_id)
         return None if entity is None else {name: entity.get(name) for name in fields}
 
 
-def _asked_places(ordered: OrderedCandidates) -> Sequence[int]:
-    """The page that the request asks for."""
+def _page_places(ordered: OrderedCandidates) -> Sequence[int]:
+    """Positions of the requested page."""
     request = ordered.request
     limit = request.limit
     if limit is None and request.candidates is None:

@@ -1,4 +1,4 @@
-"""What is asked of the pipeline, and what each of its stages hands to the next. Holds no logic.
+"""The input of the pipeline, and the result of each of its stages. Holds no logic.
 
 RankingRequest → ImputedRequest → Candidates → CandidateRecords → ScoredCandidates → OrderedCandidates → Ranking
 """
@@ -25,9 +25,9 @@ DEFAULT_LIMIT = 10  # items of a ranking whose candidates were retrieved
 
 @dataclass(frozen=True, slots=True)
 class RankingRequest:
-    """One ranking that is asked for. `None` = not said; `at`, `candidates_at` = where these are in the body.
+    """One requested ranking. `None` = not given; `at`, `candidates_at`: JSON pointers to it and its candidates.
 
-    Without `may_refuse`, a ranking that has no time for most of its records is in the order given.
+    If `may_refuse` is false, a ranking without time for most of its records keeps the given order.
     """
 
     context: Context
@@ -48,13 +48,13 @@ class RankingRequest:
 
     @property
     def rankings(self) -> tuple[RankingRequest, ...]:
-        """All rankings that answering takes: this one. A homepage has many."""
+        """All rankings that the answer needs: this one. A homepage has several."""
         return (self,)
 
 
 @dataclass(frozen=True, slots=True)
 class ImputedRequest:
-    """A request, its context with the gaps filled, and what is to be done with what the person has seen."""
+    """A request, its context after imputation, and what to do with the entities that the user has seen."""
 
     request: RankingRequest
     filled: FilledContext
@@ -63,8 +63,8 @@ class ImputedRequest:
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """Distinct ids to score. `demoted`: those that go behind the others; `late`: there was no time to propose any;
-    `encoded`: the context as retrieval has encoded it, None where nothing was retrieved.
+    """Distinct ids to score. `demoted`: those that come after the others; `late`: there was no time to propose any;
+    `encoded`: the context as encoded for retrieval, None if nothing was retrieved.
     """
 
     imputed: ImputedRequest
@@ -76,7 +76,7 @@ class Candidates:
 
 @dataclass(frozen=True, slots=True)
 class CandidateRecords:
-    """Candidates with their records. `entity_ids`: those of them that are in the catalogue."""
+    """Candidates with their records. `entity_ids`: the candidates that are in the catalogue."""
 
     candidates: Candidates
     gathered: Gathered
@@ -85,7 +85,7 @@ class CandidateRecords:
 
 @dataclass(frozen=True, slots=True)
 class ScoredCandidates:
-    """Candidates that are in the catalogue [K] with their logits [K], NaN where there is none. `degraded`: why."""
+    """Candidates that are in the catalogue [K] with their logits [K], NaN for a missing one. `degraded`: reasons."""
 
     records: CandidateRecords
     logits: Logits
@@ -94,7 +94,7 @@ class ScoredCandidates:
 
 @dataclass(frozen=True, slots=True)
 class OrderedCandidates:
-    """All candidates of a ranking from best to worst, with their logits [C] (NaN = none). No page cut yet."""
+    """All candidates of a ranking from best to worst, with their logits [C] (NaN = none), before the page is cut."""
 
     request: RankingRequest
     filled: FilledContext
@@ -109,8 +109,8 @@ class OrderedCandidates:
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """One page of an order: ids from `first_rank` on, with a score (None = could not be scored) and an entity
-    each (None = unknown or not asked for). Lists side by side: a page may be long. `seconds` by stage.
+    """One page of an order: ids from `first_rank` on, each with a score (None = could not be scored) and an entity
+    (None = unknown or not requested), as parallel lists because a page may be long. `seconds` by stage.
     """
 
     ranking_id: str

@@ -1,1 +1,1 @@
-"""The stages of one request, each timed alone, so that a regression shows where it is."""
+"""Micro-benchmarks of the stages of one request, each timed alone, to locate regressions."""

@@ -17,7 +17,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.fixture(scope="session")
-def made(pytestconfig: pytest.Config) -> dict[str, Stage]:
+def stage_functions(pytestconfig: pytest.Config) -> dict[str, Stage]:
     """All stages over one model."""
     torch.set_num_threads(1)
     return stages(Artefact.load(Path(pytestconfig.getoption("--model"))))

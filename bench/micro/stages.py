@@ -1,6 +1,6 @@
-"""The stages of `POST /v1/rank`, each as a function of no arguments over inputs that are made once. Times nothing.
+"""The stages of `POST /v1/rank`, each as a function without arguments on prepared inputs. Times nothing.
 
-A stage gets what the one before it would have handed over. Names are the lines of the benchmark's table.
+The input of a stage is the output of the previous one. Names are the rows of the benchmark's table.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ Stage = Callable[[], Any]
 
 
 def stages(artefact: Artefact, candidates: int = CANDIDATES, seed: int = 0) -> dict[str, Stage]:
-    """Every stage of one homepage request of a known user, or of what else the model knows."""
+    """Every stage of one homepage request of a known user, or of another task if the model has no homepage."""
     body = _body(artefact, candidates, seed)
     limits = RequestLimits(Settings(), artefact.version, 0.0)
     decoded = decode(body, RankBody, DEPTH)
-    asked = ranking_request(decoded, limits)
-    context = replace(asked.context, history=artefact.history(asked.context.user_id or ""))
-    ids, filled = list(asked.candidates or ()), artefact.fill(context)
+    request = ranking_request(decoded, limits)
+    context = replace(request.context, history=artefact.history(request.context.user_id or ""))
+    ids, filled = list(request.candidates or ()), artefact.fill(context)
     logits = artefact.catalogue.logits(artefact.catalogue.encode_context(filled), artefact.catalogue.rows_of(ids))
     places = ordering.by_score(logits)
-    in_order = [ids[place] for place in places]
-    ordered = OrderedCandidates(asked, filled, in_order, logits[places], [], [], len(ids), len(ids))
+    ordered_ids = [ids[place] for place in places]
+    ordered = OrderedCandidates(request, filled, ordered_ids, logits[places], [], [], len(ids), len(ids))
     return {
         "decode": partial(decode, body, RankBody, DEPTH),
         "ask": partial(ranking_request, decoded, limits),
@@ -57,16 +57,16 @@ def stages(artefact: Artefact, candidates: int = CANDIDATES, seed: int = 0) -> d
 
 
 def _body(artefact: Artefact, candidates: int, seed: int) -> bytes:
-    """The second of the bodies: a homepage, where the model has that task."""
+    """The second body: a homepage request, if the model has that task."""
     return make_asks(artefact, candidates, 2, seed).bodies[1]
 
 
 def _network(artefact: Artefact, filled: FilledContext, ids: list[str]) -> dict[str, Stage]:
-    """Records by id, the context made ready, match features, both for a chunk of candidates."""
-    named = artefact.context_entities(filled.context)
-    of_context, candidates = (artefact.records_at(artefact.find(part)).read() for part in (named, ids))
+    """Gathering records, preparing the context, match features, and the scores of a chunk of candidates."""
+    context_ids = artefact.context_entities(filled.context)
+    context_records, candidates = (artefact.records_at(artefact.find(part)).read() for part in (context_ids, ids))
     encoded = artefact.encode_context(filled)
-    gathered = NamedRecords(named, of_context)
+    gathered = NamedRecords(context_ids, context_records)
     parts = (encoded.query, encoded.source, encoded.profile)
     return {
         "gather": lambda: artefact.records_at(artefact.find(ids)).read(),
@@ -77,7 +77,7 @@ def _network(artefact: Artefact, filled: FilledContext, ids: list[str]) -> dict[
 
 
 def _encode(artefact: Artefact, ordered: OrderedCandidates) -> Stage:
-    """Probabilities, answer, JSON."""
+    """The last stage: probabilities, answer, JSON."""
     entities: list[dict[str, object] | None] = [None] * len(ordered.entity_ids)
     by = AnsweredBy(ModelName(artefact.version, artefact.checksum), "request")
 

@@ -11,6 +11,6 @@ from bench.micro.stages import STAGES, Stage
 
 
 @pytest.mark.parametrize("name", STAGES)
-def test_stage(benchmark: Callable[[Stage], Any], made: dict[str, Stage], name: str) -> None:
+def test_stage(benchmark: Callable[[Stage], Any], stage_functions: dict[str, Stage], name: str) -> None:
     """The time of one stage."""
-    assert benchmark(made[name]) is not None
+    assert benchmark(stage_functions[name]) is not None

@@ -1,1 +1,1 @@
-"""The same model behind other servers. Each file runs as a process of its own, in an environment of its own."""
+"""The same model behind other servers. Each file runs as a separate process, in an environment of its own."""

@@ -13,12 +13,12 @@ from bench.rivals.bodies import ContextIn, RankIn, RankOut, answer
 
 @bentoml.service(workers=1, logging={"access": {"enabled": False}}, metrics={"enabled": True})
 class Ranking:
-    """One worker, one thread, metrics on, as it comes; access log off, as everywhere here."""
+    """One worker, one thread, metrics on (the default); access log off, as for all servers."""
 
     def __init__(self) -> None:
         self._ranking = PlainRanking.load(Path(os.environ["UNIRANK_BENCH_MODEL"]))
 
     @bentoml.api(route="/rank")
     def rank(self, context: ContextIn, candidates: list[str]) -> RankOut:
-        """BentoML makes the arguments of the fields of the body."""
+        """One ranking; BentoML passes the fields of the body as arguments."""
         return answer(self._ranking, RankIn.model_construct(context=context, candidates=candidates))

@@ -1,4 +1,4 @@
-"""Starts BentoML. Run as `python -m bench.rivals.bento_start MODEL PORT`; it becomes BentoML's own command."""
+"""Starts BentoML. Run as `python -m bench.rivals.bento_start MODEL PORT`; it replaces itself with BentoML's command."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 
 def main() -> None:
-    """Hand over to `bentoml serve`."""
+    """Replace this process with `bentoml serve`."""
     model, port = sys.argv[1:]
     os.environ["UNIRANK_BENCH_MODEL"] = model
     serve = ["serve", "bench.rivals.bento:Ranking", "--host", "127.0.0.1", "--port", port]

@@ -9,7 +9,7 @@ from model.context.context import Context
 
 
 class ContextIn(BaseModel):
-    """Whom and what a ranking is for."""
+    """The context of a ranking."""
 
     task: str
     user_id: str | None = None
@@ -33,12 +33,12 @@ class Item(BaseModel):
 
 
 class RankOut(BaseModel):
-    """Best first."""
+    """The ranked entities, best first."""
 
     items: list[Item]
 
 
 def answer(ranking: PlainRanking, body: RankIn) -> RankOut:
-    """One ranking from a validated body to a typed answer."""
+    """Rank a validated body; returns a typed answer."""
     ranked = ranking.rank(Context(**dict(body.context)), body.candidates)
     return RankOut(items=[Item(id=entity_id, score=score) for entity_id, score in ranked])

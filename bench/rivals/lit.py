@@ -1,4 +1,4 @@
-"""LitServe. Run as `python -m bench.rivals.lit MODEL PORT`. One HTTP process and one worker, as it comes."""
+"""LitServe. Run as `python -m bench.rivals.lit MODEL PORT`. One HTTP process and one worker, as by default."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Ranking(ls.LitAPI):
         self._model = model
 
     def setup(self, device: str) -> None:
-        """Once in the worker."""
+        """Load the model, once per worker."""
         self._ranking = PlainRanking.load(self._model)
 
     def decode_request(self, request) -> RankIn:
-        """JSON, which LitServe has parsed, to a typed body. Faster than naming the type as that of `request`."""
+        """Validate the JSON that LitServe has parsed. Faster than annotating `request` with the type."""
         return RankIn.model_validate(request)
 
     def predict(self, body: RankIn) -> RankOut:
@@ -32,12 +32,12 @@ class Ranking(ls.LitAPI):
         return answer(self._ranking, body)
 
     def encode_response(self, answered: RankOut) -> dict[str, Any]:
-        """To plain values, which LitServe writes as JSON."""
+        """Convert to plain values, which LitServe encodes as JSON."""
         return answered.model_dump()
 
 
 def main() -> None:
-    """Serve until told to end."""
+    """Serve until terminated."""
     model, port = sys.argv[1:]
     server = ls.LitServer(Ranking(Path(model)), accelerator="cpu", devices=1, workers_per_device=1)
     server.run(

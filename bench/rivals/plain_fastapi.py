@@ -1,7 +1,7 @@
 """Plain FastAPI + pydantic + torch. Run as `python -m bench.rivals.plain_fastapi MODEL PORT`.
 
-The route is async: it then runs in the event loop, which for one core is faster than a pool of threads and keeps the
-model, which is not made for several threads, in one.
+The route is async, so it runs in the event loop: on one core this is faster than a thread pool, and it keeps the
+model, which is not thread-safe, in one thread.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Ray Serve. Run as `python -m bench.rivals.ray_serve MODEL PORT`. One node, one replica, one proxy.
 
-The node's address is 127.0.0.2: told 127.0.0.1, or nothing, Ray takes the machine's address on the network. HTTP is on
-the loopback; some inner ports are on every interface all the same. Its processes take over the core of this one.
+The node's address is 127.0.0.2: with 127.0.0.1, or none, Ray uses the machine's network address. HTTP is on the
+loopback; some internal ports are on every interface nevertheless. Its processes inherit the core of this one.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ class Ranking:
         self._ranking = PlainRanking.load(Path(model))
 
     async def __call__(self, request: Request) -> dict[str, Any]:
-        """One request; Ray Serve writes plain values as JSON."""
+        """One request; Ray Serve encodes plain values as JSON."""
         body = RankIn.model_validate(await request.json())
         return answer(self._ranking, body).model_dump()
 
 
 def main() -> None:
-    """Serve until told to end."""
+    """Serve until terminated."""
     model, port = sys.argv[1:]
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
     ray.init(

@@ -1,1 +1,1 @@
-"""What a ranking leaves out or puts behind."""
+"""Rules that drop or demote candidates."""

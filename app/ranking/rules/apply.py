@@ -1,10 +1,10 @@
-"""Stage 5: from scores to an order. The rules and their sequence are listed here once; each has a function.
+"""Stage 5: turns scores into an order by a fixed sequence of rules, one function each. Scores nothing.
 
-1. by score: the best logit first, ties in the order given, what has no logit last
-2. seen entities that are demoted go behind what the person has not met (`seen.py`)
-3. entities that the catalogue lacks come last of all, or are dropped
+1. by score: the best logit first, ties in the given order, candidates without a logit last
+2. demoted (seen) entities come after those that the user has not seen (`seen.py`)
+3. entities that are not in the catalogue come last, or are dropped
 
-Excluded and dropped entities are not among the candidates any more (`app/ranking/candidates.py`).
+Excluded and dropped entities have already been removed from the candidates (`app/ranking/candidates.py`).
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ def _unordered(scored: ScoredCandidates) -> OrderedCandidates:
 
 
 def _by_score(ordered: OrderedCandidates) -> OrderedCandidates:
-    return _in_places(ordered, by_score(ordered.logits))
+    return _reorder(ordered, by_score(ordered.logits))
 
 
 def _demote_seen(ordered: OrderedCandidates) -> OrderedCandidates:
     if not ordered.demoted:
         return ordered
-    return _in_places(ordered, behind(ordered.entity_ids, ordered.logits, ordered.demoted))
+    return _reorder(ordered, behind(ordered.entity_ids, ordered.logits, ordered.demoted))
 
 
 def _unknown_last(ordered: OrderedCandidates) -> OrderedCandidates:
@@ -67,6 +67,6 @@ def _unknown_last(ordered: OrderedCandidates) -> OrderedCandidates:
 RULES: tuple[Rule, ...] = (_by_score, _demote_seen, _unknown_last)
 
 
-def _in_places(ordered: OrderedCandidates, places: Sequence[int]) -> OrderedCandidates:
+def _reorder(ordered: OrderedCandidates, places: Sequence[int]) -> OrderedCandidates:
     entity_ids = list(map(ordered.entity_ids.__getitem__, places))
     return replace(ordered, entity_ids=entity_ids, logits=ordered.logits[places])

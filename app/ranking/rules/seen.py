@@ -1,4 +1,4 @@
-"""The rule of what a person has met: keep it, leave it out or put it behind. Pure functions; score nothing."""
+"""The rule for entities that the user has seen: keep, drop or demote them. Pure functions; score nothing."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from model.context.context import HOMEPAGE, Context
 
 SeenAction = Literal["keep", "drop", "demote"]
 Rows = npt.NDArray[np.int64]
-SEEN_LIMIT = "seen_limit"  # `degraded`: the person has met more than the settings let a ranking leave out
+SEEN_LIMIT = "seen_limit"  # `degraded`: the user has seen more than the settings allow a ranking to drop or demote
 NO_ROWS: Rows = np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True, slots=True)
 class SeenRule:
-    """What a person has met, and what is to be done with it: ids of the context's history, and rows of the catalogue
-    [S] that the model knows of, the newest first. `cut`: there are more rows.
+    """The entities that the user has seen, and what to do with them: ids of the context's history, and catalogue rows
+    [S] that the model has stored, newest first. `cut`: there are more rows.
     """
 
     action: SeenAction
@@ -30,9 +30,11 @@ class SeenRule:
     cut: bool = False
 
     def among(self, candidates: Sequence[str], find: Callable[[Sequence[str]], Rows]) -> frozenset[str]:
-        """Those candidates that the person has met. `find`: ids → rows, -1 = unknown."""
-        met = self.entity_ids.intersection(candidates)
-        return met.union(compress(candidates, np.isin(find(candidates), self.rows))) if len(self.rows) else met
+        """The candidates that the user has seen. `find`: ids → rows, -1 = unknown."""
+        seen_ids = self.entity_ids.intersection(candidates)
+        return (
+            seen_ids.union(compress(candidates, np.isin(find(candidates), self.rows))) if len(self.rows) else seen_ids
+        )
 
 
 def history_entities(context: Context) -> frozenset[str]:
@@ -41,5 +43,5 @@ def history_entities(context: Context) -> frozenset[str]:
 
 
 def seen_by_default(context: Context, retrieved: bool) -> SeenAction:
-    """What happens to seen entities where the request does not say."""
+    """The default action for seen entities, if the request names none."""
     return "drop" if retrieved and context.task == HOMEPAGE else "keep"

@@ -120,9 +120,9 @@ async def test_a_caller_who_hangs_up_costs_neither_breaker_nor_connection(redis_
         assert [type(error) for error in await asyncio.gather(*gone, return_exceptions=True)] == [
             asyncio.CancelledError
         ] * 5
-        assert tier._first.breaker.closed
+        assert tier._first_node.breaker.closed
         assert await tier.get(list(RECORDS)) == RECORDS
-        assert tier._first.breaker.closed
+        assert tier._first_node.breaker.closed
         assert server.info("stats")["total_connections_received"] - before <= 5
     await tier.close()
 
@@ -189,7 +189,7 @@ async def parts_that_take(seconds: list[float], monkeypatch) -> tuple[RedisTier,
 async def test_each_part_has_the_time_of_an_answer(monkeypatch):
     tier, ids = await parts_that_take([0.02] * 5, monkeypatch)
     assert len(await tier.get(ids)) == 5 * READ_AT_ONCE
-    assert tier._first.breaker.closed
+    assert tier._first_node.breaker.closed
     await tier.close()
 
 
@@ -198,7 +198,7 @@ async def test_a_part_that_is_too_slow_leaves_those_before_it(monkeypatch):
     with pytest.raises(TierError, match="TimeoutError") as caught:
         await tier.get(ids)
     assert len(caught.value.found) == 2 * READ_AT_ONCE
-    assert tier._first.breaker.closed
+    assert tier._first_node.breaker.closed
     await tier.close()
 
 

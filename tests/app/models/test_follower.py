@@ -52,7 +52,7 @@ def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Three models, `one` live, followed a hundred times as often as usual."""
     monkeypatch.setattr(follower, "POLL_INTERVAL_S", 0.01)
     monkeypatch.setattr(reports, "WRITE_INTERVAL_S", 0.01)
-    monkeypatch.setattr("app.commands.models._checked", lambda model, timeout_ms: load(model).version)
+    monkeypatch.setattr("app.commands.models._check_model", lambda model, timeout_ms: load(model).version)
     monkeypatch.setenv("UNIRANK_STATE_DIR", str(tmp_path))
     put(tmp_path, "one", "two", "three")
     (tmp_path / LIVE).write_text("one\n")
