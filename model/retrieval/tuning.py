@@ -49,7 +49,7 @@ class IndexMeasurement:
 
 
 def tune(index: ApproximateIndex, exact: DenseIndex, queries: Floats, say: Say = lambda _: None) -> IndexMeasurement:
-    """Double `index.probes` until `CHOSEN_RECALL` is reached, or a quarter of all lists. Returns the last measurement."""
+    """Double `index.probes` until `CHOSEN_RECALL` or a quarter of all lists is reached. Returns the last result."""
     say("exact answers")
     expected, exact_ms = timed(exact, queries)
     index.probes = 1
