@@ -1,6 +1,6 @@
-"""Every number that shapes an artefact, in two frozen dataclasses. Read once; units are in the names.
+"""All hyperparameters of network and training, in two frozen dataclasses. Read once; units are in the names.
 
-A test trains at the ends of their ranges; no configuration outside of them can be made.
+The constructors reject values outside the ranges given here. A test trains at both ends of every range.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 Section = TypeVar("Section", "NetworkConfig", "TrainingConfig")
 Limits = tuple[float, float]  # lowest and highest, both allowed
 
-OPEN = 0.99  # the largest share that leaves something
+OPEN = 0.99  # the largest dropout rate that still keeps some values
 WIDE, MANY = 4_096, 2**24
 WIDTH, SHARE = (1, WIDE), (0.0, 1.0)
 SEED: Limits = (0, 2**31 - 1)  # LightGBM takes 31 bits
@@ -39,32 +39,32 @@ LIMITS = {"network": NETWORK, "training": TRAINING}
 
 
 class ConfigError(ValueError):
-    """A configuration names a setting that does not exist, or gives it a wrong type or value. One line."""
+    """The configuration has an unknown setting, or a wrong type or value. The message is one line."""
 
 
 @dataclass(frozen=True, slots=True)
 class NetworkConfig:
-    """Widths of the network and of what it reads."""
+    """Widths of the network and of its inputs."""
 
     width: int = 64  # D: entity and context vectors
     text_width: int = 64  # frozen text vectors
     text_buckets: int = 2**16
     engagement_width: int = 96  # rank of the co-engagement space
     engagement_ridge: float = 300.0  # the ridge of EASE
-    engagement_passed: float = 0.4  # weight in it of what somebody met alone and did not like
+    engagement_passed: float = 0.4  # weight of a row without a like that is alone in its ranking; a like = 1
     id_width: int = 32
     category_width: int = 24
-    category_buckets: int = 2**13  # rows of the embedding: the commonest values by number, and the null
+    category_buckets: int = 2**13  # rows of the embedding: the null and the most frequent values
     user_width: int = 16
     tower_hidden: int = 128
     scorer_hidden: int = 128
-    history_length: int = 50  # H: events that attention reads
-    profile_length: int = 200  # events that the co-engagement profile reads
-    feature_bins: int = 8  # a match feature enters the first layer in this many quantile bins, too
+    history_length: int = 50  # H: the newest events, read by attention
+    profile_length: int = 200  # the newest events, summed into the co-engagement profile
+    feature_bins: int = 8  # quantile bins per match feature, inputs beside its value
     dropout: float = 0.1
-    task_input: bool = True  # False = the network is not told the task, an ablation
-    crossing: bool = True  # False = no dot products and no attention between context and candidate, an ablation
-    learned_dropout: float = 0.8  # candidates whose learned side (ids, vectors) a step drops; 1 = match features only
+    task_input: bool = True  # False = the network does not see the task (ablation)
+    crossing: bool = True  # False = no dot products and no attention between context and candidate (ablation)
+    learned_dropout: float = 0.8  # share of candidates without learned inputs in a step; 1 = match features only
 
     def __post_init__(self) -> None:
         _check(self, "network")
@@ -72,29 +72,29 @@ class NetworkConfig:
 
 @dataclass(frozen=True, slots=True)
 class TrainingConfig:
-    """How long and how a network learns. `steps` 0 = chosen from the size of the dataset."""
+    """Length and settings of the training. `steps` 0 = chosen from the size of the dataset."""
 
     steps: int = 0
     contexts_per_step: int = 96
-    negatives: int = 64  # random entities a context
-    hard_negatives: int = 12  # a judged slate also gets this many unjudged entities that share words with its query
-    positives: int = 4  # at most, of a context that is not a judged slate
-    slate: int = 32  # at most, judged candidates a context
+    negatives: int = 64  # random entities per context
+    hard_negatives: int = 12  # unjudged entities added to a judged slate that share words with its query
+    positives: int = 4  # at most, per context that is not a judged slate
+    slate: int = 32  # judged candidates per context, at most
     learning_rate: float = 3e-3
     weight_decay: float = 1e-2
-    average: float = 0.995  # decay of the running mean of the weights, which is what is kept; 0 = the last weights
-    teaching: float = 0.7  # share of the target of a judged slate that boosted trees give; 0 = labels alone
+    average: float = 0.995  # decay of the running mean of the weights, which is the result; 0 = the last weights
+    teaching: float = 0.7  # share of boosted trees in the target of a judged slate; 0 = labels alone
     bce_weight: float = 0.3
     retrieval_weight: float = 0.3
     task_exponent: float = 0.5  # tasks are sampled with p ~ n^exponent
     id_dropout: float = 0.8
-    cold_dropout: float = 0.1  # entities that a step treats as never engaged
+    cold_dropout: float = 0.1  # share of entities that a step treats as never engaged
     user_dropout: float = 0.6
-    borrowed_user: float = 0.5  # searches without a user that are given one at random: taste must not move names
-    name_searches: float = 0.1  # searches that are replaced by one for an entity by its whole name
+    borrowed_user: float = 0.5  # share of searches without a user that get a random one, so that names decide
+    name_searches: float = 0.1  # share of searches that are replaced by a search for the full name of an entity
     history_dropout: float = 0.1
     country_dropout: float = 0.2
-    name_query_dropout: float = 0.3  # imputed queries and sources replaced by null
+    name_query_dropout: float = 0.3  # share of imputed queries and sources that are replaced by null
     folds: int = 5
     evaluations: int = 2
     validation_rankings: int = 240  # at most, per task and evaluation
@@ -105,22 +105,22 @@ class TrainingConfig:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """All of it, plus the seed."""
+    """Settings of network and training, and the seed."""
 
     network: NetworkConfig = field(default_factory=NetworkConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _check_one("seed", "int", self.seed, SEED)
+        _check_value("seed", "int", self.seed, SEED)
 
     def to_json(self) -> dict[str, object]:
-        """Plain dictionaries, for the manifest."""
+        """As plain dictionaries, for the manifest."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, table: dict[str, object]) -> Config:
-        """Back from a manifest or a TOML file. Raises `ConfigError` on names, types or values that do not fit."""
+        """Build from the table of a manifest or a TOML file. Raises `ConfigError` on wrong names, types or values."""
         unknown = set(table) - {"network", "training", "seed"}
         if unknown:
             raise ConfigError(f"unknown settings {sorted(unknown)}: expected network, training, seed")
@@ -134,7 +134,7 @@ class Config:
         """Read a TOML file with the tables [network] and [training] and the key seed. Raises `ConfigError`."""
         try:
             return cls.from_json(tomllib.loads(path.read_text("utf-8")))
-        except (OSError, ValueError) as error:  # not readable, not UTF-8, not TOML, or not a configuration
+        except (OSError, ValueError) as error:  # unreadable file, not UTF-8, not TOML, or an invalid configuration
             raise ConfigError(f"{path}: {error}") from error
 
 
@@ -151,11 +151,11 @@ def _section(default: Section, table: object, name: str) -> Section:
 def _check(section: NetworkConfig | TrainingConfig, name: str) -> None:
     for entry in fields(section):
         limits = LIMITS[name].get(entry.name)
-        _check_one(f"{name}.{entry.name}", str(entry.type), getattr(section, entry.name), limits)
+        _check_value(f"{name}.{entry.name}", str(entry.type), getattr(section, entry.name), limits)
 
 
-def _check_one(name: str, kind: str, value: Any, limits: Limits | None) -> None:
-    """Raise `ConfigError` unless the value is of its kind and, for a number, in its range; NaN is in none."""
+def _check_value(name: str, kind: str, value: Any, limits: Limits | None) -> None:
+    """Raise `ConfigError` unless the value has the right type and, for a number, is in range; NaN never is."""
     wanted: Any = {"int": (int,), "bool": (bool,)}.get(kind, (int, float))
     span = "true or false" if limits is None else f"{limits[0]:_} to {limits[1]:_}".replace("_", ",")
     if isinstance(value, bool) != (kind == "bool") or not isinstance(value, wanted):

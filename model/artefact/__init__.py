@@ -1,1 +1,1 @@
-"""One trained model: its folder, how it is built, checked and loaded."""
+"""A trained model: building, checking, writing and loading its folder."""

@@ -1,4 +1,4 @@
-"""From a dataset to a model folder: prepare, train, calibrate, pack, write. The loop is in `learning/trainer.py`."""
+"""Builds a model folder from a dataset: prepare, train, calibrate, pack, write. `trainer.py` has the training loop."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from model.learning.training_data import TrainingData, part_rows, prepare
 from model.learning.validation import subject_of
 
 ALL_PARTS = ("train", "validation", "test")
-FIRST, SECOND = "first.json", "second"  # what is kept of a run over every part: the first training, the second
+FIRST, SECOND = "first.json", "second"  # result of the first training, checkpoint of the second, if `every_part`
 Report = Callable[[int, int, str], None]
 Say = Callable[[str], None]
 
@@ -47,15 +47,15 @@ def build(
 ) -> Manifest:
     """Train on a dataset and write the model folder `out`.
 
-    `every_part`: train once on the training part, which fixes steps and calibration, then again on all rows.
-    Raises `ArtefactError` where `out` must not be overwritten, `CheckpointError` where `resume` finds nothing.
+    `every_part`: train on the training part, which determines steps and calibration, then again on all rows.
+    Raises `ArtefactError` where `out` must not be overwritten, `CheckpointError` where there is nothing to resume.
     """
     try_out(out)
     place = out.resolve()
     saved = place.with_name(f".{place.name}.training")
     if not resume:
         shutil.rmtree(saved, ignore_errors=True)
-    run = _first if not every_part else _both
+    run = _train_once if not every_part else _train_twice
     prepared, trained = run(dataset, config, tasks, saved, resume, say, report)
     say("writing the model")
     manifest = index_large(out, write(out, contents_of(prepared, trained), dataset.name), report)
@@ -63,55 +63,55 @@ def build(
     return manifest
 
 
-def _first(
+def _train_once(
     dataset: Dataset, config: Config, tasks: Sequence[str] | None, saved: Path, resume: bool, say: Say, report: Report
 ) -> tuple[TrainingData, TrainingResult]:
-    """Train on the training part."""
+    """Train on the training part only."""
     prepared = prepare(dataset, config, tasks, say=say)
     return prepared, train(prepared, steps_for(config.training, prepared), saved, resume, report)
 
 
-def _both(
+def _train_twice(
     dataset: Dataset, config: Config, tasks: Sequence[str] | None, saved: Path, resume: bool, say: Say, report: Report
 ) -> tuple[TrainingData, TrainingResult]:
-    """Train on the training part, which says for how long and calibrates; then on every row, from the beginning.
+    """Train on the training part, which determines steps and calibration; then on all rows, from the beginning.
 
-    What the first came to is kept in `FIRST`, so that a run that stopped in the second goes on there.
+    The result of the first training is saved in `FIRST`, so that an interrupted run resumes in the second.
     """
-    asked = {"dataset": f"{dataset.name} {fingerprint(dataset)}", "tasks": tasks, "config": config.to_json()}
-    found = checkpoint.load_result(saved / FIRST, asked) if resume else None
-    if found is None:
-        _, trained = _first(dataset, config, tasks, saved, resume, say, report)
-        found = {"steps": max(trained.best_step, 1), "calibration": trained.calibration.to_json()}
-        checkpoint.save_result(saved / FIRST, asked, found)
+    settings = {"dataset": f"{dataset.name} {fingerprint(dataset)}", "tasks": tasks, "config": config.to_json()}
+    first = checkpoint.load_result(saved / FIRST, settings) if resume else None
+    if first is None:
+        _, trained = _train_once(dataset, config, tasks, saved, resume, say, report)
+        first = {"steps": max(trained.best_step, 1), "calibration": trained.calibration.to_json()}
+        checkpoint.save_result(saved / FIRST, settings, first)
         (saved / checkpoint.TENSORS).unlink(missing_ok=True)
     prepared = prepare(dataset, config, tasks, ALL_PARTS, say)
     second = saved / SECOND
-    again = train(prepared, found["steps"], second, resume and checkpoint.exists(second), report)
-    return prepared, replace(again, calibration=Calibration.from_json(found["calibration"]))
+    retrained = train(prepared, first["steps"], second, resume and checkpoint.exists(second), report)
+    return prepared, replace(retrained, calibration=Calibration.from_json(first["calibration"]))
 
 
 def contents_of(prepared: TrainingData, trained: TrainingResult) -> ArtefactContents:
     """The parts of an artefact from a finished run."""
     subject = subject_of(trained.ranker, prepared)
     layout, records = layout_of(prepared.config, prepared.encoder), subject.catalogue.records
-    assert isinstance(records, Records)  # as they come from training, in full width
+    assert isinstance(records, Records)  # training gives them unpacked
     manifest = Manifest(
         version="", checksum="", tasks=prepared.tasks, columns=dict(prepared.dataset.columns), rules=prepared.rules,
         config=prepared.config, sizes=trained.ranker.sizes, numbers=list(prepared.encoder.numbers),
         calibration=trained.calibration, metrics=_metrics(trained),
-        dataset=_trained_on(prepared), files={},
+        dataset=_describe_data(prepared), files={},
     )  # fmt: skip
     return ArtefactContents(
         manifest, trained.ranker, prepared.encoder, prepared.dataset.entities, prepared.tables[-1],
         RecordTable.of(records), layout, prepared.users, prepared.countries, prepared.tastes[-1],
-        _histories(prepared), _seen(prepared), trained.calibration,
+        _histories(prepared), _seen_entities(prepared), trained.calibration,
         golden_requests(subject.catalogue, prepared.rankings, prepared.histories, trained.calibration),
     )  # fmt: skip
 
 
-def _trained_on(prepared: TrainingData) -> dict[str, Any]:
-    """What was trained on: `evaluate` warns where it meets the same rows."""
+def _describe_data(prepared: TrainingData) -> dict[str, Any]:
+    """The training data, for the manifest: `evaluate` warns where its rows are the same."""
     dataset = prepared.dataset
     events = part_rows(dataset.events, prepared.parts)
     rows = TrainedRows.of(events.filter(pl.col("task").is_in(prepared.tasks))).to_json()
@@ -133,6 +133,6 @@ def _histories(prepared: TrainingData) -> dict[str, tuple[HistoryEvent, ...]]:
     return {user: tuple(timeline.events[-longest:]) for user, timeline in prepared.histories.items()}
 
 
-def _seen(prepared: TrainingData) -> SeenEntities:
-    """Of every task, also one that is not trained: what a person has met is met."""
+def _seen_entities(prepared: TrainingData) -> SeenEntities:
+    """The entities that each user has seen in any task, including tasks that are not trained."""
     return SeenEntities.of(part_rows(prepared.dataset.events, prepared.parts), prepared.ids)

@@ -1,6 +1,6 @@
-"""What a loaded model must show before it may serve: it answers as it did when it was made, and it tells things apart.
+"""Checks of a loaded model before it serves: scores as at training time, finite and distinct scores, speed.
 
-Files, checksums, shapes and finite weights are the reader's work (`reading.py`).
+`reading.py` checks files, checksums, shapes and finite weights.
 """
 
 from __future__ import annotations
@@ -15,14 +15,17 @@ from model.artefact.model import Artefact, ArtefactError
 from model.context.context import Context
 from model.context.imputation import FilledContext, MissingFieldError
 
-TOLERANCE = 1e-3  # of a probability: another processor adds up in another order
+TOLERANCE = 1e-3  # of a probability: processors differ in the order of summation
 SPREAD = 1e-6  # least standard deviation of logits
 CANDIDATES = 500
 
 
 def check(artefact: Artefact, limit_s: float) -> None:
-    """Raise `ArtefactError` where the golden requests get other scores, a task's scores are all alike or not finite,
-    or a ranking of 500 candidates takes longer than `limit_s` seconds."""
+    """Run the golden requests and one ranking per task.
+
+    Raises `ArtefactError` where golden requests get other scores, where the scores of a task are all equal or not
+    finite, or where a ranking of 500 candidates takes longer than `limit_s` seconds.
+    """
     for number, entry in enumerate(artefact.contents.golden):
         _check_golden(artefact, number, entry)
     for task in artefact.tasks:
@@ -31,13 +34,13 @@ def check(artefact: Artefact, limit_s: float) -> None:
 
 def _check_golden(artefact: Artefact, number: int, entry: object) -> None:
     try:
-        one = GoldenRequest.of(entry)
-        logits = _logits(artefact, artefact.fill(one.context), one.candidates)
-        found = artefact.probability(one.context.task, logits)
+        golden = GoldenRequest.of(entry)
+        logits = _logits(artefact, artefact.fill(golden.context), golden.candidates)
+        scores = artefact.probability(golden.context.task, logits)
     except (LookupError, TypeError, ValueError) as error:
         raise ArtefactError(f"golden request {number}: {type(error).__name__}: {error}") from error
-    expected = np.array(one.scores, np.float64)
-    if found.shape != expected.shape or not np.allclose(found, expected, rtol=0, atol=TOLERANCE, equal_nan=False):
+    expected = np.array(golden.scores, np.float64)
+    if scores.shape != expected.shape or not np.allclose(scores, expected, rtol=0, atol=TOLERANCE, equal_nan=False):
         raise ArtefactError(f"golden request {number}: the scores are not those of the model when it was made")
 
 

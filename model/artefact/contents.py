@@ -1,4 +1,4 @@
-"""The parts of one artefact, as training gives them and a folder holds them. Neither files nor scores."""
+"""The parts of one artefact, as training produces and a folder stores them. Reads no files, scores nothing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from model.network.ranker import Ranker
 
 @dataclass(slots=True)
 class ArtefactContents:
-    """The parts of one artefact, before anything is built from them."""
+    """The parts of one artefact; `Artefact` is built from them."""
 
     manifest: Manifest
     ranker: Ranker
@@ -35,15 +35,15 @@ class ArtefactContents:
     layout: RecordLayout
     users: list[str]
     countries: list[str]
-    tastes: NDArray[np.float32]  # [countries, Dz] what is liked there, as a profile of co-engagement
-    histories: dict[str, tuple[HistoryEvent, ...]]  # the newest events of each user, as the network reads them
-    seen: SeenEntities  # all that each user has met
+    tastes: NDArray[np.float32]  # [countries, Dz] what each country likes, in the co-engagement space
+    histories: dict[str, tuple[HistoryEvent, ...]]  # the newest events of each user, for the network
+    seen: SeenEntities  # all entities that each user has seen
     calibration: Calibration
     golden: list[dict[str, Any]]
-    lookups: Lookups | None = None  # there once they were read from a folder; writing makes them anew
+    lookups: Lookups | None = None  # set when read from a folder; writing builds them again
 
 
 def layout_of(config: Config, encoder: EntityEncoder) -> RecordLayout:
-    """Widths of the records of a network over a catalogue."""
+    """The record widths of a network and an encoder."""
     network = config.network
     return RecordLayout(network.width, network.text_width, network.engagement_width, len(encoder.static_names))

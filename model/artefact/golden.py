@@ -1,7 +1,7 @@
-"""Golden requests: contexts with their scores that travel with a model. Whoever loads it sees that it answers the same.
+"""Golden requests: contexts with their scores, stored with a model, to check after loading that scores are unchanged.
 
-They are every combination of given and missing fields, for every task: what a model cannot answer fails when it is
-made, not when somebody asks.
+They cover every combination of given and missing fields for every task. So a request that the model cannot answer fails
+at training time, not in serving.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from model.events.timelines import LabelledRanking, Timeline
 from model.learning.calibration import Calibration
 from model.network.catalogue import CatalogueRanker
 
-EVENTS = 3  # of a history
+EVENTS = 3  # per history
 CANDIDATES = 4
-DIGITS = 6  # of a probability
+DIGITS = 6  # decimals of a probability
 FIELDS = ("user_id", "query", "country", "source_entity_id", "history")
 
 
 class GoldenError(ValueError):
-    """An entry of the file that is no request with its scores."""
+    """An entry of the file is not a request with its scores."""
 
 
 @dataclass(frozen=True, slots=True)
 class GoldenRequest:
-    """One request and what it was answered with: a probability for each candidate."""
+    """One request and the probability of each candidate."""
 
     context: Context
     candidates: list[str]
@@ -40,14 +40,14 @@ class GoldenRequest:
 
     @classmethod
     def of(cls, entry: object) -> GoldenRequest:
-        """Back from `entry()`. Raises `GoldenError`."""
+        """Build from `entry()`. Raises `GoldenError`."""
         try:
             return msgspec.convert(entry, cls)
         except msgspec.ValidationError as error:
             raise GoldenError(str(error)) from error
 
     def entry(self) -> dict[str, Any]:
-        """Plain values for the file, without the fields that are missing."""
+        """As plain values for the file, without missing fields."""
         table: dict[str, Any] = msgspec.to_builtins(self)
         table["context"] = {name: value for name, value in table["context"].items() if value}
         return table
@@ -59,41 +59,51 @@ def golden_requests(
     histories: Mapping[str, Timeline],
     calibration: Calibration,
 ) -> list[dict[str, Any]]:
-    """The entries of a model that was just trained on these units."""
+    """The entries for a model that was trained on these labelled rankings."""
     samples = {
         task: _samples(catalogue, rankings, histories, task) for task in sorted({u.context.task for u in rankings})
     }
     contexts = [context for task, sample in samples.items() for context in _combinations(task, sample)]
-    asked = [context for context in contexts if can_fill(context, catalogue.rules)]
-    return [_answered(catalogue, calibration, number, context).entry() for number, context in enumerate(asked)]
+    valid = [context for context in contexts if can_fill(context, catalogue.rules)]
+    return [_golden_request(catalogue, calibration, number, context).entry() for number, context in enumerate(valid)]
 
 
 def _samples(
     catalogue: CatalogueRanker, rankings: Sequence[LabelledRanking], histories: Mapping[str, Timeline], task: str
 ) -> dict[str, list[Any]]:
-    """A few values of each field as the task has them; where the data has none, what a caller could send."""
+    """A few values of each field from the task's contexts; where there are none, values that a client could send."""
     contexts = [ranking.context for ranking in rankings if ranking.context.task == task]
     ids = [catalogue.ids[row] for row in _spread(len(catalogue.ids), EVENTS)]
-    seen = {name: [v for c in contexts if (v := getattr(c, name)) is not None] for name in FIELDS[:-1]}
+    given = {name: [v for c in contexts if (v := getattr(c, name)) is not None] for name in FIELDS[:-1]}
     past = [tuple(timeline.events[-EVENTS:]) for timeline in histories.values()]
-    found = {**seen, "history": [tuple(replace(event, timestamp=None) for event in events) for events in past]}
-    else_: dict[str, list[Any]] = {
+    values_by_field = {
+        **given,
+        "history": [tuple(replace(event, timestamp=None) for event in events) for events in past],
+    }
+    defaults: dict[str, list[Any]] = {
         "user_id": ["somebody"], "query": [catalogue.names[ids[0]]], "country": ["nowhere"], "source_entity_id": ids,
-        "history": [tuple(HistoryEvent(one, 1.0, HOMEPAGE) for one in ids)],
+        "history": [tuple(HistoryEvent(entity_id, 1.0, HOMEPAGE) for entity_id in ids)],
     }  # fmt: skip
-    return {name: [values[place] for place in _spread(len(values), 5)] or else_[name] for name, values in found.items()}
+    return {
+        name: [values[place] for place in _spread(len(values), 5)] or defaults[name]
+        for name, values in values_by_field.items()
+    }
 
 
 def _combinations(task: str, samples: Mapping[str, Sequence[Any]]) -> Iterator[Context]:
-    """Each field given or not, the given ones from the samples in turn."""
+    """All combinations of given and missing fields; given ones take the samples in turn."""
     for number, given in enumerate(product((False, True), repeat=len(FIELDS))):
         chosen = {
-            name: samples[name][number % len(samples[name])] for name, there in zip(FIELDS, given, strict=True) if there
+            name: samples[name][number % len(samples[name])]
+            for name, is_given in zip(FIELDS, given, strict=True)
+            if is_given
         }
         yield Context(task, **chosen)
 
 
-def _answered(catalogue: CatalogueRanker, calibration: Calibration, number: int, context: Context) -> GoldenRequest:
+def _golden_request(
+    catalogue: CatalogueRanker, calibration: Calibration, number: int, context: Context
+) -> GoldenRequest:
     total = len(catalogue.ids)
     rows = np.unique((_spread(total, CANDIDATES) + number) % total)
     logits = catalogue.logits(catalogue.encode_context(catalogue.fill(context)), rows)
@@ -102,5 +112,5 @@ def _answered(catalogue: CatalogueRanker, calibration: Calibration, number: int,
 
 
 def _spread(total: int, count: int) -> np.ndarray:
-    """At most `count` places from 0 to `total` - 1, evenly."""
+    """At most `count` evenly spaced integers from 0 to `total` - 1."""
     return np.unique(np.linspace(0, total - 1, min(total, count)).astype(np.int64))

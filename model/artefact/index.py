@@ -1,7 +1,7 @@
-"""Gives a model folder the index for its size: approximate where it is measured to be good enough, else exact.
+"""Gives a model folder an index by its size: approximate where measurements are good enough, else exact.
 
-The folder is replaced whole, under a new version. Queries are those that the model itself would ask: homepages of
-training users, searches for names, more like an entity.
+The folder is replaced atomically, with a new version. The queries come from contexts of the model's own tasks:
+homepages of training users, searches for names, more-like-this for entities.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from model.retrieval.exact import DenseIndex, Floats
 from model.retrieval.tuning import IndexMeasurement, tune
 
 _log = logging.getLogger("unirank.model")
-LEAST = 50_000  # entities; below, exact search takes a millisecond and nothing is five times as fast
+LEAST = 50_000  # entities; below, exact search takes a millisecond, and no index is five times as fast
 QUERIES = 150
 Report = Callable[[int, int, str], None]
 
 
 def index_large(folder: Path, manifest: Manifest, report: Report = lambda *_: None) -> Manifest:
-    """The same for a folder that was just written, where its catalogue is large and FAISS is installed."""
+    """Run `index` on a new folder if its catalogue is large and FAISS is installed. Returns the current manifest."""
     if manifest.sizes.entities < LEAST:
         return manifest
     if faiss() is None:
@@ -43,7 +43,7 @@ def index_large(folder: Path, manifest: Manifest, report: Report = lambda *_: No
 
 
 def index(folder: Path, seed: int = 0, report: Report = lambda *_: None) -> tuple[Manifest, IndexMeasurement]:
-    """Build, measure, and write the folder again with the better index. Raises `ArtefactError`."""
+    """Build and measure an approximate index, and rewrite the folder with the better index. Raises `ArtefactError`."""
     library = faiss()
     if library is None:
         raise ArtefactError("faiss-cpu is not installed: pip install 'unirank[large]'")
@@ -54,45 +54,46 @@ def index(folder: Path, seed: int = 0, report: Report = lambda *_: None) -> tupl
     measured = tune(
         approximate, exact, sample_queries(artefact, QUERIES, seed), lambda note: report(total, total, note)
     )
-    return _rewritten(folder, artefact, approximate if measured.good else exact, measured), measured
+    return _rewrite_index(folder, artefact, approximate if measured.good else exact, measured), measured
 
 
-def _rewritten(
-    folder: Path, artefact: Artefact, dense: DenseIndex | ApproximateIndex, found: IndexMeasurement
+def _rewrite_index(
+    folder: Path, artefact: Artefact, dense: DenseIndex | ApproximateIndex, measured: IndexMeasurement
 ) -> Manifest:
     old = artefact.contents.manifest
-    manifest = replace(old, metrics={**old.metrics, "retrieval": _said(dense, found)})
+    manifest = replace(old, metrics={**old.metrics, "retrieval": _metrics(dense, measured)})
     return rewrite(folder, manifest, dense)
 
 
-def _said(dense: DenseIndex | ApproximateIndex, found: IndexMeasurement) -> dict[str, Any]:
-    """What the manifest says of the choice."""
+def _metrics(dense: DenseIndex | ApproximateIndex, measured: IndexMeasurement) -> dict[str, Any]:
+    """The chosen index and its measurement, for the manifest."""
     return {
         "index": "exact" if isinstance(dense, DenseIndex) else "approximate",
-        "recall@100": round(found.recall, 4),
-        "times_exact": round(found.times, 1),
-        "lists_looked_into": found.probes,
-        "queries": found.queries,
+        "recall@100": round(measured.recall, 4),
+        "times_exact": round(measured.times, 1),
+        "lists_looked_into": measured.probes,
+        "queries": measured.queries,
     }
 
 
 def sample_contexts(artefact: Artefact, count: int, seed: int) -> list[Context]:
-    """Contexts of the tasks that the model knows, in turn."""
-    drawn, tasks = random.Random(seed), artefact.tasks
-    return [_context(artefact, tasks[n % len(tasks)], drawn) for n in range(count)]
+    """Random contexts that cycle through the tasks of the model."""
+    rng, tasks = random.Random(seed), artefact.tasks
+    return [_context(artefact, tasks[n % len(tasks)], rng) for n in range(count)]
 
 
 def sample_queries(artefact: Artefact, count: int, seed: int) -> Floats:
-    """The same as retrieval asks for them. [count, D + Dz]"""
-    encoded = [artefact.catalogue.encode_context(artefact.fill(one)) for one in sample_contexts(artefact, count, seed)]
-    return np.stack([artefact.scorer.retrieval_query(one) for one in encoded])
+    """Retrieval queries of `sample_contexts`. [count, D + Dz]"""
+    contexts = sample_contexts(artefact, count, seed)
+    encoded = [artefact.catalogue.encode_context(artefact.fill(context)) for context in contexts]
+    return np.stack([artefact.scorer.retrieval_query(context) for context in encoded])
 
 
-def _context(artefact: Artefact, task: str, drawn: random.Random) -> Context:
-    """A search for a name, more like an entity, or anything else for a known user."""
-    entity_id = artefact.catalogue.ids[drawn.randrange(artefact.entity_count)]
+def _context(artefact: Artefact, task: str, rng: random.Random) -> Context:
+    """A search for a name, more-like-this for an entity, or another task for a known user."""
+    entity_id = artefact.catalogue.ids[rng.randrange(artefact.entity_count)]
     users = artefact.sample_users(QUERIES)
-    user = drawn.choice(users) if users else None
+    user = rng.choice(users) if users else None
     history = artefact.history(user) if user else ()
     if task == SEARCH:
         return Context(task, query=artefact.catalogue.names[entity_id])

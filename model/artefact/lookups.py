@@ -1,7 +1,7 @@
-"""What finds entities of a model: by id, by words, by embedding. Made when a model is written, mapped when it is read.
+"""Lookups of entities by id, by words and by embedding. Built when a model is written, mapped when it is read.
 
-All that grows with the catalogue is in files that processes share: `catalogue.safetensors` (directory and postings) and
-one of `dense.safetensors` (exact search) or `dense.faiss` (approximate).
+All data that grows with the catalogue is in files that processes share: `catalogue.safetensors` (directory, postings)
+and one of `dense.safetensors` (exact search) or `dense.faiss` (approximate).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _log = logging.getLogger("unirank.model")
 
 @dataclass(frozen=True, slots=True)
 class Lookups:
-    """The same rows by id, by words and by embedding."""
+    """Finds the rows of the catalogue by id, by words and by embedding."""
 
     directory: Directory
     postings: Postings
@@ -42,19 +42,19 @@ class Lookups:
 
 
 def build_lookups(entities: Sequence[Entity], records: RecordTable, vocabulary: Vocabulary) -> Lookups:
-    """From the entities themselves; search by embedding is exact. Raises ValueError where two ids are the same."""
+    """Build from entities and records; search by embedding is exact. Raises ValueError on duplicate ids."""
     postings = Postings.of(records.tokens, len(vocabulary.weights), records.popularity)
     return Lookups(Directory.of(entities), postings, DenseIndex(whole_matrix(records)))
 
 
 def write(folder: Path, lookups: Lookups) -> None:
-    """Write the catalogue, and the index that there is."""
+    """Write directory, postings and embedding index."""
     save_file({**lookups.directory.arrays(), **lookups.postings.arrays()}, folder / CATALOGUE)
     write_dense(folder, lookups.dense)
 
 
 def write_dense(folder: Path, dense: DenseIndex | ApproximateIndex) -> None:
-    """Write the index alone."""
+    """Write only the embedding index."""
     if isinstance(dense, DenseIndex):
         save_file({"vectors": dense.matrix}, folder / EXACT)
     else:
@@ -62,7 +62,7 @@ def write_dense(folder: Path, dense: DenseIndex | ApproximateIndex) -> None:
 
 
 def read(folder: Path, records: RecordTable, vocabulary: Vocabulary, files: Iterable[str]) -> Lookups:
-    """Map what `write` wrote. Raises KeyError, ValueError or RuntimeError where it does not fit the records."""
+    """Map the files of `write`. Raises KeyError, ValueError or RuntimeError where they do not fit the records."""
     arrays = map_lookups(folder / CATALOGUE)
     directory, postings = Directory.from_arrays(arrays), Postings.from_arrays(arrays)
     if len(postings.starts) != len(vocabulary.weights) + 1:
@@ -89,7 +89,7 @@ def whole_matrix(records: RecordTable) -> Floats:
 
 
 def map_lookups(path: Path) -> dict[str, NDArray[Any]]:
-    """All arrays of a file as views of it: torch maps it, numpy's reader would copy it."""
+    """All arrays of a file as views of it: torch maps the file, numpy's reader would copy it."""
     with safe_open(path, framework="pt", device="cpu") as file:
         names = file.keys()
         return {name: file.get_tensor(name).numpy() for name in names}

@@ -1,6 +1,6 @@
-"""`manifest.json` of a model folder: what it says, its JSON both ways, and the checksums that name a version.
+"""`manifest.json` of a model folder: its content, conversion to and from JSON, and the checksums that name a version.
 
-It names every file of the folder with its sha256. The files themselves are `writing.py` and `reading.py`.
+It lists every file of the folder with its sha256. `writing.py` and `reading.py` handle the files themselves.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ FILES = (
     "weights.safetensors", "entities.parquet", "records.safetensors", lookups.CATALOGUE,
     "features.safetensors", "histories.parquet", "golden.json",
 )  # fmt: skip
-DENSE = (lookups.EXACT, lookups.APPROXIMATE)  # one of them is there
+DENSE = (lookups.EXACT, lookups.APPROXIMATE)  # a folder holds one of them
 
 
 class ArtefactError(ValueError):
-    """A model folder that cannot be used. The message is one line."""
+    """The model folder cannot be used. The message is one line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What `manifest.json` says."""
+    """The content of `manifest.json`."""
 
     version: str
     checksum: str
@@ -51,7 +51,7 @@ class Manifest:
 
 
 def read_manifest(path: Path) -> Manifest:
-    """Read `manifest.json` alone. Raises `ArtefactError`."""
+    """Read only `manifest.json`. Raises `ArtefactError`."""
     try:
         table = json.loads((path / MANIFEST).read_text())
     except FileNotFoundError as error:
@@ -71,7 +71,7 @@ def _manifest(table: Mapping[str, Any]) -> Manifest:
         raise KeyError(f"format {table.get('format')!r}: this release reads format {FORMAT}")
     if set(table["files"]) not in [{*FILES, dense} for dense in DENSE]:
         raise KeyError(f"files: expected {', '.join(FILES)} and {' or '.join(DENSE)}")
-    _expect(
+    _check_types(
         table,
         {"tasks": list, "columns": dict, "imputation": dict, "calibration": dict, "metrics": dict, "numbers": list},
     )
@@ -91,14 +91,14 @@ def _manifest(table: Mapping[str, Any]) -> Manifest:
     )
 
 
-def _expect(table: Mapping[str, Any], kinds: Mapping[str, type]) -> None:
+def _check_types(table: Mapping[str, Any], kinds: Mapping[str, type]) -> None:
     for name, kind in kinds.items():
         if not isinstance(table[name], kind):
             raise TypeError(f"{name}: expected a {kind.__name__}, got {table[name]!r}")
 
 
 def manifest_json(manifest: Manifest) -> dict[str, Any]:
-    """Plain values for the file; `read_manifest` is the way back."""
+    """Plain values for the file; the inverse of `read_manifest`."""
     return {
         "format": FORMAT,
         "version": manifest.version,
@@ -117,7 +117,7 @@ def manifest_json(manifest: Manifest) -> dict[str, Any]:
 
 
 def checksum_of(files: Mapping[str, str]) -> str:
-    """One checksum of the sha256 of every file."""
+    """One checksum over the sha256 of all files."""
     return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
 
 

@@ -1,6 +1,6 @@
-"""A model folder in memory: everything a ranking needs, and nothing of how it is asked for.
+"""A model folder in memory, with everything that a ranking needs. Independent of HTTP.
 
-Its files are `reading.py` and `writing.py`. Serving, evaluation and studies use the same object.
+`reading.py` and `writing.py` handle its files. Serving, evaluation and studies use the same object.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Ints = NDArray[np.int64]
 
 
 class Artefact:
-    """One loaded model. What `prepare` gives, `score` and the catalogue share scratch space: one thread calls them."""
+    """One loaded model. `prepare`, its results, `score` and `catalogue` share scratch space: use them in one thread."""
 
     def __init__(self, contents: ArtefactContents, device: str = "cpu") -> None:
         self.contents = contents
@@ -48,13 +48,13 @@ class Artefact:
         self.scorer = Scorer(contents.ranker, contexts, device)
         self.layout: RecordLayout = contents.layout
         self.calibration = contents.calibration
-        found = contents.lookups or lookups.build_lookups(contents.entities, contents.records, self.encoder.vocabulary)
-        directory, rules = found.directory, contents.manifest.rules
+        loaded = contents.lookups or lookups.build_lookups(contents.entities, contents.records, self.encoder.vocabulary)
+        directory, rules = loaded.directory, contents.manifest.rules
         self.catalogue = CatalogueRanker(
             self.scorer, directory.ids, directory.names, contents.records, rules, directory.rows
         )
-        self.dense = found.dense
-        self.lexical = LexicalIndex(found.postings, self.encoder.vocabulary)
+        self.dense = loaded.dense
+        self.lexical = LexicalIndex(loaded.postings, self.encoder.vocabulary)
         self.retriever = UnionRetriever([LexicalRetriever(self.lexical), DenseRetriever(self.scorer, self.dense)])
 
     @classmethod
@@ -68,20 +68,20 @@ class Artefact:
 
     @property
     def entity_count(self) -> int:
-        """N, entities of the catalogue."""
+        """N, the number of entities in the catalogue."""
         return len(self.catalogue.ids)
 
     @property
     def users(self) -> Sequence[str]:
-        """Whom it was trained on."""
+        """The users that it was trained on."""
         return self.contents.users
 
     @property
     def dataset(self) -> Mapping[str, Any]:
-        """What the manifest says of the dataset that it was trained on."""
+        """The description of the training dataset from the manifest."""
         return self.contents.manifest.dataset
 
-    # ---- what is known --------------------------------------------------------------------------------------
+    # ---- known entities and users ---------------------------------------------------------------------------
 
     def entity(self, entity_id: str) -> dict[str, object] | None:
         """Attributes of an entity, with `entity_id` and `display_name`; None where unknown."""
@@ -89,15 +89,15 @@ class Artefact:
         return None if row is None else self.contents.entities[row]
 
     def history(self, user_id: str) -> tuple[HistoryEvent, ...]:
-        """Events of a training user from oldest to newest; empty for anyone else."""
+        """Events of a training user from oldest to newest; empty for other users."""
         return self.contents.histories.get(user_id, ())
 
     def seen(self, user_id: str) -> Ints:
-        """Catalogue rows of all that a training user has met, the newest first; empty for anyone else. [S]"""
+        """Catalogue rows of all entities that a training user has seen, newest first; empty for other users. [S]"""
         return self.contents.seen.rows_of(user_id)
 
     def sample_users(self, count: int) -> list[str]:
-        """Some training users, spread over the length of their histories, shortest first."""
+        """At most `count` training users, evenly spread over the lengths of their histories, shortest first."""
         users = sorted(self.contents.histories, key=lambda user: (len(self.contents.histories[user]), user))
         places = np.unique(np.linspace(0, len(users) - 1, min(count, len(users))).astype(np.int64))
         return [users[place] for place in places]
@@ -105,28 +105,28 @@ class Artefact:
     # ---- one ranking ----------------------------------------------------------------------------------------
 
     def fill(self, context: Context) -> FilledContext:
-        """Impute what is missing. Raises `MissingFieldError`."""
+        """Impute the missing fields. Raises `MissingFieldError`."""
         return self.catalogue.fill(context)
 
     def context_entities(self, context: Context) -> list[str]:
-        """Ids whose records `encode` needs: the source and the history. `context` is filled."""
+        """Ids whose records `encode_context` needs: the source and the history. `context` is filled."""
         return self.catalogue.context_entities(context)
 
     def encode_context(
         self, filled: FilledContext, gathered: NamedRecords[Records | TableRows] | None = None
     ) -> EncodedContext:
-        """The context side, from records of its `context_entities` that were gathered, else from the artefact's own.
+        """Encode a context from the `gathered` records of its `context_entities`, by default from the artefact's own.
 
-        What of the source and the history has no record is left out.
+        A source or a history event without a record is left out.
         """
         return self.catalogue.encode_context(filled, gathered)
 
     def prepare(self, context: EncodedContext) -> ContextScorer:
-        """A context made ready: candidates in, float32 [C] logits out."""
+        """A callable that scores candidates of this context: candidates → logits, float32 [C]."""
         return self.scorer.prepare(context)
 
     def score(self, filled: FilledContext, entity_ids: Sequence[str]) -> Floats:
-        """Logits [C] of entities of the catalogue. Raises KeyError on others."""
+        """Logits [C] of catalogue entities. Raises KeyError on an unknown id."""
         return self.catalogue.logits(self.catalogue.encode_context(filled), self.catalogue.rows_of(entity_ids))
 
     def probability(self, task: str, logits: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -136,9 +136,9 @@ class Artefact:
     def propose(
         self, context: EncodedContext, limit: int, exclude: Collection[str] = (), seen: Ints | None = None
     ) -> list[str]:
-        """At most `limit` candidates from the whole catalogue: lexical and dense in turn, without repeats.
+        """At most `limit` distinct candidates from the whole catalogue, lexical and dense ones interleaved.
 
-        Neither the ids to `exclude`, nor the rows `seen` [S], nor a source that the caller gave are proposed.
+        Leaves out the ids in `exclude`, the rows in `seen` [S], and a source that the caller gave.
         """
         excluded = {row for row in self.find(list(exclude)).tolist() if row >= 0}
         if seen is not None:
@@ -151,33 +151,33 @@ class Artefact:
     # ---- records --------------------------------------------------------------------------------------------
 
     def find(self, entity_ids: Sequence[str]) -> Ints:
-        """Rows of the catalogue, -1 = not in it. [C]"""
+        """Catalogue rows of ids, -1 = unknown. [C]"""
         return self.catalogue.find(entity_ids)
 
     def records_at(self, rows: Ints) -> TableRows:
-        """The records that the artefact carries in these rows, to be read when they are computed with."""
+        """The artefact's records of these rows, to be read just before use."""
         return TableRows(self.contents.records, rows)
 
     def unpack(self, packed: Sequence[bytes]) -> Records:
-        """Records from their bytes. Raises `RecordError` on bytes of another layout."""
+        """Records from packed bytes. Raises `RecordError` on bytes of another layout."""
         return self.layout.unpack(packed)
 
     def record(self, entity_id: str) -> bytes | None:
-        """The packed record that the artefact carries."""
+        """The artefact's record of an entity, packed; None where unknown."""
         row = self.catalogue.rows.get(entity_id)
         return None if row is None else self.layout.pack(self.contents.records.take(np.array([row])))[0]
 
     def compute_records(self, entity_ids: Sequence[str]) -> list[bytes | None]:
-        """Records made anew by the entity tower, the same bytes as the artefact's; None = not in the catalogue."""
+        """Packed records, recomputed by the entity tower: the same bytes as the artefact's; None = unknown id."""
         rows = self.find(entity_ids).tolist()
         known = [row for row in rows if row >= 0]
         if not known:
             return [None] * len(rows)
-        packed = dict(zip(known, self.layout.pack(self._computed(known)), strict=True))
+        packed = dict(zip(known, self.layout.pack(self._compute(known)), strict=True))
         return [packed.get(row) for row in rows]
 
     def including(self, entities: Sequence[Mapping[str, object]]) -> CatalogueRanker:
-        """The catalogue with the given entities added where it does not have them, known by their attributes alone."""
+        """The catalogue plus those of the given entities that it lacks. Only their attributes are used."""
         new = [dict(entity) for entity in entities if str(entity["entity_id"]) not in self.catalogue.rows]
         if not new:
             return self.catalogue
@@ -193,8 +193,8 @@ class Artefact:
             self.catalogue.rules,
         )
 
-    def _computed(self, rows: Sequence[int]) -> Records:
+    def _compute(self, rows: Sequence[int]) -> Records:
         arrays = self.encoder.encode_entities([self.contents.entities[row] for row in rows])
-        trained = self.contents.manifest.sizes.entities  # rows beyond it came later: the learned null id
+        trained = self.contents.manifest.sizes.entities  # later rows have no embedding and use the learned null id
         vectors = self.scorer.vectors(arrays, [row if row < trained else -1 for row in rows])
         return assemble(arrays, self.contents.engagement.take(np.array(rows)), vectors)

@@ -1,4 +1,4 @@
-"""Whether a model folder could be written to a place, found out before a training. Writes nothing that stays."""
+"""Checks before a training whether the model folder can be written. Leaves no files behind."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from model.artefact.manifest import ArtefactError
 from model.artefact.writing import refuse_foreign
 from model.datasets.whole_folder import check_can_be_replaced, remove_unfinished
 
-PROBE_BYTES = 2**20  # a disk without this much is full
+PROBE_BYTES = 2**20  # free space below this counts as a full disk
 
 
 def try_out(out: Path) -> None:
-    """Raise `ArtefactError` where no model could be written to `out`: better before a training than after it.
+    """Raise `ArtefactError` where no model can be written to `out`, to fail before a training instead of after it.
 
-    Removes what a killed writing left beside `out`.
+    Removes unfinished folders beside `out` that a killed process left behind.
     """
     refuse_foreign(out)
     place = out.resolve()
     try:
         check_can_be_replaced(place)
         place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(place.with_name(f".{place.name}.building"), ignore_errors=True)  # of earlier releases
+        shutil.rmtree(place.with_name(f".{place.name}.building"), ignore_errors=True)  # left by earlier releases
         remove_unfinished(place)
         _write_probe(place)
     except OSError as error:

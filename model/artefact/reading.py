@@ -1,6 +1,6 @@
-"""Reading a model folder, with every check: files, checksums, shapes, finite weights. Nothing is unpickled.
+"""Reads a model folder and checks files, checksums, shapes and finite weights. Unpickles nothing.
 
-Whether the model answers as it did when it was made is `check.py`; the loaded object is in `model.py`.
+`check.py` compares scores with those at training time; the loaded object is in `model.py`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from model.text.latent import TextVectors
 from model.text.vocabulary import Vocabulary
 
 Arrays = Mapping[str, NDArray[Any]]
-BY_ID = ("entity_tower.id.weight",)  # weights that grow with the catalogue: they stay in the mapped file
+BY_ID = ("entity_tower.id.weight",)  # weights that grow with the catalogue stay in the mapped file
 
 
 def read(path: Path) -> ArtefactContents:
@@ -44,7 +44,7 @@ def read(path: Path) -> ArtefactContents:
             raise ArtefactError(f"{path}: {name} does not match the checksum in {MANIFEST}")
     try:
         return _contents(path, manifest)
-    except (Exception, pl.exceptions.PanicException) as error:  # bad bytes make other libraries raise anything
+    except (Exception, pl.exceptions.PanicException) as error:  # on corrupt files, libraries raise any exception
         raise ArtefactError(f"{path}: {type(error).__name__}: {' '.join(str(error).split())}") from error
 
 
@@ -52,17 +52,17 @@ def _contents(path: Path, manifest: Manifest) -> ArtefactContents:
     features = lookups.map_lookups(path / "features.safetensors")
     encoder = _encoder(features, manifest)
     records = RecordTable.from_arrays(lookups.map_lookups(path / "records.safetensors"))
-    found = lookups.read(path, records, encoder.vocabulary, manifest.files)
+    loaded = lookups.read(path, records, encoder.vocabulary, manifest.files)
     layout = layout_of(manifest.config, encoder)
     records.check(layout)
-    _check_entities(path, manifest, len(found.directory), len(records))
+    _check_entities(path, manifest, len(loaded.directory), len(records))
     countries, tastes = _tastes(path, features, layout.engagement_width)
     return ArtefactContents(
-        manifest, _ranker(path, manifest), encoder, found.directory.entities,
+        manifest, _ranker(path, manifest), encoder, loaded.directory.entities,
         Engagement(records.engagement, records.inverse, records.popularity), records, layout,
         _strings(features["users"]), countries, tastes,
         _histories(path), _seen(path, features, len(records)), manifest.calibration,
-        json.loads((path / "golden.json").read_text()), found,
+        json.loads((path / "golden.json").read_text()), loaded,
     )  # fmt: skip
 
 
@@ -94,10 +94,10 @@ def _seen(path: Path, features: Arrays, rows: int) -> SeenEntities:
 
 
 def _categories(features: Arrays, manifest: Manifest) -> Categories:
-    found, rows = Categories(_strings(features["categories"])), manifest.config.network.category_buckets
-    if len(found) >= max(rows, 1):
-        raise ValueError(f"{len(found)} categories for an embedding of {rows} rows")
-    return found
+    categories, rows = Categories(_strings(features["categories"])), manifest.config.network.category_buckets
+    if len(categories) >= max(rows, 1):
+        raise ValueError(f"{len(categories)} categories for an embedding of {rows} rows")
+    return categories
 
 
 def _ranker(path: Path, manifest: Manifest) -> Ranker:
@@ -108,16 +108,16 @@ def _ranker(path: Path, manifest: Manifest) -> Ranker:
     for name, value in weights.items():
         if not torch.isfinite(value).all():
             raise ArtefactError(f"{path}: weight {name} is not finite")
-    own = {name: value if name in BY_ID else value.clone() for name, value in weights.items()}
-    ranker.load_state_dict(own, assign=True)
+    state = {name: value if name in BY_ID else value.clone() for name, value in weights.items()}
+    ranker.load_state_dict(state, assign=True)
     return ranker.eval()
 
 
 def _histories(path: Path) -> dict[str, tuple[HistoryEvent, ...]]:
     result: dict[str, list[HistoryEvent]] = {}
-    one: dict[object, Any] = {}  # of each value: events have few different ones, and each would take its own memory
+    interned: dict[object, Any] = {}  # one object per distinct value saves memory: events have few distinct values
     for user, *values, time in pl.read_parquet(path / "histories.parquet", glob=False).iter_rows():
-        entity, label, task = (one.setdefault(value, value) for value in values)
+        entity, label, task = (interned.setdefault(value, value) for value in values)
         result.setdefault(user, []).append(HistoryEvent(entity, label, task, time))
     return {user: tuple(events) for user, events in result.items()}
 

@@ -1,6 +1,6 @@
-"""Writing a model folder: whole, or not at all. What is written is read back by `reading.py`.
+"""Writes a model folder atomically. `reading.py` reads it.
 
-A folder appears under its name only when it is complete and on disk; an older one stays until then.
+A folder appears under its name only when it is complete and on disk. Until then, an older one stays in place.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from model.retrieval.exact import DenseIndex
 
 
 def refuse_foreign(out: Path) -> None:
-    """Raise `ArtefactError` where `out` is a non-empty folder that is not a model: it must not be overwritten."""
+    """Raise `ArtefactError` where `out` exists, is not empty and is not a model, since it must not be overwritten."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())) and not _is_model(out):
         raise ArtefactError(f"{out} exists, is not empty and is not a model: choose another folder")
 
@@ -55,37 +55,37 @@ def _is_model(folder: Path) -> bool:
 def write(out: Path, contents: ArtefactContents, name: str) -> Manifest:
     """Write a model folder, replacing an older model of the same name. Returns the manifest with its version."""
     refuse_foreign(out)
-    return _write_sealed(out, lambda building: _write_files(building, contents), contents.manifest, name)
+    return _write_folder(out, lambda building: _write_files(building, contents), contents.manifest, name)
 
 
 def rewrite(folder: Path, manifest: Manifest, dense: DenseIndex | ApproximateIndex) -> Manifest:
-    """Write a model folder again with another index; the other files stay. Returns the new manifest."""
+    """Rewrite a model folder with another index; the other files stay the same. Returns the new manifest."""
 
     def fill(building: Path) -> None:
         for file in FILES:
             shutil.copyfile(folder / file, building / file)
         lookups.write_dense(building, dense)
 
-    return _write_sealed(folder, fill, manifest, manifest.version.removesuffix(f"-{manifest.checksum[:12]}"))
+    return _write_folder(folder, fill, manifest, manifest.version.removesuffix(f"-{manifest.checksum[:12]}"))
 
 
-def _write_sealed(out: Path, fill: Callable[[Path], None], manifest: Manifest, name: str) -> Manifest:
-    """Fill a folder beside its place, add the manifest, exchange. Raises `ArtefactError` or OSError, one line."""
+def _write_folder(out: Path, fill: Callable[[Path], None], manifest: Manifest, name: str) -> Manifest:
+    """Fill a temporary folder beside `out`, add the manifest, then swap it in. Raises `ArtefactError` or OSError."""
     with _one_line_errors(out), folder_written_whole(out) as building:
         fill(building)
-        sealed = _sealed(building, manifest, name)
-        (building / MANIFEST).write_text(json.dumps(manifest_json(sealed), indent=1))
-    return sealed
+        final = _with_checksums(building, manifest, name)
+        (building / MANIFEST).write_text(json.dumps(manifest_json(final), indent=1))
+    return final
 
 
 @contextmanager
 def _one_line_errors(out: Path) -> Iterator[None]:
-    """What other libraries raise on a full disk, as an `ArtefactError` of one line."""
+    """Turn errors of other libraries, as on a full disk, into an `ArtefactError` of one line."""
     try:
         yield
-    except (SafetensorError, pl.exceptions.PolarsError, RuntimeError) as error:  # faiss raises the last
-        said = " ".join(str(error).split())
-        raise ArtefactError(f"{out} could not be written and is as it was before: {said}") from error
+    except (SafetensorError, pl.exceptions.PolarsError, RuntimeError) as error:  # faiss raises RuntimeError
+        reason = " ".join(str(error).split())
+        raise ArtefactError(f"{out} could not be written and is as it was before: {reason}") from error
 
 
 def _write_files(folder: Path, contents: ArtefactContents) -> None:
@@ -93,7 +93,7 @@ def _write_files(folder: Path, contents: ArtefactContents) -> None:
     save_file(weights, folder / "weights.safetensors")
     table = _entity_table(contents.entities, contents.manifest.columns)
     table.write_parquet(folder / "entities.parquet")
-    entities = [_present(row) for row in table.iter_rows(named=True)]
+    entities = [_without_nulls(row) for row in table.iter_rows(named=True)]
     save_file(contents.records.arrays(), folder / "records.safetensors")
     lookups.write(folder, lookups.build_lookups(entities, contents.records, contents.encoder.vocabulary))
     save_file(_features(contents), folder / "features.safetensors")
@@ -104,18 +104,18 @@ def _write_files(folder: Path, contents: ArtefactContents) -> None:
 def _features(contents: ArtefactContents) -> dict[str, NDArray[Any]]:
     encoder = contents.encoder
     return {
-        "vocabulary": _texts(encoder.vocabulary.entries),
+        "vocabulary": _pack_strings(encoder.vocabulary.entries),
         "idf": encoder.vocabulary.idf,
         "text_table": encoder.vectors.table,
-        "categories": _texts(encoder.categories.keys),
-        "users": _texts(contents.users),
-        "countries": _texts(contents.countries),
+        "categories": _pack_strings(encoder.categories.keys),
+        "users": _pack_strings(contents.users),
+        "countries": _pack_strings(contents.countries),
         "tastes": contents.tastes,
         **contents.seen.arrays(),
     }
 
 
-def _texts(values: Sequence[str]) -> NDArray[np.uint8]:
+def _pack_strings(values: Sequence[str]) -> NDArray[np.uint8]:
     return np.frombuffer(json.dumps(list(values)).encode(), np.uint8)
 
 
@@ -143,16 +143,16 @@ def _history_table(histories: Mapping[str, Sequence[HistoryEvent]]) -> pl.DataFr
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
-def _sealed(folder: Path, manifest: Manifest, name: str) -> Manifest:
+def _with_checksums(folder: Path, manifest: Manifest, name: str) -> Manifest:
     files = {file: sha256_of(folder / file) for file in (*FILES, *DENSE) if (folder / file).is_file()}
     checksum = checksum_of(files)
     return replace(manifest, files=files, checksum=checksum, version=f"{name}-{checksum[:12]}")
 
 
-def _present(row: Mapping[str, object]) -> dict[str, object]:
-    """What an entity has, whole numbers without a point."""
-    return {name: _whole(value) for name, value in row.items() if value is not None}
+def _without_nulls(row: Mapping[str, object]) -> dict[str, object]:
+    """The attributes that are not null; whole floats become integers."""
+    return {name: _integer_if_whole(value) for name, value in row.items() if value is not None}
 
 
-def _whole(value: object) -> object:
+def _integer_if_whole(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -1,1 +1,1 @@
-"""Entities as numbers: encoding, ids, records and the table that workers share."""
+"""Entities as arrays: encoding, ids, records, and the record table that processes share."""

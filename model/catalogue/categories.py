@@ -1,6 +1,6 @@
-"""Which values of category columns a network knows, each by a number of its own. Shares nothing by hashing.
+"""The known values of category columns, each with its own number. Does no hashing, so numbers never collide.
 
-What fewer than `LEAST` entities have says no more than the entity's id, and is null like a value that came later.
+A value that fewer than `LEAST` entities have adds nothing to the entity's id. It is null, as is an unknown value.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 NULL_CATEGORY = 0
-LEAST = 2  # entities that have a value, for it to be known
-LONGEST = 256  # characters; longer ones are no category
+LEAST = 2  # entities that must share a value
+LONGEST = 256  # characters; longer values are not categories
 
 
 class Categories:
-    """The known values, from 1 on: `keys[n - 1]` is number n. A key is the place of a column and a value."""
+    """The known values, numbered from 1: `keys[n - 1]` has number n. A key combines a column's index and a value."""
 
     def __init__(self, keys: Sequence[str]) -> None:
         self.keys = list(keys)
@@ -22,7 +22,7 @@ class Categories:
 
     @classmethod
     def fit(cls, entities: Iterable[Iterable[str]], most: int) -> Categories:
-        """Count the keys of each entity; the `most` commonest are kept, ties in the order of the keys.
+        """Count the keys of each entity and keep the `most` frequent; ties in the order of the keys.
 
         >>> Categories.fit([["0=war", "0=heist"], ["0=war"], ["0=drama"], ["0=drama"], ["0=war"]], 9).keys
         ['0=war', '0=drama']
@@ -35,5 +35,5 @@ class Categories:
         return len(self.keys)
 
     def numbers(self, keys: Iterable[str]) -> list[int]:
-        """Those of the known ones among `keys`; the null alone where none is known."""
+        """The numbers of the known `keys`; `NULL_CATEGORY` alone where none is known."""
         return [number for key in keys if (number := self._numbers.get(key))] or [NULL_CATEGORY]

@@ -1,6 +1,6 @@
 """Entities as arrays: what the entity tower reads and what the match features compare.
 
-Everything here follows from the attributes of an entity. What people did with it is in `engagement.py`.
+Everything here comes from the attributes of an entity. What users did with it is in `model/events/engagement.py`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from model.text.normalise import trigrams
 from model.text.vocabulary import FIELD_BITS, TRIGRAM, Vocabulary
 
 Floats = NDArray[np.float32]
-MAX_TOKENS = 320  # distinct words an entity keeps, character trigrams of its name beside them
+MAX_TOKENS = 320  # distinct words per entity, not counting the character trigrams of its name
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +35,12 @@ class EntityArrays:
     categories: Ragged  # numbers of known category values
 
     def take(self, rows: Ints) -> EntityArrays:
-        """The named rows."""
+        """The entities in these rows."""
         return EntityArrays(self.static[rows], self.text[rows], self.tokens.take(rows), self.categories.take(rows))
 
 
 class EntityEncoder:
-    """Turns entities into `EntityArrays`, as fixed by the columns and the vocabulary of a catalogue."""
+    """Turns entities into `EntityArrays` with the columns, vocabulary and scales that were fitted on a catalogue."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class EntityEncoder:
         seed: int,
         say: Callable[[str], None] = lambda _: None,
     ) -> tuple[EntityEncoder, EntityArrays]:
-        """Learn vocabulary, text vectors and number scales from a catalogue, and encode it."""
+        """Fit vocabulary, text vectors, number scales and categories on a catalogue, and encode it."""
         say(f"vocabulary of {len(entities):,} entities")
         split = [split_fields(entity, columns) for entity in entities]
         vocabulary = Vocabulary.of(_document(document) for document in split)
@@ -94,7 +94,7 @@ class EntityEncoder:
         ]
 
     def encode_entities(self, entities: Sequence[Entity]) -> EntityArrays:
-        """Encode N entities; columns and categories that training did not know are left out."""
+        """Encode N entities. Columns and categories that training did not know are ignored."""
         split = [split_fields(entity, self.columns) for entity in entities]
         bags = [_bag(document, self.vectors.table.shape[0]) for document in split]
         return self._arrays(entities, split, bags)
@@ -118,9 +118,9 @@ class EntityEncoder:
             if number in masks or len(masks) < MAX_TOKENS:
                 masks[number] = masks.get(number, 0) | 1 << field
         for gram in trigrams(split.name):
-            known = self.vocabulary.gram_id(gram)
-            if known is not None:
-                masks[known] = 1
+            gram_id = self.vocabulary.gram_id(gram)
+            if gram_id is not None:
+                masks[gram_id] = 1
         return sorted(number << FIELD_BITS | mask for number, mask in masks.items())
 
     def _static(self, entity: Entity, split: Split, codes: list[int]) -> list[float]:
@@ -143,13 +143,13 @@ class EntityEncoder:
 
     @property
     def first_word(self) -> int:
-        """Ids below are character trigrams, from here on words."""
+        """The first id of a word; ids below are character trigrams."""
         return self.vocabulary.prefix_range(TRIGRAM)[1]
 
 
 def _document(split: Split) -> list[str]:
     grams = [TRIGRAM + gram for gram in trigrams(split.name)]
-    return [word for found in split.fields for word in found] + grams
+    return [word for field_words in split.fields for word in field_words] + grams
 
 
 def _bag(split: Split, buckets: int) -> Bag:
@@ -157,7 +157,7 @@ def _bag(split: Split, buckets: int) -> Bag:
 
 
 def query_bag(query_words: list[str], buckets: int) -> Bag:
-    """A query in the same hashed pieces as an entity, character grams included."""
+    """A query in the same hashed pieces as an entity, including character n-grams."""
     return hashed_bag([query_words], [], buckets)
 
 
@@ -166,7 +166,7 @@ def _category_columns(columns: Mapping[str, str]) -> list[str]:
 
 
 def category_keys(entity: Entity, columns: Sequence[str]) -> list[str]:
-    """Each value of the category columns with the place of its column before it."""
+    """Each value of the category columns, prefixed by the index of its column."""
     return [f"{place}={value}" for place, name in enumerate(columns) for value in text_values(entity.get(name))]
 
 

@@ -1,7 +1,7 @@
-"""Which entities a catalogue has: ids, rows, names and attributes, packed for a file that processes share.
+"""The entities of a catalogue: ids, rows, names and attributes, packed for a file that processes share.
 
-Up to `SMALL` of them ids and names are unpacked into lists and dictionaries, which are the fastest; above, they are
-looked up in the packed form. Attributes always are.
+Up to `SMALL` entities, ids and names are unpacked into lists and dictionaries, which are fastest. Above that, they are
+looked up in the packed form. Attributes always stay packed.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ class Directory:
 
     @classmethod
     def of(cls, entities: Sequence[Entity]) -> Directory:
-        """Pack entities; each has `entity_id` and `display_name`. Raises ValueError where two ids are the same."""
+        """Pack entities; each has `entity_id` and `display_name`. Raises ValueError on duplicate ids."""
         ids = Texts.of(str(entity["entity_id"]) for entity in entities)
         names = Texts.of(str(entity["display_name"]) for entity in entities)
         return cls(IdTable.of(ids), names, Texts.of(json.dumps(entity) for entity in entities))
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Directory:
-        """Back from `arrays()`. Raises ValueError where they disagree, KeyError where one is missing."""
+        """Build from `arrays()`. Raises ValueError where lengths disagree, KeyError where an array is missing."""
         ids, names, packed = (Texts.from_arrays(arrays, name) for name in ("ids", "names", "entities"))
         if not len(ids) == len(names) == len(packed):
             raise ValueError(f"{len(ids)} ids, {len(names)} names, {len(packed)} entities")
         return cls(IdTable.from_arrays(ids, arrays), names, packed)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """By name, for a file."""
+        """All arrays by name, for a file."""
         texts = {"ids": self.table.ids, "names": self.packed_names, "entities": self.packed}
         parts = [text.arrays(name) for name, text in texts.items()]
         return {**self.table.arrays(), **{name: array for part in parts for name, array in part.items()}}
@@ -54,33 +54,33 @@ class Directory:
         return len(self.packed)
 
     @property
-    def _small(self) -> bool:
+    def _is_small(self) -> bool:
         return len(self) <= SMALL
 
     @cached_property
     def ids(self) -> Sequence[str]:
-        """By row."""
-        return list(self.table.ids) if self._small else self.table.ids
+        """Ids by row."""
+        return list(self.table.ids) if self._is_small else self.table.ids
 
     @cached_property
     def rows(self) -> Mapping[str, int]:
-        """By id."""
-        return {entity_id: row for row, entity_id in enumerate(self.ids)} if self._small else self.table
+        """Rows by id."""
+        return {entity_id: row for row, entity_id in enumerate(self.ids)} if self._is_small else self.table
 
     @cached_property
     def names(self) -> Mapping[str, str]:
         """Display names by id."""
         names = self.packed_names
-        return dict(zip(self.ids, names, strict=True)) if self._small else _ByEntity(self.table, names)
+        return dict(zip(self.ids, names, strict=True)) if self._is_small else _TextsById(self.table, names)
 
     @property
     def entities(self) -> Sequence[dict[str, object]]:
-        """Attributes by row, unpacked anew each time: as dictionaries, 15,000 films are 80 MB in every process."""
-        return _Unpacked(self.packed)
+        """Attributes by row, decoded at each access: as dictionaries, 15,000 films take 80 MB in every process."""
+        return _DecodedEntities(self.packed)
 
 
-class _ByEntity(Mapping[str, str]):
-    """Texts in the order of a catalogue, by id."""
+class _TextsById(Mapping[str, str]):
+    """Texts that are stored by row, looked up by id."""
 
     def __init__(self, rows: IdTable, texts: Texts) -> None:
         self._rows, self._texts = rows, texts
@@ -95,8 +95,8 @@ class _ByEntity(Mapping[str, str]):
         return len(self._texts)
 
 
-class _Unpacked(Sequence[dict[str, object]]):
-    """Attributes that are unpacked anew each time."""
+class _DecodedEntities(Sequence[dict[str, object]]):
+    """Attributes that are decoded from JSON at each access."""
 
     def __init__(self, packed: Texts) -> None:
         self._packed = packed
@@ -108,8 +108,8 @@ class _Unpacked(Sequence[dict[str, object]]):
     def __getitem__(self, index: int | slice) -> dict[str, object] | list[dict[str, object]]:
         if isinstance(index, slice):
             return [json.loads(text) for text in self._packed[index]]
-        found: dict[str, object] = json.loads(self._packed[index])
-        return found
+        entity: dict[str, object] = json.loads(self._packed[index])
+        return entity
 
     def __len__(self) -> int:
         return len(self._packed)

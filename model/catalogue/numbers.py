@@ -1,4 +1,4 @@
-"""Numbers of entities as standard scores, whatever their size. Knows no other attribute."""
+"""Number attributes as standard scores, of any magnitude. Handles no other attributes."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from math import isnan
 
 import numpy as np
 
-LARGEST = 1e100  # in size; what is beyond counts as this much, so that squares stay finite
+LARGEST = 1e100  # absolute value; larger numbers are clipped to it, so that squares stay finite
 
 
 @dataclass(frozen=True, slots=True)
 class NumberColumn:
-    """How one number becomes a standard score; `logarithm` for amounts that span decades."""
+    """How one number becomes a standard score; `logarithm` for amounts that span orders of magnitude."""
 
     name: str
     logarithm: bool
@@ -22,7 +22,7 @@ class NumberColumn:
 
     @classmethod
     def fit(cls, name: str, values: Iterable[object]) -> NumberColumn:
-        """The scale of a column; what is no finite number in it does not count."""
+        """Fit the scale of a column. Values that are not finite numbers are ignored."""
         numbers = np.array([number for value in values if (number := finite(value)) is not None], np.float64)
         if not len(numbers):
             return cls(name, False, 0.0, 1.0)
@@ -41,7 +41,7 @@ class NumberColumn:
 
 
 def finite(value: object) -> float | None:
-    """A number within ±`LARGEST`, or None for what is no number, infinite or NaN.
+    """A number within ±`LARGEST`, or None for infinity, NaN, and values that are not numbers.
 
     >>> finite(3), finite(10**400), finite(float("inf")), finite(True), finite("3")
     (3.0, 1e+100, None, None, None)

@@ -1,4 +1,4 @@
-"""Many strings in one array of bytes: like a list of strings, but it may be a view of a mapped file."""
+"""Many strings in one array of bytes: a sequence of strings that may be a view of a mapped file."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ class Texts(Sequence[str]):
         """
         packed = [encoded(string) for string in strings]
         offsets = np.zeros(len(packed) + 1, np.int64)
-        np.cumsum([len(one) for one in packed], out=offsets[1:])
+        np.cumsum([len(data) for data in packed], out=offsets[1:])
         return cls(offsets, np.frombuffer(b"".join(packed), np.uint8))
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], name: str) -> Texts:
-        """Back from `arrays(name)`. Raises ValueError where they disagree, KeyError where one is missing."""
+        """Build from `arrays(name)`. Raises ValueError where lengths disagree, KeyError where an array is missing."""
         return cls(arrays[f"{name}_offsets"], arrays[f"{name}_bytes"])
 
     def arrays(self, name: str) -> dict[str, NDArray[Any]]:
-        """By name, for a file."""
+        """Both arrays by name, for a file."""
         return {f"{name}_offsets": self.offsets, f"{name}_bytes": self.data}
 
     def __len__(self) -> int:
@@ -55,16 +55,16 @@ class Texts(Sequence[str]):
         if isinstance(index, slice):
             return self.take(np.arange(len(self))[index])
         row = range(len(self))[index]
-        return _decoded(self.data[self.offsets[row] : self.offsets[row + 1]].tobytes())
+        return _decode(self.data[self.offsets[row] : self.offsets[row + 1]].tobytes())
 
     def take(self, rows: Ints) -> list[str]:
-        """The named strings."""
+        """The strings of these rows."""
         starts, ends = self.offsets[rows].tolist(), self.offsets[rows + 1].tolist()
         data = self.data.data
-        return [_decoded(data[start:end]) for start, end in zip(starts, ends, strict=True)]
+        return [_decode(data[start:end]) for start, end in zip(starts, ends, strict=True)]
 
     def joined(self, rows: Ints) -> tuple[Ints, bytes]:
-        """Lengths of the named strings in bytes, and the bytes one after another."""
+        """Lengths in bytes of the strings of these rows, and their concatenated bytes."""
         starts = self.offsets[rows]
         lengths = self.offsets[rows + 1] - starts
         ends = np.cumsum(lengths)
@@ -73,13 +73,13 @@ class Texts(Sequence[str]):
 
     def __iter__(self) -> Iterator[str]:
         data = self.data.data
-        return (_decoded(data[start:end]) for start, end in pairwise(self.offsets.tolist()))
+        return (_decode(data[start:end]) for start, end in pairwise(self.offsets.tolist()))
 
 
 def encoded(string: str) -> bytes:
-    """UTF-8 of any string, lone surrogates too: whoever sends one is to be told that it is unknown."""
+    """UTF-8 of any string, including lone surrogates: an id that contains one is unknown, not an encoding error."""
     return string.encode("utf-8", "surrogatepass")
 
 
-def _decoded(data: bytes | memoryview) -> str:
+def _decode(data: bytes | memoryview) -> str:
     return str(data, "utf-8", "surrogatepass")

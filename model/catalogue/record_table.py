@@ -1,6 +1,6 @@
-"""The records of a whole catalogue, column by column at the precision they are packed with. Reads no files itself.
+"""The records of a whole catalogue as columns, at the precision of packed records. Reads no files itself.
 
-The arrays may be views of a mapped file: then processes share one copy of them, and a row costs memory once it is used.
+The arrays may be views of a mapped file. Then processes share one copy, and only rows in use occupy memory.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ class RecordTable:
 
     @classmethod
     def of(cls, records: Records) -> RecordTable:
-        """Records that were rounded to this precision already, as `assemble` does."""
+        """From records that are already rounded to this precision, as those of `assemble` are."""
         halves = {name: getattr(records, name).astype(np.float16) for name in _HALVES}
         return cls(**halves, **{name: getattr(records, name) for name in _FLOATS}, tokens=records.tokens)
 
     @classmethod
     def joined(cls, parts: Sequence[RecordTable]) -> RecordTable:
-        """The records of several tables, one after another."""
+        """The records of several tables, in order."""
         columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in (*_HALVES, *_FLOATS)}
         return cls(**columns, tokens=concatenate([part.tokens for part in parts]))
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> RecordTable:
-        """Back from `arrays()`. Raises `RecordError` where lengths disagree, KeyError where one is missing."""
+        """Build from `arrays()`. Raises `RecordError` where lengths disagree, KeyError where an array is missing."""
         columns = {name: arrays[name] for name in (*_HALVES, *_FLOATS)}
         offsets, tokens = arrays["token_offsets"], arrays["tokens"]
         lengths = {len(column) for column in columns.values()} | {len(offsets) - 1}
@@ -61,47 +61,47 @@ class RecordTable:
         return {**columns, "token_offsets": self.tokens.offsets, "tokens": self.tokens.values}
 
     def check(self, layout: RecordLayout) -> None:
-        """Raise `RecordError` where the widths are not those of the layout."""
-        found = RecordLayout(*(column.shape[1] for column in (self.vector, self.text, self.engagement, self.static)))
-        if found != layout:
-            raise RecordError(f"expected {layout}, got {found}")
+        """Raise `RecordError` where the widths differ from the layout."""
+        own = RecordLayout(*(column.shape[1] for column in (self.vector, self.text, self.engagement, self.static)))
+        if own != layout:
+            raise RecordError(f"expected {layout}, got {own}")
 
     def for_retrieval(self, rows: Ints) -> tuple[Floats, Floats, Floats]:
-        """Vector, engagement and inverse of the named records: what proposing candidates needs of them."""
-        vector, engagement = (_wide(column.take(rows, axis=0)) for column in (self.vector, self.engagement))
+        """Vector, engagement and inverse of these records: the columns that retrieval needs."""
+        vector, engagement = (_single_precision(column.take(rows, axis=0)) for column in (self.vector, self.engagement))
         return vector, engagement, self.inverse.take(rows)
 
     @property
     def retrieval_width(self) -> int:
-        """D + Dz, of the space that candidates are proposed in."""
+        """D + Dz, the width of the embedding space of retrieval."""
         return int(self.vector.shape[1] + self.engagement.shape[1])
 
     def __len__(self) -> int:
         return len(self.inverse)
 
     def take(self, rows: Ints, bare: bool = False) -> Records:
-        """The named records, ready to compute with; `bare` = without their tokens, as a history needs them."""
-        wide = {name: _wide(getattr(self, name).take(rows, axis=0)) for name in _HALVES}
+        """These records in single precision; `bare` = without tokens, which a history does not need."""
+        wide = {name: _single_precision(getattr(self, name).take(rows, axis=0)) for name in _HALVES}
         floats = {name: getattr(self, name).take(rows, axis=0) for name in _FLOATS}
         tokens = self.tokens.none(len(rows)) if bare else self.tokens.take(rows)
         return Records(**wide, **floats, tokens=tokens)
 
     def part(self, start: int, end: int) -> Records:
         """Records start…end-1."""
-        wide = {name: _wide(getattr(self, name)[start:end]) for name in _HALVES}
+        wide = {name: _single_precision(getattr(self, name)[start:end]) for name in _HALVES}
         floats = {name: getattr(self, name)[start:end] for name in _FLOATS}
         return Records(**wide, **floats, tokens=self.tokens.part(start, end))
 
 
-def _wide(values: Halves) -> Floats:
-    """float16 → float32; torch's way is ten times as fast as numpy's."""
+def _single_precision(values: Halves) -> Floats:
+    """float16 → float32; torch is ten times as fast as numpy here."""
     wide: Floats = torch.from_numpy(values).float().numpy()
     return wide
 
 
 @dataclass(frozen=True, slots=True)
 class TableRows:
-    """Some records of a table, not read yet: what is read just before it is computed with is in the cache then."""
+    """Records of a table that are not read yet. Reading them just before use keeps them in the processor's cache."""
 
     table: RecordTable
     rows: Ints
@@ -110,13 +110,13 @@ class TableRows:
         return len(self.rows)
 
     def part(self, start: int, end: int) -> TableRows:
-        """Those from `start` to before `end`."""
+        """Records start…end-1, still unread."""
         return replace(self, rows=self.rows[start:end])
 
     def take(self, places: Ints, bare: bool = False) -> Records:
-        """The named ones, read; `bare` = without their tokens."""
+        """Read the records at these places; `bare` = without tokens."""
         return self.table.take(self.rows[places], bare)
 
     def read(self) -> Records:
-        """All of them."""
+        """Read all records."""
         return self.table.take(self.rows)

@@ -1,7 +1,7 @@
-"""The entity record: all that scoring needs of one entity, packed once into bytes that every cache tier shares.
+"""The entity record: all that scoring needs of one entity, packed into bytes that are the same in every cache tier.
 
 Layout, little-endian: int32 number of tokens · float16 vector [D] · float16 text [Dt] · float16 engagement [Dz] ·
-float32 inverse, popularity · float32 static [S] · uint32 tokens. Where the bytes are kept is not known here.
+float32 inverse, popularity · float32 static [S] · uint32 tokens. Storage is handled elsewhere.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ Halves = NDArray[np.float16]
 
 
 class RecordError(ValueError):
-    """Bytes that are not a record of this layout."""
+    """The bytes are not a record of this layout."""
 
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """C unpacked records. `vector` comes from the entity tower, the rest from encoding and engagement."""
+    """C unpacked records. `vector` comes from the entity tower, the other columns from encoding and engagement."""
 
     vector: Floats  # [C, D]
     text: Floats  # [C, Dt]
@@ -42,7 +42,7 @@ class Records:
         return len(self.inverse)
 
     def take(self, rows: Ints, bare: bool = False) -> Records:
-        """The named records; `bare` = without their tokens, as a history needs them."""
+        """The records in these rows; `bare` = without tokens, which a history does not need."""
         parts = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "tokens"}
         tokens = self.tokens.none(len(rows)) if bare else self.tokens.take(rows)
         return Records(**{name: array[rows] for name, array in parts.items()}, tokens=tokens)
@@ -53,11 +53,11 @@ class Records:
         return Records(**parts, tokens=self.tokens.part(start, end))
 
     def without_tokens(self) -> Records:
-        """The same records, cheaper to take from: what a history needs."""
+        """The same records without tokens, which a history does not need; `take` is then cheaper."""
         return replace(self, tokens=self.tokens.none(len(self)))
 
     def joined(self, other: Records) -> Records:
-        """These records, then the others."""
+        """These records, followed by the others."""
         names = [f.name for f in fields(self) if f.name != "tokens"]
         arrays = {name: np.concatenate([getattr(self, name), getattr(other, name)]) for name in names}
         return Records(**arrays, tokens=concatenate([self.tokens, other.tokens]))
@@ -65,23 +65,23 @@ class Records:
 
 @dataclass(frozen=True, slots=True)
 class NamedRecords(Generic[AnyRecords]):
-    """Records in the order of their distinct ids. Ids without a record are not among them."""
+    """Records with their distinct ids, in the same order. Ids without a record are left out."""
 
     ids: Sequence[str]
     records: AnyRecords
 
     def find(self, entity_ids: Sequence[str]) -> Ints:
-        """Places of these ids among the records, -1 = not there. [C]"""
+        """Places of these ids among the records, -1 = no record. [C]"""
         places = {entity_id: place for place, entity_id in enumerate(self.ids)}
         return np.array([places.get(entity_id, -1) for entity_id in entity_ids], np.int64)
 
 
 def assemble(arrays: EntityArrays, engagement: Engagement, vector: Floats) -> Records:
-    """Records of N entities, rounded to the precision that they are packed with."""
+    """Records of N entities, rounded to the precision of packed records."""
     return Records(
-        _half(vector),
-        _half(arrays.text),
-        _half(engagement.vectors),
+        _round_to_half(vector),
+        _round_to_half(arrays.text),
+        _round_to_half(engagement.vectors),
         engagement.inverse,
         engagement.popularity,
         arrays.static,
@@ -89,13 +89,13 @@ def assemble(arrays: EntityArrays, engagement: Engagement, vector: Floats) -> Re
     )
 
 
-def _half(values: Floats | Halves) -> Floats:
+def _round_to_half(values: Floats | Halves) -> Floats:
     return values.astype(np.float16).astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True)
 class RecordLayout:
-    """The widths of one artefact; packs and unpacks."""
+    """The widths of the records of one artefact; packs and unpacks them."""
 
     width: int
     text_width: int
@@ -103,7 +103,7 @@ class RecordLayout:
     static_width: int
 
     @property
-    def _fixed(self) -> np.dtype[np.void]:
+    def _fixed_dtype(self) -> np.dtype[np.void]:
         return np.dtype(
             [
                 ("count", "<i4"),
@@ -117,8 +117,8 @@ class RecordLayout:
         )
 
     def pack(self, records: Records) -> list[bytes]:
-        """One bytes object a record."""
-        fixed = np.zeros(len(records), self._fixed)
+        """One bytes object per record."""
+        fixed = np.zeros(len(records), self._fixed_dtype)
         fixed["count"] = np.diff(records.tokens.offsets)
         for name in ("vector", "text", "engagement", "inverse", "popularity", "static"):
             fixed[name] = getattr(records, name)
@@ -129,8 +129,8 @@ class RecordLayout:
         ]
 
     def unpack(self, packed: Sequence[bytes]) -> Records:
-        """Records of C byte strings. Raises `RecordError` where a length does not fit the layout."""
-        dtype = self._fixed
+        """Records from C byte strings. Raises `RecordError` where a length does not fit the layout."""
+        dtype = self._fixed_dtype
         size = dtype.itemsize
         fixed = np.frombuffer(b"".join([blob[:size] for blob in packed]), np.uint8)
         lengths = np.fromiter(map(len, packed), np.int64, len(packed))

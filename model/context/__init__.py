@@ -1,1 +1,1 @@
-"""What a ranking is for: the context, and the rules that fill its gaps."""
+"""The context of a ranking request, and the imputation rules for its missing fields."""

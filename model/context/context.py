@@ -1,4 +1,4 @@
-"""The vocabulary: a context, the events of its user's history, what imputation filled. No logic, no arrays."""
+"""Data types: a context, the events of a user's history, an imputed field. No arrays, no imputation logic."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Feature = str | float
 
 @dataclass(frozen=True, slots=True)
 class HistoryEvent:
-    """One thing the user did before. `label` > 0 = positive engagement; `timestamp` in ms since 1970 UTC."""
+    """One past interaction of the user. `label` > 0 = positive engagement; `timestamp` in ms since 1970 UTC."""
 
     entity_id: str
     label: float = 1.0
@@ -24,7 +24,7 @@ class HistoryEvent:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """Whom and what a ranking is for. `None` = the client did not say; `history` runs from oldest to newest."""
+    """The user and the purpose of a ranking. `None` = not given by the client; `history` runs from oldest to newest."""
 
     task: str
     user_id: str | None = None
@@ -42,7 +42,7 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class Imputed:
-    """One context field that a rule filled. `value` None = the network's learned null stands in."""
+    """One context field that a rule filled. `value` None = the network uses its learned null."""
 
     field: str
     value: str | None

@@ -1,7 +1,7 @@
 """Imputation: the rules that fill the missing fields of a context, the same in training and in serving.
 
-The rules are data (a table task → field → rule names, tried in order) and travel inside the model artefact.
-This file does not encode anything: it returns a filled `Context` and the list of what was filled by which rule.
+The rules are data (a table task → field → rule names, tried in order) and are stored in the model artefact.
+This file encodes nothing: it returns a filled `Context` and a list of the imputed fields with their rules.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Rules = Mapping[str, Mapping[str, tuple[str, ...]]]
 DisplayName = Callable[[str], str | None]
 
 FIELDS = ("source_entity_id", "query", "user_id", "country")
-FALLBACK = "*"  # tasks that the table does not name
+FALLBACK = "*"  # rules of all tasks that are not in the table
 
 _NULLS = {"user_id": ("null_user",), "country": ("null_country",)}
 DEFAULT_RULES: Rules = {
@@ -40,7 +40,7 @@ DEFAULT_RULES: Rules = {
 
 
 class MissingFieldError(ValueError):
-    """A task needs a context field that no rule may fill."""
+    """The task requires a context field that is missing, and no rule may fill it."""
 
     def __init__(self, task: str, field: str) -> None:
         super().__init__(f"task '{task}' needs '{field}': no rule fills it")
@@ -50,7 +50,7 @@ class MissingFieldError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class FilledContext:
-    """A context without gaps, and what was filled. A field filled with null stays None in `context`."""
+    """A context without missing fields, and what was imputed. A field imputed as null stays None in `context`."""
 
     context: Context
     imputed: tuple[Imputed, ...]
@@ -61,43 +61,43 @@ class FilledContext:
 
 
 def fill(context: Context, rules: Rules, display_name: DisplayName) -> FilledContext:
-    """Fill what the client left out.
+    """Impute the fields that the client left out.
 
     `display_name` maps an entity id to its name, or None where unknown. Raises `MissingFieldError` where the
     task needs a field that is missing. Filling a filled context changes nothing (UniCoRn, arXiv 2408.10394, §3.2).
     """
-    context = _blank_means_missing(context)
+    context = _without_blank_query(context)
     table = rules.get(context.task) or rules[FALLBACK]
     imputed = []
     for field in FIELDS:
         if getattr(context, field) is not None:
             continue
-        entry = _first_that_fills(field, table[field], context, display_name)
+        entry = _impute(field, table[field], context, display_name)
         imputed.append(entry)
         if entry.value is not None:
-            context = _with(context, field, entry.value)
+            context = _with_field(context, field, entry.value)
     return FilledContext(context, tuple(imputed))
 
 
 def can_fill(context: Context, rules: Rules) -> bool:
-    """Whether every field that the task requires is there."""
+    """Whether the context has every field that the task requires."""
     table = rules.get(context.task) or rules[FALLBACK]
     return all(getattr(context, field) is not None or "required" not in table[field] for field in FIELDS)
 
 
-def _blank_means_missing(context: Context) -> Context:
+def _without_blank_query(context: Context) -> Context:
     if context.query is not None and not context.query.strip():
         return replace(context, query=None)
     return context
 
 
-def _with(context: Context, field: str, value: str) -> Context:
+def _with_field(context: Context, field: str, value: str) -> Context:
     if field == "query":
         return replace(context, query=value)
     return replace(context, source_entity_id=value)
 
 
-def _first_that_fills(field: str, names: tuple[str, ...], context: Context, display_name: DisplayName) -> Imputed:
+def _impute(field: str, names: tuple[str, ...], context: Context, display_name: DisplayName) -> Imputed:
     for name in names:
         if name == "required":
             raise MissingFieldError(context.task, field)
@@ -115,22 +115,22 @@ def _apply(rule: str, context: Context, display_name: DisplayName) -> str | None
     if rule == "row_title":
         return tokens_of_name(context.row_title or "") or None
     if rule == "source_display_name":
-        return _name_tokens(context.source_entity_id, display_name)
+        return _display_name_query(context.source_entity_id, display_name)
     if rule == "last_engaged_display_name":
-        return _name_tokens(context.last_engaged(), display_name)
+        return _display_name_query(context.last_engaged(), display_name)
     raise ValueError(f"unknown imputation rule '{rule}'")
 
 
-def _name_tokens(entity_id: str | None, display_name: DisplayName) -> str | None:
+def _display_name_query(entity_id: str | None, display_name: DisplayName) -> str | None:
     name = display_name(entity_id) if entity_id is not None else None
     return (tokens_of_name(name) or None) if name else None
 
 
 def rules_to_json(rules: Rules) -> dict[str, dict[str, list[str]]]:
-    """The table as plain lists, for the manifest of the artefact."""
+    """The table as plain dictionaries and lists, for the manifest."""
     return {task: {field: list(names) for field, names in fields.items()} for task, fields in rules.items()}
 
 
 def rules_from_json(table: Mapping[str, Mapping[str, list[str]]]) -> Rules:
-    """The table back from a manifest."""
+    """The table from its form in a manifest."""
     return {task: {field: tuple(names) for field, names in fields.items()} for task, fields in table.items()}

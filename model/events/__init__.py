@@ -1,1 +1,1 @@
-"""What people did: the event table, timelines, parts, outcomes and what each person has met."""
+"""User events: the event table, timelines, parts, outcomes, and the entities that each user has seen."""

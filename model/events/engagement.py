@@ -1,11 +1,11 @@
-"""What people did, as features: popularity, and co-engagement in a space of low rank.
+"""Outcomes of user events as features: popularity, and co-engagement in a low-rank space.
 
-The co-engagement space is EASE (Steck 2019) written as vectors. Take the user × entity matrix of engagements, where
-a like is 1 and what was met and not liked is less, its singular values s and right singular vectors V, and a ridge λ,
-and put z_j = V_j · s / √(s² + λ); then the EASE weight of entity i for entity j is z_i·z_j / (1 − |z_j|²), exactly at
-full rank. So a history becomes one vector, a candidate one dot product, whatever the size of the catalogue.
+The co-engagement space is EASE (Steck 2019) written as vectors. In the user × entity matrix of engagements, a like is 1
+and an entity that was seen and not liked is less. Let s be its singular values, V its right singular vectors, λ a
+ridge, and z_j = V_j · s / √(s² + λ). Then the EASE weight of entity i for entity j is z_i·z_j / (1 − |z_j|²), exact at
+full rank. So a history becomes one vector and a candidate costs one dot product, for any size of the catalogue.
 
-Outcomes are out of fold in training: table f < folds leaves out the users of fold f, table `folds` has everyone.
+Outcomes are out of fold in training: table f < folds leaves out the users of fold f, table `folds` has all users.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ Floats = NDArray[np.float32]
 Halves = NDArray[np.float16]
 Ints = NDArray[np.int64]
 Weights = NDArray[np.float64]
-TASTE_PRIOR = 50.0  # likes of everybody that the taste of a country begins with
+TASTE_PRIOR = 50.0  # prior weight, in likes, of the mean taste in the taste of a country
 
 
 @dataclass(frozen=True, slots=True)
 class Engagement:
     """One table of outcomes: vectors z [N, Dz], inverse = 1/(1 − |z|²) [N], popularity = ln(1 + positives) [N].
 
-    The vectors are at half precision, also where they are kept in single.
+    The vectors have half precision, even where they are stored in single precision.
     """
 
     vectors: Floats | Halves
@@ -39,7 +39,7 @@ class Engagement:
     popularity: Floats
 
     def take(self, rows: Ints) -> Engagement:
-        """The named entities; row -1 stands for one that nobody has engaged with."""
+        """The outcomes of these rows; row -1 = an entity without engagement."""
         known = rows >= 0
         return Engagement(
             self.vectors[rows].astype(np.float32) * known[:, None],
@@ -54,7 +54,7 @@ def fold_of(key: str, folds: int) -> int:
 
 
 def folds_of(keys: Sequence[str], folds: int) -> Ints:
-    """The fold of each of M users; every one is hashed once. [M]"""
+    """The fold of each of M users; each distinct user is hashed once. [M]"""
     names, codes = np.unique(np.array(keys, dtype=object), return_inverse=True)
     return np.array([fold_of(str(name), folds) for name in names], np.int64)[codes]
 
@@ -62,9 +62,9 @@ def folds_of(keys: Sequence[str], folds: int) -> Ints:
 def fit(
     users: Ints, entities: Ints, entity_count: int, rank: int, ridge: float, seed: int, weights: Weights | None = None
 ) -> Engagement:
-    """From (user, entity) pairs [M] → tables over `entity_count` entities.
+    """Fit one table over `entity_count` entities to (user, entity) pairs [M].
 
-    Weight 1 = liked, as all are where weights are left out; pairs that weigh less are no popularity.
+    Weight 1 = a like, the default of all pairs. Pairs with less weight do not count as popularity.
     """
     weights = np.ones(len(users)) if weights is None else weights
     popularity = np.log1p(np.bincount(entities[weights >= 1], minlength=entity_count)).astype(np.float32)
@@ -89,9 +89,9 @@ def fit(
 
 
 def tastes(table: Engagement, entities: Ints, places: Ints, countries: int) -> Floats:
-    """What each country likes more than all do: a profile in the space of a table. [countries, Dz]
+    """What users of each country like more than all users do, as vectors in the space of a table. [countries, Dz]
 
-    From likes [M] of entities by people of countries; the mean of few likes is pulled towards that of all.
+    Like m is of `entities[m]` by a user of country `places[m]`. A mean of few likes is shrunk towards the mean of all.
     """
     result = np.zeros((countries, table.vectors.shape[1]), np.float32)
     vectors = table.vectors[entities].astype(np.float32)
@@ -114,9 +114,9 @@ def fit_folds(
     say: Callable[[str], None] = lambda _: None,
     weights: Weights | None = None,
 ) -> list[Engagement]:
-    """Tables 0…folds-1 without the users of that fold, and last the one of everybody.
+    """Tables 0…folds-1, each without the users of that fold, and last the table of all users.
 
-    Popularity of a partial table is scaled up to the size of the whole.
+    The popularity of a partial table is scaled up to that of all users.
     """
     weights = np.ones(len(users)) if weights is None else weights
     _, codes = np.unique(np.array(users, dtype=object), return_inverse=True)

@@ -1,17 +1,17 @@
-"""Parts: which ranking is for training, validation, test. By hash and time, so that a rerun decides alike.
+"""Parts: which rankings are for training, validation and test. Decided by hash and time, so it is reproducible.
 
-A part belongs to a ranking (a slate is never cut). Each ranking gets the *latest* of the parts that apply, in
+A part belongs to a whole ranking (a slate is never split). Each ranking gets the *latest* of the parts that apply, in
 the order train < validation < test:
 1. user and timestamp known: per user, in order of time, the last 10 % of the rankings are test, the 10 %
-   before are validation. A user with fewer than 10 rankings is training alone.
+   before are validation. All rankings of a user with fewer than 10 are training.
 2. a query: by hash of its normalised text, 10 % test, 8 % validation.
 3. neither, but a source entity: by hash of the source, 10 % test, 10 % validation; else of the ranking id.
-4. where asked for (`unseen_share`): that share of entities, by hash, is *unseen* by search. A search in which
-   one of them is relevant is test, with slice `unseen_film`; so is every other ranking with the text of a
-   query without a user that was moved so (without the slice). As many again are unseen by training alone:
-   their searches are validation at least, so that a model is chosen and calibrated on rows like those of test.
-A text can be in two parts in one case only: a user typed it again later (1 says test, 2 says training), or
-searched an unseen entity with it. Nothing here reads a label except rule 4.
+4. with `unseen_share` > 0: that share of entities, by hash, is *unseen* by search. A search in which one of
+   them is relevant is test, with slice `unseen_film`. If such a search has no user, every other ranking with
+   the text of its query becomes test, too, without the slice. The same share again is unseen by training only:
+   their searches are at least validation, so that model choice and calibration use rows like those of test.
+A text is in two parts only if a user typed it again later (1 says test, 2 says training), or searched for an
+unseen entity with it. Only rule 4 reads labels.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _RANK = {TRAIN: 0, VALIDATION: 1, TEST: 2}
 
 
 def fraction(salt: str, text: str) -> float:
-    """A number in [0, 1) from text and salt. Salts are independent: murmur3's finaliser mixes the bits."""
+    """A hash of text and salt in [0, 1). Salts are independent, because the finaliser of MurmurHash3 mixes all bits."""
     mixed = stable_hash(text) ^ (stable_hash(salt) * 0x9E3779B1 & 0xFFFFFFFF)
     for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
         mixed = ((mixed ^ mixed >> shift) * factor) & 0xFFFFFFFF
@@ -43,11 +43,11 @@ def fraction(salt: str, text: str) -> float:
 
 
 def part_by_hash(salt: str, text: str, test: float, validation: float) -> str:
-    """`test` share of all texts is test, `validation` share validation, the rest training."""
-    place = fraction(salt, text)
-    if place < test:
+    """The part of a text by hash: the share `test` is test, the share `validation` validation, the rest training."""
+    number = fraction(salt, text)
+    if number < test:
         return TEST
-    return VALIDATION if place < test + validation else TRAIN
+    return VALIDATION if number < test + validation else TRAIN
 
 
 def text_part(query: str) -> str:
@@ -56,17 +56,17 @@ def text_part(query: str) -> str:
 
 
 def source_part(entity_id: str) -> str:
-    """The part of a source entity, for pairs without a user."""
+    """The part of a ranking without user and query, by its source entity."""
     return part_by_hash("source", entity_id, *SOURCE_SHARES)
 
 
 def unseen_part(entity_id: str, share: float = UNSEEN_SHARE) -> str:
-    """The earliest part that a search may be in which has this entity as relevant."""
+    """The earliest part that is allowed for a search in which this entity is relevant."""
     return part_by_hash("unseen", entity_id, share, share)
 
 
 def assign_parts(events: pl.DataFrame, unseen_share: float = 0.0) -> pl.DataFrame:
-    """The same rows in the same order with `part` (and `slice`) filled. A part that is given stays.
+    """The same rows in the same order with `part` (and `slice`) filled. Parts that are given are kept.
 
     `events` conforms to `EVENT_SCHEMA`, null parts allowed. `unseen_share` 0 = no unseen slice.
     """
@@ -91,33 +91,33 @@ def assign_parts(events: pl.DataFrame, unseen_share: float = 0.0) -> pl.DataFram
 
 
 def _rankings(events: pl.DataFrame, unseen_share: float) -> pl.DataFrame:
-    """One row a ranking in order of appearance: its context, and the rank that its relevant entities ask for."""
+    """One row per ranking, in order of appearance: its context, and the rank that rule 4 gives it."""
     ids = events["entity_id"].unique().to_list() if unseen_share > 0 else []
     ranks = {entity_id: _RANK[unseen_part(entity_id, unseen_share)] for entity_id in ids}
     relevant = (pl.col("label") > 0) & (pl.col("task") == SEARCH)
-    asked = pl.col("entity_id").replace_strict(ranks, default=0, return_dtype=pl.Int32)
+    entity_rank = pl.col("entity_id").replace_strict(ranks, default=0, return_dtype=pl.Int32)
     return events.group_by("ranking_id", maintain_order=True).agg(
         pl.col("user_id", "query", "source_entity_id").drop_nulls().first(),
         pl.col("timestamp").min(),
-        pl.when(relevant).then(asked).otherwise(0).max().alias("unseen"),
+        pl.when(relevant).then(entity_rank).otherwise(0).max().alias("unseen"),
     )
 
 
 def _time_rank() -> pl.Expr:
-    """Rule 1: place of a ranking among its user's timed ones → 0, 1 or 2."""
+    """Rule 1: the rank, 0, 1 or 2, by the position of a ranking among its user's rankings with a timestamp."""
     timed = pl.col("user_id").is_not_null() & pl.col("timestamp").is_not_null()
     place = pl.col("timestamp").rank("ordinal").over("user_id", timed)
     total = pl.len().over("user_id", timed)
-    held = pl.when(total >= SHORTEST_HISTORY).then(total // 10).otherwise(0)
-    rank = (place > total - held).cast(pl.Int32) + (place > total - 2 * held).cast(pl.Int32)
+    held_out = pl.when(total >= SHORTEST_HISTORY).then(total // 10).otherwise(0)
+    rank = (place > total - held_out).cast(pl.Int32) + (place > total - 2 * held_out).cast(pl.Int32)
     return pl.when(timed).then(rank).otherwise(0).cast(pl.Int32)
 
 
 def _hash_ranks(rankings: pl.DataFrame) -> list[pl.Series]:
-    """Rules 2 to 4 as one column of 0, 1 or 2."""
+    """The highest rank, 0, 1 or 2, that rules 2 to 4 give each ranking."""
     texts = [normalise(query) if query else "" for query in rankings["query"]]
     anonymous = rankings["user_id"].is_null()
-    moved = _texts_of(texts, rankings["unseen"] * anonymous)
+    moved = _ranks_by_text(texts, rankings["unseen"] * anonymous)
     ranks = []
     timed = (~anonymous & rankings["timestamp"].is_not_null()).to_list()
     columns = zip(texts, rankings["source_entity_id"], rankings["ranking_id"], rankings["unseen"], timed, strict=True)
@@ -127,8 +127,8 @@ def _hash_ranks(rankings: pl.DataFrame) -> list[pl.Series]:
     return [pl.Series("hash_rank", ranks, dtype=pl.Int32)]
 
 
-def _texts_of(texts: Iterable[str], ranks: Iterable[int]) -> dict[str, int]:
-    """The highest rank that each text was moved to; texts that stay are left out."""
+def _ranks_by_text(texts: Iterable[str], ranks: Iterable[int]) -> dict[str, int]:
+    """The highest rank that rule 4 gives each text; texts that it does not move are left out."""
     moved: dict[str, int] = {}
     for text, rank in zip(texts, ranks, strict=True):
         if text and rank:
@@ -140,5 +140,5 @@ def _part_of_key(text: str, source: str | None, ranking: str, has_time: bool) ->
     if text:
         return text_part(text)
     if has_time:
-        return TRAIN  # time alone decides
+        return TRAIN  # rule 1 alone decides
     return source_part(source) if source else part_by_hash("ranking", ranking, *SOURCE_SHARES)

@@ -1,4 +1,4 @@
-"""The event table of a dataset: its columns, how a file of it is read, and which rows are set aside and why."""
+"""The event table of a dataset: its columns, reading it from a file, and rejecting invalid rows with a reason."""
 
 from __future__ import annotations
 
@@ -53,10 +53,10 @@ def conform(events: pl.DataFrame) -> pl.DataFrame:
 
 
 def check_events(events: pl.DataFrame, file: str, known: Iterable[object]) -> tuple[pl.DataFrame, list[Rejected]]:
-    """Split rows into good ones and rejected ones by their values.
+    """Split rows into valid and rejected ones by their values.
 
-    `events` has conforming columns and may have one named `line` (else rows count from 1). `known` = the
-    entity ids that a row may name.
+    `events` has conforming columns and may have a column `line` (else rows count from 1). `known` = the
+    entity ids that rows may use.
     """
     if _LINE not in events.columns:
         events = events.with_row_index(_LINE, offset=1)
@@ -65,24 +65,24 @@ def check_events(events: pl.DataFrame, file: str, known: Iterable[object]) -> tu
     bad = pl.coalesce(pl.when(broken.fill_null(True)).then(pl.lit(rule)) for rule, (_, broken) in rules.items())
     marked = events.with_columns(bad.alias("broken_rule"))
     rejected = [
-        _rejected_by(file, row, row["broken_rule"], rules[row["broken_rule"]][0])
+        _rejection(file, row, row["broken_rule"], rules[row["broken_rule"]][0])
         for row in marked.filter(pl.col("broken_rule").is_not_null()).iter_rows(named=True)
     ]
     return marked.filter(pl.col("broken_rule").is_null()).drop("broken_rule", _LINE), rejected
 
 
 def _value_rules(catalogue: pl.Series) -> dict[str, tuple[str, pl.Expr]]:
-    """Rule `column:n` → what is expected, and an expression that is true (or null) where a row breaks it."""
+    """Rule `column:n` → a description of valid values, and an expression: true or null where a row is invalid."""
 
     def optional(name: str, good: pl.Expr) -> pl.Expr:
         return pl.col(name).is_not_null() & ~good
 
     known = pl.lit(catalogue)
-    filled = "a string that is not empty"
+    non_empty = "a string that is not empty"
     return {
-        **{f"{name}:1": (filled, pl.col(name).str.len_bytes() == 0) for name in ("ranking_id", "task", "entity_id")},
+        **{f"{name}:1": (non_empty, pl.col(name).str.len_bytes() == 0) for name in ("ranking_id", "task", "entity_id")},
         **{
-            f"{name}:1": (filled, optional(name, pl.col(name).str.len_bytes() > 0))
+            f"{name}:1": (non_empty, optional(name, pl.col(name).str.len_bytes() > 0))
             for name in ("user_id", "country", "source_entity_id")
         },
         "entity_id:2": ("the id of a known entity", ~pl.col("entity_id").is_in(known)),
@@ -97,12 +97,13 @@ def _value_rules(catalogue: pl.Series) -> dict[str, tuple[str, pl.Expr]]:
     }
 
 
-def _rejected_by(file: str, row: Mapping[str, object], rule: str, expected: str) -> Rejected:
+def _rejection(file: str, row: Mapping[str, object], rule: str, expected: str) -> Rejected:
     column = rule.split(":")[0]
     return Rejected(file, int(str(row[_LINE])), column, f"expected {expected}, got {shown(row[column])}")
 
 
 def read_events(file: Path, known: Iterable[object], limit: float) -> tuple[pl.DataFrame, list[Rejected]]:
+    """Read and check a Parquet or JSON lines file. Raises `FileFormatError` and `TooManyRejectedError`."""
     if file.suffix == ".parquet":
         frame, untyped = _typed(read_parquet(file), file.name), list[Rejected]()
     else:
@@ -115,23 +116,24 @@ def read_events(file: Path, known: Iterable[object], limit: float) -> tuple[pl.D
 
 
 def read_parquet(file: Path) -> pl.DataFrame:
+    """Read a Parquet file. Raises `FileFormatError` where it is none."""
     try:
-        return pl.read_parquet(file, glob=False)  # a folder may be named [x]
+        return pl.read_parquet(file, glob=False)  # the path may contain glob characters such as [x]
     except (pl.exceptions.PolarsError, OSError) as error:
         raise FileFormatError(f"{file.name}: expected a Parquet file: {str(error).splitlines()[0]}") from error
 
 
 def _typed(frame: pl.DataFrame, file: str) -> pl.DataFrame:
-    """A frame read from Parquet with the contract's columns and types, and `line`."""
+    """A frame from Parquet with the columns and types of `EVENT_SCHEMA`, and `line`. Raises `FileFormatError`."""
     for name in frame.columns:
         _refuse_unknown(name, file)
     for name in REQUIRED:
         if name not in frame.columns:
             raise FileFormatError(f"{file}, column {name}: expected this column, found {', '.join(frame.columns)}")
-    for name, have in frame.schema.items():
-        want = EVENT_SCHEMA.get(name, pl.String if have == pl.String else pl.Float64)
-        if not (have == pl.Null or have == want or (have.is_numeric() and want != pl.String)):
-            raise FileFormatError(f"{file}, column {name}: expected {want}, got {have}")
+    for name, dtype in frame.schema.items():
+        expected = EVENT_SCHEMA.get(name, pl.String if dtype == pl.String else pl.Float64)
+        if not (dtype == pl.Null or dtype == expected or (dtype.is_numeric() and expected != pl.String)):
+            raise FileFormatError(f"{file}, column {name}: expected {expected}, got {dtype}")
     extras = [pl.col(n).cast(pl.Float64) for n, t in frame.schema.items() if n not in EVENT_SCHEMA and t.is_numeric()]
     return conform(frame.with_columns(extras)).with_row_index(_LINE, offset=1)
 
@@ -142,35 +144,35 @@ def _refuse_unknown(name: str, file: str) -> None:
         raise FileFormatError(f"{file}, column {name}: expected {expected}, got an unknown name")
 
 
-_WHOLE = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]  # what an Int64 column holds
+_INT64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]  # the range of an Int64 column
 
 
 _FIELDS: list[tuple[str, Any, Any]] = [
     ("ranking_id", str, msgspec.NODEFAULT),
-    ("timestamp", _WHOLE | None, None),
+    ("timestamp", _INT64 | None, None),
     ("task", str, msgspec.NODEFAULT),
     ("user_id", str | None, None),
     ("query", str | None, None),
     ("country", str | None, None),
     ("source_entity_id", str | None, None),
     ("entity_id", str, msgspec.NODEFAULT),
-    ("position", _WHOLE | None, None),
+    ("position", _INT64 | None, None),
     ("label", float, msgspec.NODEFAULT),
     ("part", str | None, None),
     ("slice", str | None, None),
 ]
 
 
-_WANTED = {
+_EXPECTED = {
     str: "a string",
-    _WHOLE | None: "a whole number or null",
+    _INT64 | None: "a whole number or null",
     str | None: "a string or null",
     float: "a number",
 }
 
 
 def _line_decoder(extras: Sequence[str]) -> msgspec.json.Decoder[Any]:
-    """A decoder of one event line; `extras` are further columns, whose fields are named x0, x1, …"""
+    """A decoder of one event line. `extras` are additional columns; their fields are named x0, x1, …"""
     fields = [*_FIELDS, *((f"x{i}", str | float | None, None) for i in range(len(extras)))]
     rename = {f"x{i}": name for i, name in enumerate(extras)}
     row: Any = msgspec.defstruct("EventLine", fields, kw_only=True, rename=rename, forbid_unknown_fields=True, gc=False)
@@ -178,7 +180,7 @@ def _line_decoder(extras: Sequence[str]) -> msgspec.json.Decoder[Any]:
 
 
 def _read_event_lines(file: Path) -> tuple[pl.DataFrame, list[Rejected]]:
-    """Events of a JSON lines file by type alone (values are checked afterwards), with column `line`."""
+    """Events of a JSON lines file, with column `line`. Checks types only; values are checked later."""
     extras: list[str] = []
     decoder = _line_decoder(extras)
     table, rejected = _Columns(), list[Rejected]()
@@ -199,7 +201,7 @@ def _read_event_lines(file: Path) -> tuple[pl.DataFrame, list[Rejected]]:
 
 
 def _new_extras(line: bytes, extras: Sequence[str], file: str) -> list[str]:
-    """Names of a line that are neither in the contract nor met before; an unknown one stops the file."""
+    """New extra columns of a line. Raises `FileFormatError` on a name that is not allowed."""
     try:
         row = json.loads(line)
     except (ValueError, RecursionError):
@@ -211,16 +213,16 @@ def _new_extras(line: bytes, extras: Sequence[str], file: str) -> list[str]:
 
 
 def _why_not_event(line: bytes) -> tuple[str | None, str]:
-    """Column and reason for a line that does not decode as an event."""
+    """Column and reason why a line does not decode as an event."""
     column, reason = why_not_object(line)
     if column is not None or not reason.startswith("expected plain JSON"):
         return column, reason
     row = json.loads(line)
     for name, kind, _ in _FIELDS:
         if name not in row and name in REQUIRED:
-            return name, f"expected {_WANTED[kind]}, got nothing"
+            return name, f"expected {_EXPECTED[kind]}, got nothing"
         if name in row and not _decodes(row[name], kind):
-            return name, f"expected {_WANTED[kind]}, got {shown(row[name])}"
+            return name, f"expected {_EXPECTED[kind]}, got {shown(row[name])}"
     for name, value in row.items():
         if name not in EVENT_SCHEMA and not _decodes(value, str | float | None):
             return name, f"expected a string, a number or null, got {shown(value)}"
@@ -238,7 +240,7 @@ def _decodes(value: object, kind: Any) -> bool:
 
 @dataclass
 class _Columns:
-    """Decoded rows, turned into columns every `_ROWS_AT_ONCE` rows: as objects they would take ten times the memory."""
+    """Decoded rows, converted to columns every `_ROWS_AT_ONCE` rows: row objects take ten times the memory."""
 
     numbers: list[int] = field(default_factory=list)
     rows: list[Any] = field(default_factory=list)
@@ -246,7 +248,7 @@ class _Columns:
     extras: dict[str, list[object]] = field(default_factory=dict)
 
     def add(self, number: int, row: Any) -> None:
-        """Append one row, of line `number`."""
+        """Append one row, from line `number`."""
         self.numbers.append(number)
         self.rows.append(row)
         if len(self.rows) == _ROWS_AT_ONCE:
@@ -266,7 +268,7 @@ class _Columns:
         self.numbers, self.rows = [], []
 
     def to_frame(self, file: str, extras: Sequence[str], rejected: list[Rejected]) -> pl.DataFrame:
-        """All rows. Those with the rarer type of a mixed extra column go to `rejected`."""
+        """All rows as a frame. In an extra column of mixed types, rows of the rarer type are appended to `rejected`."""
         self._flush()
         frame = pl.concat(self.frames)
         mixed: dict[int, Rejected] = {}
@@ -283,12 +285,12 @@ def _extra_series(
     file: str, name: str, values: Sequence[object], numbers: Sequence[int], mixed: dict[int, Rejected]
 ) -> pl.Series:
     texts = sum(isinstance(value, str) for value in values)
-    wanted: type = str if 2 * texts >= sum(value is not None for value in values) else float
+    expected_type: type = str if 2 * texts >= sum(value is not None for value in values) else float
     kept: list[object] = []
     for number, value in zip(numbers, values, strict=True):
-        good = value is None or isinstance(value, wanted)
-        if not good:
-            expected = "a string" if wanted is str else "a number"
+        valid = value is None or isinstance(value, expected_type)
+        if not valid:
+            expected = "a string" if expected_type is str else "a number"
             mixed[number] = Rejected(file, number, name, f"expected {expected}, got {shown(value)}")
-        kept.append(value if good else None)
-    return pl.Series(name, kept, dtype=pl.String if wanted is str else pl.Float64)
+        kept.append(value if valid else None)
+    return pl.Series(name, kept, dtype=pl.String if expected_type is str else pl.Float64)

@@ -1,6 +1,6 @@
-"""Events as timelines (what a user did, in order) and as units (what one context is to be ranked for).
+"""Events as timelines (one user's events in order) and as labelled rankings (one context, its entities, their labels).
 
-Reads the event table of a dataset. Draws nothing at random and encodes nothing.
+Reads the event table of a dataset. Draws no random numbers and encodes nothing.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from model.context.context import Context, HistoryEvent
 
 Ints = NDArray[np.int64]
 NO_TIME = -1
-KEY = ("task", "user_id", "source_entity_id", "query")  # the raw context of a ranking against the catalogue
+KEY = ("task", "user_id", "source_entity_id", "query")  # the raw context; rows that share it form one labelled ranking
 
 
 @dataclass(slots=True)
@@ -29,17 +29,17 @@ class Timeline:
     times: list[int] = field(default_factory=list)
 
     def before(self, time: int) -> list[HistoryEvent]:
-        """Events strictly earlier than `time` (ms); many ratings share a second, so equal times are left out."""
+        """Events strictly earlier than `time` (ms). Equal times are left out, because many ratings share a second."""
         first_timed = bisect_left(self.times, 0)
         return self.events[first_timed : bisect_left(self.times, time)]
 
 
 @dataclass(frozen=True, slots=True)
 class LabelledRanking:
-    """One context and the entities that it was or should be answered with.
+    """One context with entities and their labels.
 
-    `slate`: rows of one ranking, with both kinds of label. Otherwise all rows that share the raw context. `taught`:
-    what a teacher that never saw the unit says of each row.
+    `slate`: the rows of one ranking, with positive and zero labels. Otherwise all rows that share the raw context.
+    `taught`: predictions for each row by a teacher that was trained without this labelled ranking.
     """
 
     context: Context
@@ -52,7 +52,7 @@ class LabelledRanking:
 
 
 def timelines(events: pl.DataFrame) -> dict[str, Timeline]:
-    """Timeline of each user who appears in the table."""
+    """The timeline of each user in the table."""
     rows = (
         events.filter(pl.col("user_id").is_not_null())
         .select("user_id", "timestamp", "entity_id", "label", "task")
@@ -67,13 +67,13 @@ def timelines(events: pl.DataFrame) -> dict[str, Timeline]:
 
 
 def labelled_rankings(events: pl.DataFrame, slates_of: Iterable[str] | None = None) -> list[LabelledRanking]:
-    """Slates first come as slates; the rows of all other rankings are grouped by raw context.
+    """Slates first, one per ranking; then the rows of all other rankings, grouped by raw context.
 
     `homepage` is never a slate: it is ranked against the whole catalogue. `slates_of` limits the tasks that may
-    be slates. Order follows the first row of each unit, so it is the same in every run.
+    be slates. Both groups are in the order of their first rows, so the result is the same in every run.
     """
-    both = (pl.col("label") > 0).any() & (pl.col("label") <= 0).any()
-    slate = both.over("ranking_id", "task") & (pl.col("task") != "homepage")
+    both_labels = (pl.col("label") > 0).any() & (pl.col("label") <= 0).any()
+    slate = both_labels.over("ranking_id", "task") & (pl.col("task") != "homepage")
     if slates_of is not None:
         slate = slate & pl.col("task").is_in(list(slates_of))
     marked = events.with_columns(slate=slate)

@@ -1,1 +1,1 @@
-"""What a context and an entity have in common, as numbers."""
+"""Match features: how a context and an entity relate, as numbers."""

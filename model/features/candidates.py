@@ -1,4 +1,4 @@
-"""What several groups of match features read of the same candidates. Belongs to no group and writes no feature."""
+"""Values of candidates that several groups of match features read. Belongs to no group and writes no feature."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FIELD_MASK = (1 << FIELD_BITS) - 1
 
 
 class Candidates:
-    """C records under comparison. What two groups need is computed once, and only if one of them asks."""
+    """C records to compare. Values that two groups need are computed once, at first use."""
 
     def __init__(self, records: Records) -> None:
         self.records = records
@@ -37,18 +37,18 @@ class Candidates:
 
 @dataclass(frozen=True, slots=True)
 class StaticColumns:
-    """Where the static columns of an encoder stand; see `EntityEncoder.static_names`."""
+    """Positions of the static columns of an encoder; see `EntityEncoder.static_names`."""
 
     numbers: slice  # standard scores, 0 where missing
     missing: slice  # 1 where a number is missing
     name_idf: int
     name_trigrams: int
-    norms: slice  # of each field
+    norms: slice  # one per field
     alone: slice  # all but the norms
 
     @classmethod
     def of(cls, encoder: EntityEncoder) -> StaticColumns:
-        """Those of one encoder."""
+        """The positions for one encoder."""
         names, numbers = encoder.static_names, len(encoder.numbers)
         norms = names.index("norm_display_name")
         return cls(
@@ -65,11 +65,11 @@ def fields_of_masks(fields: int) -> Floats:
 
 
 def marked_tokens(marks: NDArray[Any], tokens: Ragged) -> tuple[Ints, Ints]:
-    """Places of the tokens whose mark is not 0; and where among these each row begins, rising. marks [tokens]"""
+    """Places of the tokens with a mark other than 0, and the start of each row among them, rising. marks [tokens]"""
     places = np.flatnonzero(marks != 0)
     return places, np.searchsorted(places, tokens.offsets)
 
 
 def ease_scale(scores: Floats) -> Floats:
-    """EASE scores span three decades; this keeps their order and gives each decade room."""
+    """Compress EASE scores, which span three orders of magnitude. Keeps their order."""
     return np.asarray(np.arcsinh(100 * scores), np.float32)

@@ -1,4 +1,4 @@
-"""How much a context says: one group whose features are the same for all candidates."""
+"""The amount of information in a context: one group, whose features are the same for all candidates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The entity alone: its numbers, how much it says of itself, how often it was engaged with."""
+"""Features of the entity alone: its numbers, missing flags, amount of text, and popularity."""
 
 from __future__ import annotations
 

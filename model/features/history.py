@@ -1,4 +1,4 @@
-"""History ↔ entity: co-engagement and text of what somebody liked and passed over, and the numbers of what they met."""
+"""History ↔ entity: co-engagement with liked and passed entities, text of liked ones, numbers of all of them."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from model.catalogue.records import Records
 from model.features.candidates import Candidates, StaticColumns, ease_scale
 from model.features.layout import FeatureGroup, Floats
 
-PRIOR_EVENTS = 4.0  # half of them liked, before anything is known of somebody
+PRIOR_EVENTS = 4.0  # prior weight of a liked share of one half, in events
 _EASE = ("liked", "liked_recent", "liked_last", "passed")
 _TEXT = ("text_liked", "text_recent")
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """Who asks: a history summed into vectors of the co-engagement and the text space, and the taste of a country."""
+    """A history summed into vectors of the co-engagement and text spaces, and the taste of the user's country."""
 
     liked: Floats  # [3, Dz]: all, recent, last three
     passed: Floats  # [Dz]
     text: Floats  # [2, Dt]: all liked, recent liked
     size: float  # ln(1 + liked)
-    liked_share: float  # of what was met, pulled towards one half; people differ in how often they like
-    numbers: Floats  # [2, n] mean and highest of each number of the entities met; NaN where none has it
-    events: int  # 0 = nobody's
-    country: Floats | None = None  # [Dz] what is liked there more than elsewhere; None = not known
+    liked_share: float  # of all events, shrunk towards one half; users differ in how often they like
+    numbers: Floats  # [2, n] mean and maximum of each number over the history; NaN where none is known
+    events: int  # 0 = no history
+    country: Floats | None = None  # [Dz] what it likes more than others do; None = unknown
 
 
 def empty_profile(engagement_width: int, text_width: int, numbers: int) -> Profile:
-    """The profile of nobody."""
+    """The profile without a history."""
     zeros = np.zeros((3, engagement_width), np.float32)
     unknown = np.full((2, numbers), np.nan, np.float32)
     return Profile(zeros, zeros[0], np.zeros((2, text_width), np.float32), 0.0, 0.5, unknown, 0)
@@ -53,7 +53,7 @@ def encode_history(history: Records, labels: Floats, static: StaticColumns) -> P
         texts.astype(np.float32),
         float(np.log1p(len(liked))),
         (len(liked) + PRIOR_EVENTS / 2) / (len(labels) + PRIOR_EVENTS),
-        _mean_and_highest(*_known_numbers(history, static)),
+        _mean_and_maximum(*_known_numbers(history, static)),
         len(labels),
     )
 
@@ -78,10 +78,10 @@ class HistoryFeatures:
         self._write_numbers(profile, records, numbers.reshape(2, len(numbers) // 2, len(records)))
 
     def _write_numbers(self, profile: Profile, records: Records, rows: Floats) -> None:
-        """How far each number lies from the mean and from the highest of the history, 0 where unknown, into `rows`
-        [2, n, C].
+        """Write the distance of each number to the mean and to the maximum of the history into `rows` [2, n, C].
 
-        What is newer than all that somebody met could mostly not be met.
+        0 where unknown. The distance to the maximum matters for years: an entity newer than the whole history was
+        mostly not available to the user.
         """
         values, known = _known_numbers(records, self._static)
         missing = np.ascontiguousarray(~known.T) | np.isnan(profile.numbers)[:, :, None]
@@ -90,13 +90,13 @@ class HistoryFeatures:
 
 
 def _known_numbers(records: Records, static: StaticColumns) -> tuple[Floats, NDArray[np.bool_]]:
-    """Standard scores, 0 where missing, and which are not. [C, n] each"""
+    """Standard scores, 0 where missing, and whether each is present. [C, n] each"""
     return records.static[:, static.numbers], records.static[:, static.missing] == 0
 
 
-def _mean_and_highest(values: Floats, known: NDArray[np.bool_]) -> Floats:
-    """Of each number of a history, NaN where none is known. [H, n] each → [2, n]"""
+def _mean_and_maximum(values: Floats, known: NDArray[np.bool_]) -> Floats:
+    """Mean and maximum of each number of a history, NaN where none is known. [H, n] each → [2, n]"""
     count = known.sum(0)
     mean = values.sum(0) / np.maximum(count, 1)
-    most = np.where(known, values, -np.inf).max(0, initial=-np.inf)
-    return np.where(count > 0, np.stack([mean, most]), np.nan).astype(np.float32)
+    maximum = np.where(known, values, -np.inf).max(0, initial=-np.inf)
+    return np.where(count > 0, np.stack([mean, maximum]), np.nan).astype(np.float32)

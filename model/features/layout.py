@@ -1,6 +1,6 @@
-"""Which column is which match feature: the groups in order, as data. Computes no feature.
+"""The columns of the match features: the groups in order, as data. Computes no feature.
 
-Models on disk depend on the names and their order.
+Saved models depend on the names and their order.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Part = Literal["query", "source", "history", "country"]
 
 
 class GivenParts(NamedTuple):
-    """Which parts of a context there are to match; one field for each `Part`."""
+    """The parts of a context that are present; one field for each `Part`."""
 
     query: bool
     source: bool
@@ -30,9 +30,9 @@ class GivenParts(NamedTuple):
 
 @dataclass(frozen=True)
 class FeatureGroup:
-    """Features that are computed together. Where the part that it `needs` is absent, all of them are 0.
+    """Features that are computed together. All are 0 where the part that the group `needs` is absent.
 
-    `blocks` names them, in runs that are written together.
+    `blocks` holds their names, split into blocks that are written together.
     """
 
     name: str
@@ -46,15 +46,15 @@ class FeatureGroup:
         return tuple(chain.from_iterable(self.blocks))
 
     def split(self, rows: Floats) -> list[Floats]:
-        """A view of each block. rows [A, C], one row a name"""
+        """A view of each block. rows [A, C], one row per name"""
         return [rows[block] for block in self._slices]
 
     @cached_property
     def _slices(self) -> list[slice]:
-        return _side_by_side(self.blocks)
+        return _consecutive_slices(self.blocks)
 
     def differs(self, given: GivenParts) -> bool:
-        """Whether its features differ between the candidates of a context with these parts."""
+        """Whether the features differ between the candidates of a context with these parts."""
         return self.varies and (self.needs is None or getattr(given, self.needs))
 
 
@@ -85,7 +85,7 @@ class FeatureLayout:
         return self._columns[group]
 
     def varying(self, given: GivenParts) -> VaryingColumns:
-        """The columns that differ between candidates where those parts of a context are there."""
+        """The columns that differ between the candidates of a context with these parts."""
         return self._varying[given]
 
     @cached_property
@@ -94,29 +94,29 @@ class FeatureLayout:
 
     @cached_property
     def _varying(self) -> dict[GivenParts, VaryingColumns]:
-        """Of each of the 16 kinds of context."""
-        kinds = (GivenParts(*given) for given in product((False, True), repeat=len(GivenParts._fields)))
-        return {given: self._varying_of(given) for given in kinds}
+        """The varying columns for each of the 16 combinations of parts."""
+        combinations = (GivenParts(*given) for given in product((False, True), repeat=len(GivenParts._fields)))
+        return {given: self._varying_of(given) for given in combinations}
 
     def _varying_of(self, given: GivenParts) -> VaryingColumns:
         groups = [group for group in self.groups if group.differs(given)]
-        every = np.arange(len(self))
-        columns = np.concatenate([every[self._columns[group.name]] for group in groups])
+        indices = np.arange(len(self))
+        columns = np.concatenate([indices[self._columns[group.name]] for group in groups])
         return VaryingColumns(columns, _slices_by_name(groups))
 
 
 def write_rows(rows: Floats, *values: NDArray[Any]) -> None:
-    """One array [C] into each of the rows [A, C]; raises ValueError where there are not A of them."""
-    for row, of_row in zip(rows, values, strict=True):
-        row[:] = of_row
+    """Write A arrays [C] into the rows [A, C]. Raises ValueError where their number is not A."""
+    for row, value in zip(rows, values, strict=True):
+        row[:] = value
 
 
 def _slices_by_name(groups: Sequence[FeatureGroup]) -> dict[str, slice]:
     names = [group.name for group in groups]
-    return dict(zip(names, _side_by_side(group.names for group in groups), strict=True))
+    return dict(zip(names, _consecutive_slices(group.names for group in groups), strict=True))
 
 
-def _side_by_side(parts: Iterable[tuple[str, ...]]) -> list[slice]:
-    """The place of each part where they stand one behind the other."""
+def _consecutive_slices(parts: Iterable[tuple[str, ...]]) -> list[slice]:
+    """The slice of each part in their concatenation."""
     ends = accumulate(map(len, parts), initial=0)
     return [slice(start, end) for start, end in pairwise(ends)]

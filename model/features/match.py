@@ -1,7 +1,7 @@
-"""Match features: how well a candidate answers a context, as F numbers. One function for training and serving.
+"""Match features: how well a candidate matches a context, as F numbers. Training and serving use the same code.
 
-What a group compares is in the file of that group, which column is which in `layout.py`. Each feature depends on the
-context and one entity, never on the other candidates.
+Each group of features has its own file; `layout.py` assigns their columns. A feature depends on the context and one
+entity, never on the other candidates.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ QUERIES_KEPT = 2**14  # encoded queries, about 1 KB each
 
 
 def given_parts(query: EncodedQuery, source: Records | None, profile: Profile) -> GivenParts:
-    """Which parts of a context there are to match."""
+    """The parts that a context has."""
     return GivenParts(bool(query.words), source is not None, profile.events > 0, profile.country is not None)
 
 
 class MatchFeatures:
-    """Computes the features. Its groups hold scratch tables, so one instance serves one thread.
+    """Computes the features. Its groups hold scratch tables, so use an instance in one thread only.
 
-    `countries`: whether tastes of countries are known; else no feature tells of them.
+    `countries`: whether tastes of countries are known; else there is no feature for them.
     """
 
     def __init__(self, encoder: EntityEncoder, countries: bool = False) -> None:
@@ -51,11 +51,11 @@ class MatchFeatures:
         return list(self._layout.names)
 
     def columns(self, given: GivenParts) -> Ints:
-        """The columns that differ between candidates where those parts of a context are there. [A], rising"""
+        """The columns that differ between the candidates of a context with these parts. [A], rising"""
         return self._layout.varying(given).columns
 
     def encode_query(self, query: str | None) -> EncodedQuery:
-        """Words, weights and text vector of a query; a null query is empty. Queries seen lately are kept."""
+        """Words, weights and text vector of a query; a null query is empty. Recent queries are cached."""
         return self._queries.get(query, self._encode_query)
 
     def _encode_query(self, query: str | None) -> EncodedQuery:
@@ -75,7 +75,7 @@ class MatchFeatures:
         return features
 
     def constant(self, query: EncodedQuery, profile: Profile) -> NDArray[np.float32]:
-        """What is the same for every candidate, 0 elsewhere: an absent part of a context says 0 of everybody. [F]"""
+        """The features that are equal for all candidates, 0 elsewhere: features of an absent part are 0. [F]"""
         features = np.zeros(len(self._layout), np.float32)
         features[self._layout.columns(CONTEXT_SIZE.name)] = context_size(query, profile)
         return features
@@ -86,7 +86,7 @@ class MatchFeatures:
         """Features [C, A] of the columns that differ between candidates."""
         given = given_parts(query, source, profile)
         varying, compared = self._layout.varying(given), Candidates(candidates)
-        rows = np.empty((len(varying.columns), len(candidates)), np.float32)  # [A, C]: a feature in one piece
+        rows = np.empty((len(varying.columns), len(candidates)), np.float32)  # [A, C]: each feature contiguous
         if given.query:
             self._query.write(query, compared, rows[varying.rows["query"]])
         if source is not None:

@@ -1,4 +1,4 @@
-"""Query ↔ entity: lexical coverage of each field, likeness of the name, text cosine. Ranks and retrieves nothing."""
+"""Query ↔ entity: lexical coverage of each field, similarity of the name, text cosine. Does not rank or retrieve."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from model.text.vocabulary import Vocabulary
 
 Masks = NDArray[np.uint16]
 MAX_QUERY_WORDS = 24
-STEM_SHARE = 0.5  # a word of the same stem covers this much of the word asked for
-_WHOLE = 0.999  # this much of the weight is all of it
+STEM_SHARE = 0.5  # coverage of a query word by a word of the same stem
+_FULL = 0.999  # share of the weight that counts as all of it
 _PREFIX_SLOT = MAX_QUERY_WORDS + 1
 _TRIGRAM_SLOT = MAX_QUERY_WORDS + 2
-_STEM_SLOT = MAX_QUERY_WORDS + 3  # and up, one a word
+_STEM_SLOT = MAX_QUERY_WORDS + 3  # and up, one per word
 _OF_WORDS = (
     "exact_in_name", "in_any_field", "unexplained_words", "rarest_unexplained", "name_in_query",
     "whole_query_in_name", "whole_name_in_query",
@@ -31,10 +31,10 @@ _OF_TRIGRAMS = ("name_dice", "grams_in_name", "name_in_grams")
 
 @dataclass(frozen=True, slots=True)
 class EncodedQuery:
-    """A query as the match features need it. Empty words = no query."""
+    """A query as the match features read it. No words = no query."""
 
     words: tuple[str, ...]
-    last: int  # place of the word typed last, which counts as a prefix too
+    last: int  # place of the word typed last, which also matches as a prefix
     weights: Floats  # [K] inverse document frequency
     text: Floats  # [Dt]
     grams: frozenset[str]
@@ -51,7 +51,7 @@ def encode_query(vocabulary: Vocabulary, vectors: TextVectors, query: str | None
 
 
 def stem_of(word: str) -> str | None:
-    """What words of the same stem begin with, roughly and in any language; None for words too short to tell.
+    """The common prefix of words with the same stem, roughly, in any language; None for words that are too short.
 
     >>> stem_of("comedies"), stem_of("robots"), stem_of("toys")
     ('comed', 'robo', None)
@@ -61,16 +61,16 @@ def stem_of(word: str) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class _Hits:
-    """What C candidates hold of the K words of a query, as masks of the fields that hold it."""
+    """Matches of the K words of a query in C candidates, as masks of the fields that match."""
 
     exact: Masks  # [C, K]
-    covered: Masks  # [C, K] the last word also as a prefix
+    covered: Masks  # [C, K] exact, and for the last word also as a prefix
     stems: Masks  # [C, K] words of the same stem
-    grams: Ints  # [C] how many trigrams the name shares
+    grams: Ints  # [C] number of trigrams that the name shares
 
 
 class QueryFeatures:
-    """Computes the group. Holds a scratch table, so one instance serves one thread."""
+    """Computes the group. Holds a scratch table, so use an instance in one thread only."""
 
     def __init__(self, encoder: EntityEncoder) -> None:
         by_field = tuple(f"query_in_{name}" for name in encoder.fields)
@@ -97,17 +97,17 @@ class QueryFeatures:
     ) -> None:
         weights = query.weights / query.weights.sum()
         coverage = weights @ self._in_fields.take(hits.covered, axis=0)  # [C, fields]
-        whole_query = coverage[:, 0] > _WHOLE
+        whole_query = coverage[:, 0] > _FULL
         coverage += STEM_SHARE * (weights @ self._in_fields.take(hits.stems & ~hits.covered, axis=0))
         by_field[:] = coverage.T
         exact_name = (hits.exact & 1) @ weights
-        found = hits.covered != 0
-        rarest = np.where(found | (hits.stems != 0), 0.0, query.weights).max(1) / self._vocabulary.unknown_idf
+        matched = hits.covered != 0
+        rarest = np.where(matched | (hits.stems != 0), 0.0, query.weights).max(1) / self._vocabulary.unknown_idf
         name_idf = records.static[:, self._static.name_idf]
         name_in_query = exact_name * query.weights.sum() / np.maximum(name_idf, 1e-6)
         write_rows(
-            of_words, exact_name, found @ weights, (~found).sum(1), rarest, name_in_query,
-            whole_query, name_in_query > _WHOLE,
+            of_words, exact_name, matched @ weights, (~matched).sum(1), rarest, name_in_query,
+            whole_query, name_in_query > _FULL,
         )  # fmt: skip
 
     def _hits(self, query: EncodedQuery, candidates: Candidates) -> _Hits:
@@ -129,7 +129,7 @@ class QueryFeatures:
         return _Hits(exact, _with_prefix(query, exact, prefix), stems, grams)
 
     def _slots_of(self, query: EncodedQuery, token_ids: Ints) -> NDArray[np.uint8]:
-        """The slot that each token fills, 0 = none. [tokens]"""
+        """The slot of each token, 0 = none. [tokens]"""
         touched, grams_touched = self._mark(query)
         marks = self._slots.take(token_ids)
         self._slots[grams_touched] = 0
@@ -138,18 +138,20 @@ class QueryFeatures:
         return marks
 
     def _mark(self, query: EncodedQuery) -> tuple[list[tuple[int, int]], list[int]]:
-        """Write the slot of each stem, prefix, trigram and word into the scratch table; returns what to clear: ranges
-        of words, trigrams."""
+        """Write the slot of each stem, prefix, trigram and word into the scratch table.
+
+        Returns the entries to clear afterwards: ranges of word ids, and ids of trigrams.
+        """
         touched: list[tuple[int, int]] = []
         for number, word in enumerate(query.words):
             if (root := stem_of(word)) is not None:
                 self._mark_range(self._vocabulary.prefix_range(root), _STEM_SLOT + number, touched)
         self._mark_range(self._vocabulary.prefix_range(query.words[query.last]), _PREFIX_SLOT, touched)
-        grams = [found for found in map(self._vocabulary.gram_id, query.grams) if found is not None]
+        grams = [gram_id for gram_id in map(self._vocabulary.gram_id, query.grams) if gram_id is not None]
         self._slots[grams] = _TRIGRAM_SLOT
         for number, word in enumerate(query.words):
-            found = self._vocabulary.id(word)
-            self._mark_range((found, found + 1), number + 1, touched)
+            word_id = self._vocabulary.id(word)
+            self._mark_range((word_id, word_id + 1), number + 1, touched)
         return touched, grams
 
     def _mark_range(self, ids: tuple[int, int], slot: int, touched: list[tuple[int, int]]) -> None:
@@ -158,10 +160,10 @@ class QueryFeatures:
 
 
 def _with_prefix(query: EncodedQuery, exact: Masks, prefix: Masks) -> Masks:
-    """exact [C, K], the last word also where it is the beginning of a word, `prefix` [C]."""
+    """exact [C, K], plus matches of the last word as a prefix, `prefix` [C]."""
     covered = exact.copy()
     covered[:, query.last] |= prefix
-    for place, word in enumerate(query.words):  # words of the query that are themselves continuations of the prefix
+    for place, word in enumerate(query.words):  # query words that begin with the last word count as its prefix matches
         if word.startswith(query.words[query.last]):
             covered[:, query.last] |= exact[:, place]
     return covered

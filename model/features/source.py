@@ -22,7 +22,7 @@ _PAIR = ("source_text", "source_engagement", "source_cosine")
 
 
 class SourceFeatures:
-    """Computes the group. Holds a scratch table, so one instance serves one thread."""
+    """Computes the group. Holds a scratch table, so use an instance in one thread only."""
 
     def __init__(self, encoder: EntityEncoder) -> None:
         by_field = tuple(f"source_{name}" for name in encoder.fields)
@@ -31,7 +31,7 @@ class SourceFeatures:
         self._static = StaticColumns.of(encoder)
         self._in_fields = fields_of_masks(len(encoder.fields))
         self._squares = encoder.vocabulary.weights**2
-        self._squares[: encoder.first_word] = 0.0  # trigrams are no words
+        self._squares[: encoder.first_word] = 0.0  # only words count, not trigrams
         self._masks = np.zeros(len(encoder.vocabulary.weights), np.uint16)  # scratch
 
     def write(self, source: Records, candidates: Candidates, rows: Floats) -> None:
@@ -60,7 +60,7 @@ class SourceFeatures:
         return np.asarray(sums / np.maximum(norms, 1e-6), np.float32)
 
     def _shared(self, source: Records, candidates: Candidates) -> NDArray[np.uint16]:
-        """The fields in which both have a token, as a mask. [tokens]"""
+        """Masks of the fields in which both source and candidate have a token. [tokens]"""
         own = source.tokens.row(0)
         marked = (own >> FIELD_BITS).astype(np.int64)
         self._masks[marked] = own & FIELD_MASK

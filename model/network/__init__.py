@@ -1,1 +1,1 @@
-"""The one shared ranking network."""
+"""The ranking network that all tasks share."""

@@ -1,4 +1,4 @@
-"""A scorer together with the catalogue that it ranks: ids in, logits out. Holds no files, draws nothing at random."""
+"""A scorer with the catalogue that it ranks: ids in, logits out. Reads no files, draws no random numbers."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ class CatalogueRanker:
         self.rules = rules
 
     def fill(self, context: Context) -> FilledContext:
-        """Impute what is missing. Raises `MissingFieldError`."""
+        """Impute the missing fields. Raises `MissingFieldError`."""
         return fill(context, self.rules, self.names.get)
 
     def context_entities(self, context: Context) -> list[str]:
-        """Distinct ids whose records `encode` reads: the newest known of the history, and the source."""
+        """Distinct ids whose records `encode_context` reads: the newest known ones of the history, and the source."""
         known = [event.entity_id for event in self.known(context.history)]
         source = [] if context.source_entity_id is None else [context.source_entity_id]
         return list(dict.fromkeys([*known[-self.scorer.config.profile_length :], *source]))
@@ -52,15 +52,16 @@ class CatalogueRanker:
     def encode_context(
         self, filled: FilledContext, gathered: NamedRecords[Records | TableRows] | None = None
     ) -> EncodedContext:
-        """The context side, from records of its `context_entities` that were gathered, else from those of the
-        catalogue. An id without a record is left out.
+        """Encode a context from the `gathered` records of its `context_entities`, by default from the catalogue's own.
+
+        Ids without a record are left out.
         """
         records, find = (self.records, self.find) if gathered is None else (gathered.records, gathered.find)
         context = filled.context
-        found = find([event.entity_id for event in context.history])
-        known = np.flatnonzero(found >= 0)[-self.scorer.config.profile_length :]
+        rows = find([event.entity_id for event in context.history])
+        known = np.flatnonzero(rows >= 0)[-self.scorer.config.profile_length :]
         events = [context.history[place] for place in known.tolist()]
-        history = records.take(found[known], bare=True) if events else None
+        history = records.take(rows[known], bare=True) if events else None
         source = None if context.source_entity_id is None else find([context.source_entity_id])
         return self.scorer.contexts.from_records(
             filled, None if source is None or source[0] < 0 else records.take(source), events, history
@@ -71,26 +72,26 @@ class CatalogueRanker:
         return find(self.rows, entity_ids)
 
     def rows_of(self, entity_ids: Sequence[str]) -> Ints:
-        """Rows of ids that are all in the catalogue. Raises KeyError on another."""
+        """Rows of ids. Raises KeyError on an id that is not in the catalogue."""
         rows = self.find(entity_ids)
         if (rows < 0).any():
             raise KeyError(entity_ids[int(np.argmin(rows))])
         return rows
 
     def ids_of(self, rows: Ints) -> list[str]:
-        """The ids of rows."""
+        """The ids of these rows."""
         return self.ids.take(rows) if isinstance(self.ids, Texts) else [self.ids[row] for row in rows.tolist()]
 
     def known(self, events: Sequence[HistoryEvent]) -> list[HistoryEvent]:
-        """Those whose entity is in the catalogue."""
+        """The events whose entity is in the catalogue."""
         rows = self.find([event.entity_id for event in events]).tolist()
         return [event for event, row in zip(events, rows, strict=True) if row >= 0]
 
     def logits(self, context: EncodedContext, rows: Ints | None = None) -> Floats:
-        """Logits of the named rows, or of the whole catalogue."""
+        """Logits of these rows, by default of the whole catalogue."""
         score = self.scorer.prepare(context)
         return score(self.records.take(rows)) if rows is not None else score.all(self.records)
 
     def plain_logits(self, context: EncodedContext, rows: Ints) -> Floats:
-        """The same by the network as it is trained, nothing folded."""
+        """The same logits from the network in its training form, without folding."""
         return self.scorer.plain_logits(context, self.records.take(rows))

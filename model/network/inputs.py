@@ -1,4 +1,4 @@
-"""From a filled context and records to the tensors of the ranker. The same code feeds training and serving."""
+"""Turns a filled context and records into the tensors of the ranker. Training and serving use the same code."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ class EncodedContext:
 
 
 class ContextEncoder:
-    """Knows the tasks, users and countries of an artefact; anything else becomes the learned null.
+    """Encodes contexts with the tasks, users and countries of an artefact. Unknown users and countries become null.
 
-    `tastes` [T, countries, Dz] is what each country likes, by table of outcomes; serving has one table.
+    `tastes` [T, countries, Dz]: the taste of each country, for each table of outcomes; serving has one table.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class ContextEncoder:
         history: Records | None,
         table: int = -1,
     ) -> EncodedContext:
-        """`history` holds the records of `events`, oldest first; None where there are none. `table` is of outcomes."""
+        """Encode a context. `history`: records of `events`, oldest first, or None. `table` = an outcome table."""
         context = filled.context
         user = self.users.get(context.user_id or "", 0)
         country = self.countries.get(context.country or "", 0)
@@ -108,19 +108,19 @@ def collate(
     kinds: Tensor,
     present: Tensor,
 ) -> ContextBatch:
-    """Stack B encoded contexts; source [B, D], history [B, H, D], kinds and present [B, H] come padded."""
+    """Stack B encoded contexts; source [B, D], history [B, H, D], kinds and present [B, H] are padded."""
     device = source.device
 
-    def stacked(rows: Sequence[object], dtype: torch.dtype) -> Tensor:
+    def stack(rows: Sequence[object], dtype: torch.dtype) -> Tensor:
         return torch.as_tensor(np.asarray(rows), dtype=dtype, device=device)
 
     return ContextBatch(
-        task=stacked([context.task for context in contexts], torch.long),
-        user=stacked([context.user for context in contexts], torch.long),
-        country=stacked([context.country for context in contexts], torch.long),
-        missing=stacked([context.missing for context in contexts], torch.float32),
-        query=stacked([context.query.text for context in contexts], torch.float32),
-        profile=stacked([context.profile.text.ravel() for context in contexts], torch.float32),
+        task=stack([context.task for context in contexts], torch.long),
+        user=stack([context.user for context in contexts], torch.long),
+        country=stack([context.country for context in contexts], torch.long),
+        missing=stack([context.missing for context in contexts], torch.float32),
+        query=stack([context.query.text for context in contexts], torch.float32),
+        profile=stack([context.profile.text.ravel() for context in contexts], torch.float32),
         source=source,
         history=history,
         kinds=kinds,
@@ -129,7 +129,7 @@ def collate(
 
 
 def serving_batch(context: EncodedContext, width: int, length: int, device: torch.device) -> ContextBatch:
-    """A batch of one context whose vectors come from records; at most `length` newest events."""
+    """A batch of one context, with entity vectors from its records and at most the `length` newest events."""
     source = torch.zeros(1, width) if context.source is None else torch.from_numpy(context.source.vector)
     count = 0 if context.history is None else min(len(context.history), length)
     history = torch.zeros(1, max(count, 1), width)
@@ -144,7 +144,7 @@ def serving_batch(context: EncodedContext, width: int, length: int, device: torc
 
 
 def one_context(context: EncodedContext, width: int, length: int) -> ContextArrays:
-    """The same context as arrays alone."""
+    """One context as arrays, for the folded pass; at most the `length` newest events."""
     history = np.zeros((0, width), np.float32) if context.history is None else context.history.vector[-length:][::-1]
     return ContextArrays(
         context.task,

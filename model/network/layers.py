@@ -1,4 +1,4 @@
-"""Small layers that the ranker is built from. Shapes: B contexts, C candidates, H history events, D width."""
+"""Layers of the ranker. Shapes: B contexts, C candidates, H history events, D width."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Floats = NDArray[np.float32]
 
 
 class ResidualMLP(nn.Module):
-    """Linear → (LayerNorm → GELU → Linear) with a skip around it. GELU: ReLU before a dot product collapses."""
+    """Linear, residual block (LayerNorm → GELU → Linear), Linear. GELU, since ReLU before a dot product collapses."""
 
     def __init__(self, inputs: int, hidden: int, outputs: int, dropout: float) -> None:
         super().__init__()
@@ -27,7 +27,7 @@ class ResidualMLP(nn.Module):
 
 
 class HistoryAttention(nn.Module):
-    """What the history says of each candidate: softmax over its events, asked by the candidate (DIN, Zhou 2018)."""
+    """Attention of each candidate over the events of the history (DIN, Zhou 2018), with softmax weights."""
 
     def __init__(self, width: int, kinds: int, length: int) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class HistoryAttention(nn.Module):
         return marked
 
     def forward(self, candidates: Tensor, events: Tensor, present: Tensor) -> Tensor:
-        """candidates [B, C, D], events [B, H, D], present [B, H] → [B, C, D]; zeros where there is no history."""
+        """candidates [B, C, D], events [B, H, D], present [B, H] → [B, C, D]; zeros without a history."""
         scale = float(events.shape[-1] ** -0.5)
         weights = self.ask(candidates) @ events.transpose(1, 2) * scale  # [B, C, H]
         weights = weights.masked_fill(~present[:, None, :], -1e4)
@@ -53,10 +53,10 @@ class HistoryAttention(nn.Module):
 
 
 class FeatureEncoding(nn.Module):
-    """Match features as a network reads them: standardised, and in quantile bins filled from the left.
+    """Match features as network inputs: standard scores, and quantile bins that fill from the left.
 
-    Bins let a first layer bend at places where the data lies, as trees do: piecewise linear encoding (Gorishniy,
-    Rubachev, Babenko, NeurIPS 2022). The scale is fitted once, before training, and travels with the weights.
+    With bins, the first layer can bend where the data lies, as trees do: piecewise linear encoding (Gorishniy,
+    Rubachev, Babenko, NeurIPS 2022). The scale is fitted once, before training, and saved with the weights.
     """
 
     mean: Tensor
@@ -70,16 +70,16 @@ class FeatureEncoding(nn.Module):
         self.register_buffer("mean", torch.zeros(features))
         self.register_buffer("deviation", torch.ones(features))
         self.register_buffer("low", torch.zeros(features, bins))  # left edge of each bin
-        self.register_buffer("inverse", torch.zeros(features, bins))  # 1 / width; 0 = no such bin
+        self.register_buffer("inverse", torch.zeros(features, bins))  # 1 / width; 0 = unused bin
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """[..., F] → standard scores [..., F], whose long tails keep their order, and bins [..., F · bins]."""
+        """[..., F] → standard scores [..., F], compressed by asinh, and bins [..., F · bins]."""
         scores = vector_asinh((features - self.mean) / self.deviation)
         filled = ((features[..., None] - self.low) * self.inverse).clamp(0, 1)
         return scores, filled.flatten(-2)
 
     def fit(self, groups: list[Floats]) -> None:
-        """Set the scale from samples [M, F] of each task, tasks counted alike."""
+        """Fit the scale to one sample [M, F] per task; all tasks have equal weight."""
         mean = np.stack([group.mean(0) for group in groups]).mean(0)
         square = np.stack([(group.astype(np.float64) ** 2).mean(0) for group in groups]).mean(0)
         self.mean.copy_(torch.from_numpy(mean))
@@ -91,7 +91,7 @@ class FeatureEncoding(nn.Module):
 
 
 def vector_asinh(values: Tensor) -> Tensor:
-    """asinh of each value; nine times as fast as torch's, which is not vectorised on a CPU.
+    """asinh of each value; nine times as fast as `torch.asinh`, which is not vectorised on a CPU.
 
     >>> values = torch.tensor([-1e6, -0.1, 0.0, 2.0])
     >>> bool(torch.allclose(vector_asinh(values), values.asinh()))
@@ -102,7 +102,7 @@ def vector_asinh(values: Tensor) -> Tensor:
 
 
 def bin_edges(groups: list[Floats], bins: int) -> Floats:
-    """At most `bins` + 1 edges, rising: quantiles of all values but the commonest, which is an edge of its own.
+    """At most `bins` + 1 rising edges: the most frequent value, and quantiles of all other values.
 
     >>> bin_edges([np.array([0, 0, 0, 0, 1, 2, 3, 4], np.float32)], 4).tolist()
     [0.0, 1.0, 2.0, 3.0, 4.0]
@@ -110,9 +110,9 @@ def bin_edges(groups: list[Floats], bins: int) -> Floats:
     size = min(len(group) for group in groups)
     values = np.concatenate([group[np.linspace(0, len(group) - 1, size).astype(int)] for group in groups])
     distinct, counts = np.unique(values, return_counts=True)
-    commonest = distinct[counts.argmax()]
-    rest = values[values != commonest]
-    edges = np.append(np.quantile(rest, np.linspace(0, 1, bins)) if len(rest) else [], commonest)
+    most_frequent = distinct[counts.argmax()]
+    rest = values[values != most_frequent]
+    edges = np.append(np.quantile(rest, np.linspace(0, 1, bins)) if len(rest) else [], most_frequent)
     kept: Floats = np.unique(edges.astype(np.float32))
     apart = np.append(True, np.diff(kept) > 1e-6 * max(float(np.ptp(kept)), 1e-6))
     return np.asarray(kept[apart])

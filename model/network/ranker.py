@@ -1,7 +1,7 @@
-"""The one shared network: entity tower, context tower, crossing, one logit. Reads arrays, knows no strings.
+"""The shared network: entity tower, context tower, crossing, one logit. Reads tensors only.
 
 Shapes: B contexts, C candidates, H history events, D width, F match features, T tasks, M missing flags.
-`score` is what serving runs; the entity tower runs once an entity, when its record is made.
+`score` defines the logits; serving computes the same in `fast/`. The entity tower runs once per entity, for its record.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ MISSING = ("query", "query_imputed", "source", "source_imputed", "user", "countr
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """Counts that come from the data, not from the configuration."""
+    """Counts that depend on the data, not on the configuration."""
 
     tasks: int
     users: int
     countries: int
     entities: int
     features: int
-    numbers: int  # static columns the entity tower reads
+    numbers: int  # static columns that the entity tower reads
 
 
 @dataclass(slots=True)
 class EntityBatch:
-    """U entities as the tower reads them."""
+    """U entities as inputs of the entity tower."""
 
     ids: Tensor  # [U] row + 1, 0 = the learned null
     text: Tensor  # [U, Dt]
@@ -44,7 +44,7 @@ class EntityBatch:
 
 @dataclass(slots=True)
 class ContextBatch:
-    """B contexts. `source` and `history` are entity vectors; where absent, zeros and a mask."""
+    """B contexts. `source` and `history` are entity vectors; where absent, they are zeros with a mask."""
 
     task: Tensor  # [B]
     user: Tensor  # [B] 0 = the learned null
@@ -69,7 +69,7 @@ class EntityTower(nn.Module):
         self.mlp = ResidualMLP(inputs, config.tower_hidden, config.width, config.dropout)
         nn.init.normal_(self.id.weight, std=0.05)
         nn.init.normal_(self.category.weight, std=0.1)
-        nn.init.zeros_(self.category.weight[NULL_CATEGORY])  # says nothing where training never met it
+        nn.init.zeros_(self.category.weight[NULL_CATEGORY])  # no effect if training has no null category
 
     def forward(self, entities: EntityBatch) -> Tensor:
         """[U, D]"""
@@ -84,7 +84,7 @@ class EntityTower(nn.Module):
 
 
 class ContextTower(nn.Module):
-    """Everything known of a context → vector [B, D]."""
+    """All inputs of a context → vector [B, D]."""
 
     def __init__(self, config: NetworkConfig, sizes: Sizes) -> None:
         super().__init__()
@@ -121,7 +121,7 @@ class ContextTower(nn.Module):
 
 
 class Ranker(nn.Module):
-    """(context, entity) → one logit; and the same two towers as a dot product for retrieval."""
+    """(context, entity) → one logit. A dot product of the same two towers serves retrieval."""
 
     def __init__(self, config: NetworkConfig, sizes: Sizes) -> None:
         super().__init__()
@@ -134,7 +134,7 @@ class Ranker(nn.Module):
         self.features = FeatureEncoding(sizes.features, config.feature_bins)
         evidence = sizes.features * (1 + config.feature_bins) + 3
         self.from_evidence = nn.Linear(evidence, hidden)
-        self.task_evidence = nn.Parameter(torch.zeros(sizes.tasks, evidence, hidden))  # what a task adds
+        self.task_evidence = nn.Parameter(torch.zeros(sizes.tasks, evidence, hidden))  # added by each task
         self.from_entity = nn.Linear(config.width, hidden, bias=False)
         self.from_context = nn.Linear(config.width, hidden, bias=False)
         self.from_history = nn.Linear(config.width, hidden, bias=False)
@@ -144,7 +144,7 @@ class Ranker(nn.Module):
         self.second = nn.Linear(hidden, hidden // 2)
         self.second_gate = nn.Embedding(sizes.tasks, hidden // 2)
         self.out = nn.Linear(hidden // 2, 1)
-        self.straight = nn.Embedding(sizes.tasks, sizes.features)  # a linear model of the features, per task
+        self.straight = nn.Embedding(sizes.tasks, sizes.features)  # a linear model of the features for each task
         self.temperature = nn.Parameter(torch.zeros(sizes.tasks))
         self.engagement_scale = nn.Parameter(torch.zeros(sizes.tasks))
         for gate in (self.task_gate, self.second_gate, self.straight, self.task_bias):
@@ -156,8 +156,8 @@ class Ranker(nn.Module):
         return vectors
 
     def encode_contexts(self, context: ContextBatch) -> tuple[Tensor, Tensor]:
-        """The context side, once a request: vector [B, D] and event vectors [B, H, D]."""
-        context = self._told(context)
+        """The context side, once per request: vector [B, D] and event vectors [B, H, D]."""
+        context = self._mask_task(context)
         events = self.attention.events(context.history, context.kinds)
         return self.context_tower(context, events), events
 
@@ -170,8 +170,8 @@ class Ranker(nn.Module):
     def score_encoded(
         self, context: ContextBatch, encoded: Tensor, events: Tensor, candidates: Tensor, features: Tensor
     ) -> Tensor:
-        """The same with the context side at hand."""
-        context = self._told(context)
+        """The same as `score`, with the result of `encode_contexts`: `encoded` [B, D] and `events` [B, H, D]."""
+        context = self._mask_task(context)
         read = self.attention(candidates, events, context.present)  # [B, C, D]
         scale = candidates.shape[-1] ** -0.5
         dots = torch.stack(
@@ -185,11 +185,11 @@ class Ranker(nn.Module):
         if not self.config.crossing:
             read, dots = torch.zeros_like(read), torch.zeros_like(dots)
         scores, bins = self.features(features)
-        evidence = torch.cat([scores, bins, self._dropped(dots)], dim=-1)  # [B, C, F · (1 + bins) + 3]
+        evidence = torch.cat([scores, bins, self._drop_candidates(dots)], dim=-1)  # [B, C, F · (1 + bins) + 3]
         hidden = (
             self._from_evidence(evidence, context.task)
-            + self._dropped(self.from_entity(candidates))
-            + self._dropped(self.from_history(read))
+            + self._drop_candidates(self.from_entity(candidates))
+            + self._drop_candidates(self.from_history(read))
             + (self.from_context(encoded) + self.task_bias(context.task))[:, None]
         )
         hidden = functional.gelu(self.norm(hidden)) * self._gate(self.task_gate, context.task)
@@ -199,21 +199,21 @@ class Ranker(nn.Module):
         return logits
 
     def _from_evidence(self, evidence: Tensor, task: Tensor) -> Tensor:
-        """The first layer, with what the task adds to it. Contexts of one task, as always so far, share one product."""
+        """The first layer with the weights of the task. A batch of a single task, the usual case, takes one product."""
         shared = self.from_evidence.weight.T
         if bool((task == task[0]).all()):
             return evidence @ (shared + self.task_evidence[task[0]]) + self.from_evidence.bias
         return evidence @ (shared + self.task_evidence[task]) + self.from_evidence.bias
 
-    def _told(self, context: ContextBatch) -> ContextBatch:
-        """The context as the network may see it."""
+    def _mask_task(self, context: ContextBatch) -> ContextBatch:
+        """The context as the network sees it: always task 0 in the ablation without task input."""
         return context if self.config.task_input else replace(context, task=torch.zeros_like(context.task))
 
     def _gate(self, gate: nn.Embedding, task: Tensor) -> Tensor:
         return 2 * torch.sigmoid(gate(task))[:, None]
 
-    def _dropped(self, hidden: Tensor) -> Tensor:
-        """Training drops the learned side of a candidate at times, so that match features stand on their own."""
+    def _drop_candidates(self, hidden: Tensor) -> Tensor:
+        """Dropout of the learned inputs of whole candidates in training, so that match features suffice alone."""
         rate = self.config.learned_dropout
         if not self.training:
             return hidden if rate < 1 else torch.zeros_like(hidden)
@@ -221,14 +221,14 @@ class Ranker(nn.Module):
         return hidden * keep[:, :, None]
 
     def retrieval_logits(self, context: ContextBatch, encoded: Tensor, candidates: Tensor, liked: Tensor) -> Tensor:
-        """Dot products of the retrieval space; candidates [B, C, D], liked [B, C] = co-engagement → [B, C]."""
-        context = self._told(context)
+        """Dot products in the retrieval space: candidates [B, C, D], co-engagement scores `liked` [B, C] → [B, C]."""
+        context = self._mask_task(context)
         query = self.retrieval_query(context, encoded, liked[:, :1])[:, : candidates.shape[-1]]
         return (candidates * query[:, None]).sum(-1) + liked * self.engagement_scale[context.task][:, None]
 
     def retrieval_query(self, context: ContextBatch, encoded: Tensor, liked: Tensor) -> Tensor:
-        """The context in the one embedding space: [B, D + Dz]; `liked` is its co-engagement profile [B, Dz]."""
-        context = self._told(context)
+        """Contexts in the embedding space of retrieval, [B, D + Dz]; `liked` [B, Dz] is their co-engagement profile."""
+        context = self._mask_task(context)
         scale = torch.exp(self.temperature[context.task])[:, None] * encoded.shape[1] ** -0.5
         return torch.cat([encoded * scale, liked * self.engagement_scale[context.task][:, None]], dim=1)
 
@@ -244,5 +244,5 @@ class Ranker(nn.Module):
 
 
 def retrieval_entity(vector: Tensor, engagement: Tensor, inverse: Tensor) -> Tensor:
-    """An entity in the one embedding space: [N, D + Dz], the co-engagement part as EASE weighs it."""
+    """Entities in the embedding space of retrieval, [N, D + Dz]; the co-engagement part has the weights of EASE."""
     return torch.cat([vector, engagement * inverse[:, None]], dim=1)

@@ -1,4 +1,4 @@
-"""Logits of candidates for one encoded context: match features, then the network. What evaluation and serving run."""
+"""Logits of candidates for one encoded context: match features, then the network. For evaluation and serving."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from model.network.inputs import ContextEncoder, EncodedContext, one_context, se
 from model.network.ranker import ContextBatch, EntityBatch, Ranker, retrieval_entity
 
 Floats = NDArray[np.float32]
-TOWER_CHUNK = 256  # always this many rows at once: a record then has the same bits whoever computes it
-SCORE_CHUNK = 512  # candidates; buffers of this many rows stay in the processor's cache
+TOWER_CHUNK = 256  # fixed number of rows per pass, so that a record has the same bits in every process
+SCORE_CHUNK = 512  # candidates; buffers of this many rows fit in the processor's cache
 
 
 class Scorer:
-    """A ranker with its context encoder. One instance serves one thread."""
+    """A ranker with its context encoder. Use an instance in one thread only."""
 
     def __init__(self, ranker: Ranker, contexts: ContextEncoder, device: str = "cpu") -> None:
         self.ranker = ranker.to(device).eval()
@@ -38,18 +38,18 @@ class Scorer:
         return self.prepare(context)(candidates)
 
     def prepare(self, context: EncodedContext) -> ContextScorer:
-        """A context made ready for its candidates: what they share is computed here, once."""
+        """A callable that scores candidates of this context. Computes the shared part once, here."""
         return ContextScorer(self, context)
 
     @torch.inference_mode()
     def plain_logits(self, context: EncodedContext, candidates: Records) -> Floats:
-        """The same by the ranker as it is trained, nothing folded: what `logits` is held against."""
+        """The same logits from the ranker in its training form, without folding: the reference for `logits`."""
         features = torch.from_numpy(self.matcher(context.query, context.source, context.profile, candidates))
         vectors = torch.from_numpy(candidates.vector)[None].to(self.device)
         return self.ranker.score(self.batch(context), vectors, features[None].to(self.device))[0].cpu().numpy()
 
     def batch(self, context: EncodedContext) -> ContextBatch:
-        """The context as the network reads it, a batch of one."""
+        """The context as network input, a batch of one."""
         return serving_batch(context, self.config.width, self.config.history_length, self.device)
 
     @torch.inference_mode()
@@ -67,20 +67,20 @@ class Scorer:
         parts = []
         with one_thread():
             for start in range(0, total, TOWER_CHUNK):
-                taken = np.arange(start, start + TOWER_CHUNK) % total  # the last chunk is filled up
-                ids = np.asarray(rows, np.int64)[taken] + 1
-                batch = entity_batch(arrays.take(taken), ids, self.number_columns, self.device)
+                chunk = np.arange(start, start + TOWER_CHUNK) % total  # the last chunk wraps around
+                ids = np.asarray(rows, np.int64)[chunk] + 1
+                batch = entity_batch(arrays.take(chunk), ids, self.number_columns, self.device)
                 parts.append(self.ranker.entity_vectors(batch).cpu().numpy()[: min(TOWER_CHUNK, total - start)])
         return np.concatenate(parts) if parts else np.zeros((0, self.config.width), np.float32)
 
     @property
     def number_columns(self) -> int:
-        """How many static columns the entity tower reads."""
+        """The number of static columns that the entity tower reads."""
         return self.ranker.sizes.numbers
 
 
 class ContextScorer:
-    """One context; call it with candidates, as often as there are parts of them."""
+    """Scores candidates of one context. May be called several times, with different candidates."""
 
     @torch.inference_mode()
     def __init__(self, scorer: Scorer, context: EncodedContext) -> None:
@@ -88,15 +88,15 @@ class ContextScorer:
         self._parts = (context.query, context.source, context.profile)
         columns = self._matcher.columns(given_parts(*self._parts))
         constant = self._matcher.constant(context.query, context.profile)
-        one = one_context(context, scorer.config.width, scorer.config.history_length)
-        self._folded = scorer.folded.context(one, columns, constant)
+        arrays = one_context(context, scorer.config.width, scorer.config.history_length)
+        self._folded = scorer.folded.context(arrays, columns, constant)
 
     def __call__(self, candidates: Records | TableRows) -> Floats:
         """Logits [C]."""
         return self.all(candidates) if len(candidates) > SCORE_CHUNK else self._logits(candidates)
 
     def all(self, records: Records | RecordTable | TableRows) -> Floats:
-        """Logits [N], however many there are."""
+        """Logits [N] of any number of records, in chunks of `SCORE_CHUNK`."""
         logits = np.empty(len(records), np.float32)
         for start, end in chunks(len(records), SCORE_CHUNK):
             logits[start:end] = self._logits(records.part(start, end))
@@ -106,13 +106,13 @@ class ContextScorer:
     def _logits(self, candidates: Records | TableRows) -> Floats:
         candidates = candidates.read() if isinstance(candidates, TableRows) else candidates
         values = torch.from_numpy(self._matcher.varying(*self._parts, candidates)).to(self._device)
-        found: Floats = self._folded(torch.from_numpy(candidates.vector).to(self._device), values).cpu().numpy()
-        return found
+        logits: Floats = self._folded(torch.from_numpy(candidates.vector).to(self._device), values).cpu().numpy()
+        return logits
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Torch computes in one thread for the length of the block: more of them add up in another order."""
+    """Limit torch to one thread inside the block, because several threads sum in another order."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -122,13 +122,13 @@ def one_thread() -> Iterator[None]:
 
 
 def retrieval_profile(context: EncodedContext) -> Floats:
-    """What retrieval asks the co-engagement space for: the recent history, and the source where there is one."""
+    """The query in the co-engagement space: the recent history, plus the source if there is one. [Dz]"""
     profile = context.profile.liked[1]
     return profile if context.source is None else np.asarray(profile + context.source.engagement[0], np.float32)
 
 
 def retrieval_matrix(records: RecordTable, rows: NDArray[np.int64]) -> Floats:
-    """The named entities in the embedding space of retrieval. [C, D + Dz]"""
+    """The entities of these rows in the embedding space of retrieval. [C, D + Dz]"""
     return retrieval_entity(*(torch.from_numpy(part) for part in records.for_retrieval(rows))).numpy()
 
 

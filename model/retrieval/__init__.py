@@ -1,1 +1,1 @@
-"""Proposing candidates from the whole catalogue."""
+"""Retrieval of candidates from the whole catalogue: exact, approximate, lexical."""

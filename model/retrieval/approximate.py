@@ -1,7 +1,8 @@
-"""Nearest entities of a large catalogue by FAISS: its inverted lists give more rows than wanted, exact dot products
-choose among them. Needs the extra `large`; whether it is good enough is measured in `tuning.py`.
+"""Approximate nearest-neighbour search for a large catalogue with FAISS. Needs the extra `large`.
 
-IVF with 8 bits a number: lists map from the file, so processes share them; nothing is decoded but what is looked at.
+Inverted lists give more rows than requested, and exact dot products rerank them. `tuning.py` measures the quality.
+The index is IVF with 8 bits per number. Its lists are mapped from the file, so processes share them; a search decodes
+only the lists that it probes.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ import numpy as np
 from model.catalogue.encoding import chunks
 from model.retrieval.exact import Floats, Ints, best_rows
 
-WIDER = 2  # rows that the lists give for each that is wanted
-_POINTS = 64  # of each list, that k-means sees
-_ROUNDS = 8  # of k-means
-_CHUNK = 50_000  # entities added at once
+WIDER = 2  # rows from the lists per requested row
+_POINTS = 64  # training points of k-means per list
+_ROUNDS = 8  # iterations of k-means
+_CHUNK = 50_000  # entities added per call
 Report = Callable[[int, int, str], None]
 
 
@@ -34,7 +35,7 @@ def faiss() -> Any | None:
 
 
 class ApproximateIndex:
-    """The same searches as `DenseIndex`. `vectors` gives the rows that it asks for, [C, D + Dz], exactly."""
+    """The interface of `DenseIndex`. `vectors` returns the exact vectors [C, D + Dz] of given rows, for reranking."""
 
     def __init__(self, lists: Any, vectors: Callable[[Ints], Floats], library: Any) -> None:
         self._lists = lists
@@ -44,15 +45,15 @@ class ApproximateIndex:
 
     @classmethod
     def read(cls, path: Path, vectors: Callable[[Ints], Floats], library: Any) -> ApproximateIndex:
-        """Map an index from its file. Raises RuntimeError on a file that is none."""
+        """Map an index from its file. Raises RuntimeError on a file that is not an index."""
         lists = library.read_index(str(path), library.IO_FLAG_MMAP)
-        held = library.downcast_InvertedLists(lists.invlists)
-        if isinstance(held, library.OnDiskInvertedLists):
-            held.prefetch_nthread = 0  # 32 threads a search, for a file that is in memory
+        inverted = library.downcast_InvertedLists(lists.invlists)
+        if isinstance(inverted, library.OnDiskInvertedLists):
+            inverted.prefetch_nthread = 0  # the default is 32 threads per search, useless for a file in memory
         return cls(lists, vectors, library)
 
     def write(self, path: Path) -> None:
-        """Keep it as a file, with the number of lists that a search looks into."""
+        """Save the index to a file, with the number of lists that a search probes."""
         self._lists.nprobe = self.probes
         self._library.write_index(self._lists, str(path))
 
@@ -66,27 +67,27 @@ class ApproximateIndex:
 
     @property
     def list_count(self) -> int:
-        """How many lists there are."""
+        """The number of lists."""
         return int(self._lists.nlist)
 
     def search(self, query: Floats, k: int, exclude: Collection[int] = ()) -> Ints:
         """Rows of about the k highest dot products, best first, ties in row order. query [D + Dz]"""
-        barred = np.fromiter(exclude, np.int64, len(exclude))
-        wanted = min(k, len(self) - len(barred))
+        excluded = np.fromiter(exclude, np.int64, len(exclude))
+        wanted = min(k, len(self) - len(excluded))
         probes, rows = self.probes, np.zeros(0, np.int64)
         while wanted > 0:
-            rows = self._near(query, WIDER * k + len(barred), probes, barred)
+            rows = self._probe(query, WIDER * k + len(excluded), probes, excluded)
             if len(rows) >= wanted or probes >= self.list_count:
                 break
-            probes *= 4  # the lists nearby hold too few
+            probes *= 4  # the probed lists hold too few rows
         return rows[best_rows(self._vectors(rows) @ query, k)] if len(rows) else rows
 
-    def _near(self, query: Floats, count: int, probes: int, barred: Ints) -> Ints:
-        """Rows that the lists give, ascending, without those that are barred."""
-        look = self._library.SearchParametersIVF(nprobe=min(probes, self.list_count))
-        _, found = self._lists.search(query[None], min(count, len(self)), params=look)
-        rows: Ints = np.sort(found[0][found[0] >= 0])
-        return rows[~np.isin(rows, barred)] if len(barred) else rows
+    def _probe(self, query: Floats, count: int, probes: int, excluded: Ints) -> Ints:
+        """About the `count` nearest rows in the probed lists, ascending, without `excluded`."""
+        parameters = self._library.SearchParametersIVF(nprobe=min(probes, self.list_count))
+        _, nearest = self._lists.search(query[None], min(count, len(self)), params=parameters)
+        rows: Ints = np.sort(nearest[0][nearest[0] >= 0])
+        return rows[~np.isin(rows, excluded)] if len(excluded) else rows
 
 
 def build(
@@ -96,8 +97,8 @@ def build(
     seed: int,
     report: Report = lambda *_: None,
 ) -> ApproximateIndex:
-    """Lists of all entities [N, D + Dz]; looks into one list until it is told otherwise."""
-    lists = library.index_factory(matrix.shape[1], f"IVF{_lists_of(len(matrix))},SQ8", library.METRIC_INNER_PRODUCT)
+    """Build an index of all entities [N, D + Dz]. It probes one list until `probes` is set."""
+    lists = library.index_factory(matrix.shape[1], f"IVF{_list_count(len(matrix))},SQ8", library.METRIC_INNER_PRODUCT)
     lists.cp.niter, lists.cp.max_points_per_centroid, lists.cp.seed = _ROUNDS, _POINTS, seed
     sample = np.random.default_rng(seed).permutation(len(matrix))[: _POINTS * lists.nlist]
     report(0, len(matrix), f"k-means of {lists.nlist:,} lists")
@@ -110,6 +111,6 @@ def build(
     return ApproximateIndex(lists, vectors, library)
 
 
-def _lists_of(entities: int) -> int:
-    """Lists of a catalogue: twice the root of its size, as many as there are entities at most."""
+def _list_count(entities: int) -> int:
+    """The number of lists for a catalogue: twice the square root of its size, at most one per entity."""
     return max(1, min(entities, round(2 * math.sqrt(entities))))

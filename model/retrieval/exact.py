@@ -1,4 +1,4 @@
-"""Nearest entities in the one embedding space, exactly: one matrix product. `approximate.py` is the faster."""
+"""Exact nearest-neighbour search in the embedding space: one matrix product. `approximate.py` is faster."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Ints = NDArray[np.int64]
 
 
 class DenseIndex:
-    """All entities [N, D + Dz] in one matrix, which may be a view of a mapped file."""
+    """All entities in one matrix [N, D + Dz], which may be a view of a mapped file."""
 
     def __init__(self, matrix: Floats) -> None:
         self.matrix = np.ascontiguousarray(matrix, np.float32)
@@ -31,7 +31,7 @@ class DenseIndex:
 
 
 def best_rows(scores: Floats, k: int, exclude: Collection[int] = ()) -> Ints:
-    """Rows of the k highest finite scores, best first. scores [N]; excluded rows are set to -inf."""
+    """Rows of the k highest finite scores [N], best first. Sets the scores of excluded rows to -inf in place."""
     if exclude:
         scores[np.fromiter(exclude, np.int64, len(exclude))] = -np.inf
     scores = np.where(np.isfinite(scores), scores, -np.inf)
@@ -39,5 +39,5 @@ def best_rows(scores: Floats, k: int, exclude: Collection[int] = ()) -> Ints:
     if not k:
         return np.zeros(0, np.int64)
     threshold = np.partition(scores, len(scores) - k)[len(scores) - k]
-    rows = np.flatnonzero((scores >= threshold) & np.isfinite(scores))  # in row order, so ties at the cut are too
+    rows = np.flatnonzero((scores >= threshold) & np.isfinite(scores))  # in row order, also for ties at the threshold
     return rows[np.argsort(-scores[rows], kind="stable")][:k]

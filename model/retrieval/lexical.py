@@ -1,8 +1,7 @@
-"""Entities that share words with a query: an inverted index over the tokens that the match features hold.
+"""Entities that share words with a query: an inverted index over the tokens of the records.
 
-The last word of the query counts as a prefix, so that results come while somebody types. A search touches the entities
-that share something, and of a word or prefix that very many share only the best known: the others are told apart by
-the rest of the query.
+The last word of the query also matches as a prefix, for search as you type. A search reads only matching entities. Of a
+very frequent word or prefix, it reads only the most popular matches; the rest of the query finds the others.
 """
 
 from __future__ import annotations
@@ -23,17 +22,17 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
 Codes = NDArray[np.uint32]
 Keys = NDArray[np.uint64]
-NAME_WEIGHT = 3.0  # a word of the display name counts this often
-PREFIX_SHARE = 0.8  # a prefix match counts this much of a whole word
-GRAM_WEIGHT = 0.15  # a shared character trigram of the name: typos
-MOST = 2**17  # matches that one search looks at
+NAME_WEIGHT = 3.0  # weight of a match in the display name
+PREFIX_SHARE = 0.8  # weight of a prefix match, relative to a full word
+GRAM_WEIGHT = 0.15  # weight of a shared character trigram of the name, for typos
+MOST = 2**17  # matches that one search reads
 
 
 @dataclass(frozen=True, slots=True)
 class Postings:
-    """Who holds each word: first those with it in their name, and among them those that are engaged with most.
+    """The entities with each word: first those with the word in their name, each group by falling popularity.
 
-    A code is row << 1 | in the name; `codes[starts[w]:starts[w + 1]]` are those of word w. May be mapped.
+    A code is row << 1 | (1 if in the name). `codes[starts[w]:starts[w + 1]]` belong to word w. Arrays may be mapped.
     """
 
     codes: Codes  # [total]
@@ -41,13 +40,13 @@ class Postings:
 
     @classmethod
     def of(cls, tokens: Ragged, words: int, popularity: Floats) -> Postings:
-        """From the tokens of N entities; word ids are below `words`. popularity [N]"""
+        """Build from the tokens of N entities; word ids are below `words`. popularity [N]"""
         order = np.argsort(-popularity, kind="stable")
         ranked = tokens.take(order)
-        elsewhere = ~ranked.values & 1
-        keys = (ranked.values >> FIELD_BITS << 1 | elsewhere).astype(np.uint64) << np.uint64(32)
+        not_in_name = ~ranked.values & 1
+        keys = (ranked.values >> FIELD_BITS << 1 | not_in_name).astype(np.uint64) << np.uint64(32)
         keys |= ranked.owners().astype(np.uint64)
-        keys.sort()  # by word, then where it stands, then rank
+        keys.sort()  # by word, then name before other fields, then popularity
         in_name = ~(keys >> np.uint64(32)).astype(np.uint32) & 1
         rows = order[keys & np.uint64(2**32 - 1)].astype(np.uint32)
         counts = np.bincount(ranked.values >> FIELD_BITS, minlength=words)
@@ -55,22 +54,22 @@ class Postings:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Postings:
-        """Back from `arrays()`. Raises ValueError where they disagree, KeyError where one is missing."""
+        """Build from `arrays()`. Raises ValueError where lengths disagree, KeyError where an array is missing."""
         codes, starts = arrays["posting_codes"], arrays["posting_starts"]
         if starts[-1:].tolist() != [len(codes)]:
             raise ValueError(f"{len(codes)} postings, expected {starts[-1:]}")
         return cls(codes, starts)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """By name, for a file."""
+        """Both arrays by name, for a file."""
         return {"posting_codes": self.codes, "posting_starts": self.starts}
 
     def count(self, start: int, end: int) -> int:
-        """How many postings the words start…end-1 have."""
+        """The number of postings of the words start…end-1."""
         return int(self.starts[end] - self.starts[start])
 
     def of_words(self, start: int, end: int, most: int) -> Codes:
-        """Codes of the words start…end-1; where they are more than `most`, each word brings as many of its first."""
+        """Codes of the words start…end-1; if more than `most`, only the first ones of each word, equally many."""
         if self.count(start, end) <= most:
             return self.codes[self.starts[start] : self.starts[end]]
         starts = self.starts[start:end]
@@ -82,7 +81,7 @@ class Postings:
 
 @dataclass(frozen=True, slots=True)
 class _Term:
-    """What a part of a query matches: words start…end-1, and what each counts."""
+    """One term of a query: it matches the words start…end-1, with a weight per match."""
 
     start: int
     end: int
@@ -90,23 +89,23 @@ class _Term:
 
 
 class LexicalIndex:
-    """Searches the postings of a catalogue; what it costs depends on what matches, not on the size."""
+    """Searches the postings of a catalogue. The cost depends on the number of matches, not on the catalogue."""
 
     def __init__(self, postings: Postings, vocabulary: Vocabulary) -> None:
         self.postings = postings
         self.vocabulary = vocabulary
 
     def search(self, query: EncodedQuery, k: int, exclude: Collection[int] = ()) -> Ints:
-        """Rows of the k best matches, best first; only rows that match something. Empty for an empty query."""
+        """Rows of the k best matches, best first; rows without a match are left out. Empty for an empty query."""
         if not query.words:
             return np.zeros(0, np.int64)
-        rows, scores = _summed(self._matches(*self._terms(query)))
+        rows, scores = _sum_by_row(self._matches(*self._terms(query)))
         if exclude:
             scores[np.isin(rows, np.fromiter(exclude, np.int64, len(exclude)))] = -np.inf
         return rows[best_rows(scores, k)]
 
     def _terms(self, query: EncodedQuery) -> tuple[list[_Term], _Term]:
-        """Words and trigrams; and the last word as a prefix."""
+        """The words and trigrams of a query; and its last word as a prefix."""
         numbers = [self.vocabulary.id(word) for word in query.words]
         words = [_Term(n, n + 1, weight) for n, weight in zip(numbers, query.weights.tolist(), strict=True)]
         known = [self.vocabulary.gram_id(gram) for gram in sorted(query.grams)]
@@ -115,15 +114,15 @@ class LexicalIndex:
         return [*words, *grams], _Term(start, end, words[query.last].weight * PREFIX_SHARE)
 
     def _matches(self, words: list[_Term], prefix: _Term) -> Keys:
-        """(row, score) of every match; an entity has a word once, but many that begin alike: the best one counts."""
+        """(row, score) of each match. An entity may have many words with the prefix: only its best one counts."""
         terms = [*words, prefix]
         shares = _shares([self.postings.count(term.start, term.end) for term in terms])
         codes = [self.postings.of_words(t.start, t.end, share) for t, share in zip(terms, shares, strict=True)]
-        return np.concatenate([_keys(codes[:-1], words), _highest(_keys(codes[-1:], [prefix]))])
+        return np.concatenate([_keys(codes[:-1], words), _highest_by_row(_keys(codes[-1:], [prefix]))])
 
 
 def _shares(counts: list[int]) -> list[int]:
-    """How many of its matches each term may bring: the rarest take what they need, the others share what is left.
+    """The number of matches that each term may use: rare terms use all theirs, the others share the rest.
 
     >>> _shares([MOST, 5, MOST]) == [(MOST - 5) // 2, MOST // 3, (MOST - 5) - (MOST - 5) // 2]
     True
@@ -136,23 +135,23 @@ def _shares(counts: list[int]) -> list[int]:
 
 
 def _keys(codes: list[Codes], terms: list[_Term]) -> Keys:
-    """row << 32 | bits of the score, so that one sort brings together what belongs to a row."""
+    """Matches as row << 32 | bits of the score, so that one sort groups them by row."""
     weights = np.array([(term.weight, NAME_WEIGHT * term.weight) for term in terms], np.float32)
-    places = np.repeat(np.arange(len(terms)) * 2, [len(some) for some in codes])
-    together = np.concatenate(codes)
-    keys: Keys = (together >> 1).astype(np.uint64) << np.uint64(32)
-    keys |= weights.view(np.uint32).ravel()[places + (together & 1)]
+    places = np.repeat(np.arange(len(terms)) * 2, [len(term_codes) for term_codes in codes])
+    joined = np.concatenate(codes)
+    keys: Keys = (joined >> 1).astype(np.uint64) << np.uint64(32)
+    keys |= weights.view(np.uint32).ravel()[places + (joined & 1)]
     return keys
 
 
-def _highest(keys: Keys) -> Keys:
-    """The highest score of each row: scores are positive, so their bits sort like the numbers."""
+def _highest_by_row(keys: Keys) -> Keys:
+    """The highest score of each row. Scores are positive, so their bits sort like the numbers."""
     keys = np.sort(keys)
     rows = keys >> np.uint64(32)
     return keys[np.append(rows[1:] != rows[:-1], True)] if len(keys) else keys
 
 
-def _summed(keys: Keys) -> tuple[Ints, Floats]:
+def _sum_by_row(keys: Keys) -> tuple[Ints, Floats]:
     """Distinct rows, ascending, and the sum of their scores."""
     if not len(keys):
         return np.zeros(0, np.int64), np.zeros(0, np.float32)

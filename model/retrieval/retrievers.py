@@ -1,7 +1,6 @@
-"""Which entities of the whole catalogue are proposed for a context: a retriever each, and their union. Scores nothing.
+"""Retrievers, which propose entities of the whole catalogue for a context, and their union. Compute no ranking scores.
 
-This is where a retriever is added: a class with `retrieve`, named where the artefact lists its own
-(`model/artefact/model.py`).
+To add a retriever, write a class with `retrieve` here and add it to the list in `model/artefact/model.py`.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class RetrievalRequest:
-    """One context, how many rows of the catalogue are wanted, and rows that must not be among them."""
+    """One context, the number of catalogue rows to propose, and rows to leave out."""
 
     context: EncodedContext
     limit: int
@@ -42,7 +41,7 @@ class Retriever(Protocol):
 
 
 class DenseRetriever:
-    """The nearest entities in the one embedding space."""
+    """The nearest entities in the embedding space."""
 
     def __init__(self, scorer: Scorer, index: DenseIndex | ApproximateIndex) -> None:
         self._scorer = scorer
@@ -55,7 +54,7 @@ class DenseRetriever:
 
 
 class LexicalRetriever:
-    """Entities that share words, word beginnings or trigrams with the query."""
+    """Entities that share words, a prefix or trigrams with the query."""
 
     def __init__(self, index: LexicalIndex) -> None:
         self._index = index
@@ -66,7 +65,7 @@ class LexicalRetriever:
 
 
 class UnionRetriever:
-    """The proposals of several retrievers, merged in turn: the first of each, then the second of each, …"""
+    """Interleaves the proposals of several retrievers: the first of each, then the second of each, …"""
 
     def __init__(self, retrievers: Sequence[Retriever]) -> None:
         self._retrievers = retrievers

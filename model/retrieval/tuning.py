@@ -1,4 +1,4 @@
-"""Whether an approximate index is good enough, and how far it must look: measured against exact search, on queries."""
+"""Chooses the number of lists that an approximate index probes, and measures it against exact search."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import numpy as np
 from model.retrieval.approximate import ApproximateIndex
 from model.retrieval.exact import DenseIndex, Floats, Ints
 
-DEPTH = 100  # rows of a search, whose recall is measured
-RECALL = 0.98  # an index must reach it
-CHOSEN_RECALL = 0.99  # what the number of lists is chosen by, so that other queries reach the above
-SPEED = 5.0  # times as fast as exact search
+DEPTH = 100  # rows per search, for recall
+RECALL = 0.98  # least recall of a good index
+CHOSEN_RECALL = 0.99  # target when choosing the number of lists, so that other queries reach `RECALL`
+SPEED = 5.0  # least speedup over exact search
 Say = Callable[[str], None]
 
 
 class Index(Protocol):
-    """What proposes by embedding."""
+    """An index that searches by embedding."""
 
     def search(self, query: Floats, k: int) -> Ints:
         """Rows of the k best."""
@@ -29,9 +29,9 @@ class Index(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class IndexMeasurement:
-    """Approximate beside exact search."""
+    """Approximate search compared with exact search."""
 
-    recall: float  # of the DEPTH best, mean over queries
+    recall: float  # of the `DEPTH` best rows, mean over queries
     exact_ms: float  # median
     approximate_ms: float
     probes: int
@@ -39,23 +39,23 @@ class IndexMeasurement:
 
     @property
     def times(self) -> float:
-        """How many times as fast."""
+        """The speedup over exact search."""
         return self.exact_ms / self.approximate_ms
 
     @property
     def good(self) -> bool:
-        """Whether it may take the place of exact search."""
+        """Whether recall and speedup suffice to replace exact search."""
         return self.recall >= RECALL and self.times >= SPEED
 
 
 def tune(index: ApproximateIndex, exact: DenseIndex, queries: Floats, say: Say = lambda _: None) -> IndexMeasurement:
-    """Look into more lists until recall is reached, or a quarter of them is; leaves `index.probes` there."""
+    """Double `index.probes` until `CHOSEN_RECALL` or a quarter of all lists is reached. Returns the last result."""
     say("exact answers")
-    wanted, exact_ms = timed(exact, queries)
+    expected, exact_ms = timed(exact, queries)
     index.probes = 1
     while True:
-        found, took_ms = timed(index, queries)
-        measured = IndexMeasurement(recall(found, wanted), exact_ms, took_ms, index.probes, len(queries))
+        rows, took_ms = timed(index, queries)
+        measured = IndexMeasurement(recall(rows, expected), exact_ms, took_ms, index.probes, len(queries))
         say(f"{index.probes} lists: recall {measured.recall:.3f}, {measured.times:.0f} times as fast")
         if measured.recall >= CHOSEN_RECALL or index.probes * 4 >= index.list_count:
             return measured
@@ -73,7 +73,7 @@ def timed(index: Index, queries: Floats) -> tuple[list[Ints], float]:
 
 
 def rows_of(index: Index, queries: Iterable[Floats]) -> list[Ints]:
-    """The DEPTH best rows of each query."""
+    """The `DEPTH` best rows of each query."""
     return [index.search(query, DEPTH) for query in queries]
 
 
@@ -83,4 +83,4 @@ def recall(found: list[Ints], wanted: list[Ints]) -> float:
     >>> recall([np.array([1, 2])], [np.array([2, 3])])
     0.5
     """
-    return float(np.mean([np.isin(want, got).mean() for got, want in zip(found, wanted, strict=True)]))
+    return float(np.mean([np.isin(expected, rows).mean() for rows, expected in zip(found, wanted, strict=True)]))

@@ -1,1 +1,1 @@
-"""Words: folding, tokens, the vocabulary and the latent vectors of a catalogue's own texts."""
+"""Text: normalisation, tokens, the vocabulary, and text vectors learned from the catalogue."""

@@ -1,4 +1,4 @@
-"""A bounded cache for what one object computes again and again. Knows nothing of what it keeps."""
+"""A least-recently-used cache that belongs to one object. Independent of the type of its values."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ Value = TypeVar("Value")
 
 
 class BoundedCache(Generic[Key, Value]):
-    """Keeps at most `size` values; the least recently used goes first.
+    """Keeps at most `size` values and drops the least recently used one first.
 
-    It holds no function, so that an object which owns one refers to itself nowhere and is freed without the garbage
-    collector. Threads may share one: at worst a value is made twice.
+    The cache stores no function: `get` takes it as an argument. So an object and its cache form no reference cycle, and
+    both are freed without the garbage collector. Threads may share a cache; at worst a value is computed twice.
 
     >>> lengths: BoundedCache[str, int] = BoundedCache(2)
     >>> [lengths.get(word, len) for word in ("one", "three", "one")]
@@ -26,7 +26,7 @@ class BoundedCache(Generic[Key, Value]):
         self._values: OrderedDict[Key, Value] = OrderedDict()
 
     def get(self, key: Key, make: Callable[[Key], Value]) -> Value:
-        """The value of `key`; `make(key)` where there is none. What `make` raises is raised, and nothing is kept."""
+        """The cached value of `key`, else `make(key)`, which is then kept. Errors of `make` pass through."""
         try:
             self._values.move_to_end(key)
             return self._values[key]

@@ -1,4 +1,4 @@
-"""Truncated singular values of a sparse matrix by randomised subspace iteration. Knows nothing of films."""
+"""Truncated SVD of a sparse matrix by randomised subspace iteration. Pure linear algebra."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 def truncated_svd(matrix: Tensor, rank: int, seed: int, iterations: int = 4) -> tuple[Tensor, Tensor]:
     """The `rank` largest singular values [r] and right singular vectors [n, r] of a sparse COO matrix [m, n].
 
-    Fewer where the matrix has no more. Source: Halko, Martinsson, Tropp (2011), algorithm 4.4.
+    Returns fewer than `rank` where the matrix has no more. Source: Halko, Martinsson, Tropp (2011), algorithm 4.4.
     """
     rank = min(rank, *matrix.shape)
     generator = torch.Generator().manual_seed(seed)

@@ -1,8 +1,8 @@
-"""Frozen text vectors: a hashed table of words, word pairs and character grams, learned once from the catalogue.
+"""Frozen text vectors: a hashed table of words, word pairs and character n-grams, learned once from the catalogue.
 
-Query and entity use the same table, so both live in one space and unseen words still have their character grams.
+Query and entity use the same table, so both are in one space, and unseen words still have their character n-grams.
 The table comes from a truncated SVD of the hashed TF-IDF matrix of the catalogue (latent semantic analysis,
-Deerwester et al. 1990): labels never touch it, which is why it carries entities that nobody has judged.
+Deerwester et al. 1990). It uses no labels, so entities without judgements have useful vectors, too.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Bag = tuple[NDArray[np.int64], NDArray[np.float32]]  # bucket ids, weights
 
 
 def hashed_bag(named: Sequence[list[str]], described: Sequence[list[str]], buckets: int) -> Bag:
-    """Sublinear term counts of hashed pieces. Word lists in `named` also give their character grams."""
+    """Logarithmic counts of hashed pieces. Word lists in `named` also contribute character n-grams."""
     counts: dict[int, float] = {}
     for lists, grams in ((named, True), (described, False)):
         for text_words in lists:
@@ -65,14 +65,14 @@ class TextVectors:
             indices, torch.from_numpy(values), (len(bags), buckets), check_invariants=False
         ).coalesce()
         singular, vectors = truncated_svd(matrix, width, seed, iterations=2)
-        vectors = vectors * (singular > 1e-3 * singular.max())  # directions that the catalogue does not have
-        damped = vectors / singular.clamp(min=1e-6).sqrt()  # evens out the first, all too general directions
+        vectors = vectors * (singular > 1e-3 * singular.max())  # drop directions without variance
+        damped = vectors / singular.clamp(min=1e-6).sqrt()  # damp the first directions, which are too general
         table = np.zeros((buckets, width), np.float16)
         table[:, : damped.shape[1]] = (damped.numpy() * idf[:, None] * 8.0).astype(np.float16)
         return cls(table)
 
     def vector(self, bag: Bag) -> NDArray[np.float32]:
-        """Text vector [Dt] of length 1, or zeros for a text without known pieces."""
+        """Text vector [Dt] of length 1; zeros for a text without known pieces."""
         ids, weights = bag
         if not len(ids):
             return np.zeros(self.width, np.float32)

@@ -1,4 +1,4 @@
-"""Text to words and hashed pieces, the same for names, attributes and queries. Knows no vocabulary."""
+"""Text to words and hashed pieces, the same for names, attributes and queries. Uses no vocabulary."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from collections.abc import Iterator
 from functools import lru_cache
 from itertools import pairwise
 
-LONGEST_WORD = 64  # characters; the rest of what has no blanks, as base64 has none, tells nothing
-GRAM_CHARACTERS = 322  # of a text, from its beginning, that give trigrams: 320 of them
+LONGEST_WORD = 64  # characters; the rest of a longer run, such as base64, carries no meaning
+GRAM_CHARACTERS = 322  # trigrams come from this many characters at the start of a text: 320 trigrams
 _WORD = re.compile(r"\w+")
 _APOSTROPHE = re.compile(r"(?<=\w)['’‘`](?=\w)")
 
 
 def words(text: str) -> list[str]:
-    """Lower-cased words without accents or apostrophes, `LONGEST_WORD` characters of each; any script.
+    """Lower-cased words of any script without accents or apostrophes, cut to `LONGEST_WORD` characters.
 
     >>> words("Amélie's  World: Part 2")
     ['amelies', 'world', 'part', '2']
     """
-    return [word[:LONGEST_WORD] for word in _whole_words(text)]
+    return [word[:LONGEST_WORD] for word in _uncut_words(text)]
 
 
-def _whole_words(text: str) -> list[str]:
+def _uncut_words(text: str) -> list[str]:
     text = _APOSTROPHE.sub("", text.casefold())
     if text.isascii():
         return _WORD.findall(text)
     decomposed = unicodedata.normalize("NFKD", text)
-    plain = "".join(c for c in decomposed if not "\u0300" <= c <= "\u036f")  # accents; vowel signs stay
-    return _words_of_any_script(unicodedata.normalize("NFC", plain.casefold()))  # 𝐀 was no capital before
+    plain = "".join(c for c in decomposed if not "\u0300" <= c <= "\u036f")  # remove accents, keep vowel signs
+    return _words_of_any_script(unicodedata.normalize("NFC", plain.casefold()))  # 𝐀 has no lower case before NFKD
 
 
 def _words_of_any_script(text: str) -> list[str]:
@@ -41,7 +41,7 @@ def _words_of_any_script(text: str) -> list[str]:
 
 
 def normalise(text: str) -> str:
-    """The words of a text joined by single spaces: equal for queries that differ in case and punctuation only."""
+    """The words of a text joined by single spaces. Queries that differ only in case or punctuation become equal."""
     return " ".join(words(text))
 
 
@@ -56,7 +56,7 @@ def tokens_of_name(name: str) -> str:
 
 
 def trigrams(text_words: list[str]) -> set[str]:
-    """Character trigrams of the words run together with a blank on both sides; a long text gives those it begins with.
+    """Character trigrams of the words, joined and padded by spaces; of a long text, only those at its start.
 
     >>> sorted(trigrams(["up"]))
     [' up', 'up ']
@@ -67,12 +67,12 @@ def trigrams(text_words: list[str]) -> set[str]:
 
 @lru_cache(maxsize=2**18)
 def stable_hash(text: str) -> int:
-    """A 32-bit hash that is the same in every process and version (Python's own is not)."""
+    """A 32-bit hash that is the same in every process and Python version (`hash` is not)."""
     return zlib.crc32(text.encode("utf-8", "surrogatepass"))
 
 
 def pieces(text_words: list[str], character_grams: bool) -> Iterator[str]:
-    """Words, word pairs and, where asked for, character 3- to 5-grams of a text, for hashing."""
+    """Words, word pairs and, if `character_grams`, character 3- to 5-grams of a text, for hashing."""
     yield from text_words
     for first, second in pairwise(text_words):
         yield f"{first} {second}"

@@ -1,7 +1,7 @@
-"""The words of a catalogue in sorted order, so that a prefix is a range of ids; and how rare each word is.
+"""The words of a catalogue with their inverse document frequency, sorted, so that a prefix is a range of ids.
 
-Words that the catalogue never used share hashed ids behind the others, so that an entity which came later is found
-by the new words of its name. As prefixes they are unknown. Of more than `MOST` words the rarest go the same way.
+Words outside the vocabulary get hashed ids after the others. So a later entity is found by new words in its name; a
+prefix does not match such words. Beyond `MOST` words, the rarest get hashed ids, too.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from numpy.typing import NDArray
 from model.text.normalise import stable_hash
 
 FIELD_BITS = 10  # a token code = id << FIELD_BITS | bit mask of the fields that hold the word
-UNKNOWN = 2**16  # hashed ids of words that the catalogue never used
+UNKNOWN = 2**16  # hashed ids for words outside the vocabulary
 MOST = 2 ** (32 - FIELD_BITS) - UNKNOWN  # words and trigrams: a code has 32 bits
 TRIGRAM = "\x01"  # first character of the vocabulary entries that are character trigrams of display names
 
 
 class Vocabulary:
-    """Word ↔ id, inverse document frequency by id. Ids run in the order of the words."""
+    """Word → id, and inverse document frequency by id. Ids follow the sorted order of the words."""
 
     def __init__(self, entries: list[str], idf: NDArray[np.float32]) -> None:
         self.entries = entries
         self.idf = idf
         self.unknown_idf = float(idf.max()) if len(idf) else 1.0
-        self.weights = np.append(idf, np.full(UNKNOWN, self.unknown_idf, np.float32))  # by id, hashed ones included
+        self.weights = np.append(idf, np.full(UNKNOWN, self.unknown_idf, np.float32))  # by id, including hashed ids
         self._ids = {entry: number for number, entry in enumerate(entries)}
 
     @classmethod
     def of(cls, documents: Iterable[Iterable[str]], most: int = MOST) -> Vocabulary:
-        """Build from the distinct words of each document; the `most` that most documents have are kept, ties in order.
+        """Build from the words of each document. Keeps the `most` words with the highest document frequency.
 
         >>> Vocabulary.of([["story", "toy"], ["story", "a"]], most=2).entries
         ['a', 'story']
@@ -54,16 +54,16 @@ class Vocabulary:
         return len(self.entries)
 
     def id(self, word: str) -> int:
-        """Id of a word; at and above `len(self)` where the catalogue never used it."""
+        """Id of a word; `len(self)` or higher where it is outside the vocabulary."""
         number = self._ids.get(word)
         return len(self.entries) + stable_hash(word) % UNKNOWN if number is None else number
 
     def gram_id(self, gram: str) -> int | None:
-        """Id of a character trigram, or None where no name of the catalogue has it."""
+        """Id of a character trigram, or None where no name in the catalogue has it."""
         return self._ids.get(TRIGRAM + gram)
 
     def weight(self, word: str) -> float:
-        """Inverse document frequency; an unknown word weighs as much as the rarest."""
+        """Inverse document frequency; an unknown word weighs as much as the rarest known one."""
         return float(self.weights[self.id(word)])
 
     def prefix_range(self, prefix: str) -> tuple[int, int]:

@@ -1,1 +1,1 @@
-"""The same pass of the network, folded, for serving."""
+"""The forward pass of the network, folded for serving. Gives the same logits."""

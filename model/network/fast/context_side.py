@@ -1,7 +1,9 @@
-"""The context tower as serving runs it: one context, in numpy, the same vectors as `ContextTower` gives for a batch of
-one. A hundred small operations cost torch three times as long, nearly all of it on the way to the arithmetic.
+"""The context tower for serving: one context, in numpy, with the same vectors as `ContextTower` for a batch of one.
 
-Learns nothing; weights must not change while it lives. Shapes: D width, H events, M missing flags, Dt text width.
+A hundred small operations take three times as long in torch, nearly all of it call overhead.
+Not for training: the weights must not change during its lifetime.
+
+Shapes: D width, H events, M missing flags, Dt text width.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class ContextArrays:
-    """One context as arrays. `source` is zeros where there is none, `history` empty."""
+    """One context as arrays. An absent `source` is zeros, an absent `history` is empty."""
 
     task: int
     user: int  # 0 = the learned null
@@ -37,7 +39,7 @@ class ContextArrays:
 
 
 class ContextSide:
-    """The context side of one ranker."""
+    """The context side of one ranker, in numpy."""
 
     def __init__(self, ranker: Ranker) -> None:
         tower, attention = ranker.context_tower, ranker.attention
@@ -47,10 +49,10 @@ class ContextSide:
         )
         self._kind, self._age = array(attention.kind.weight), array(attention.age.weight)
         self._text_scale = np.float32(len(self._no_query) ** 0.5)
-        self._mlp = _OneRow(tower.mlp)
+        self._mlp = _SingleRowMLP(tower.mlp)
 
     def __call__(self, context: ContextArrays) -> tuple[Floats, Floats]:
-        """The context's vector [D] and its event vectors [H, D]. `context.task` is the task as the network sees it."""
+        """The context's vector [D] and its event vectors [H, D]. `context.task` is always 0 without `task_input`."""
         events = context.history + self._kind[context.kinds] + self._age[: len(context.kinds)]
         parts = [
             self._task[context.task],
@@ -65,8 +67,8 @@ class ContextSide:
         return self._mlp(np.concatenate(parts)), events
 
 
-class _OneRow:
-    """`ResidualMLP` of a single row."""
+class _SingleRowMLP:
+    """`ResidualMLP` for a single row."""
 
     def __init__(self, mlp: ResidualMLP) -> None:
         self._enter = _Linear(mlp.enter)
@@ -94,18 +96,18 @@ class _Norm:
     def __call__(self, values: Floats) -> Floats:
         size = np.float32(len(values))
         centred = values - values.sum() / size
-        found: Floats = centred * (self._weight / np.sqrt(centred @ centred / size + self._eps)) + self._bias
-        return found
+        normalised: Floats = centred * (self._weight / np.sqrt(centred @ centred / size + self._eps)) + self._bias
+        return normalised
 
 
 def gelu(values: Floats) -> Floats:
-    """x · Φ(x); numpy has no error function, and torch's own GELU takes longer to begin than to compute so little."""
-    share = torch.erf(torch.from_numpy(values * np.float32(0.5**0.5))).numpy()
-    found: Floats = values * (np.float32(0.5) * (share + np.float32(1)))
-    return found
+    """x · Φ(x). numpy has no erf, and the call overhead of torch's GELU exceeds the arithmetic at this size."""
+    erf = torch.erf(torch.from_numpy(values * np.float32(0.5**0.5))).numpy()
+    activated: Floats = values * (np.float32(0.5) * (erf + np.float32(1)))
+    return activated
 
 
 def array(weights: Tensor) -> Floats:
-    """Weights as an array, shared with the tensor where that is on a CPU."""
-    found: Floats = weights.detach().cpu().numpy()
-    return found
+    """Weights as an array; it shares memory with a tensor on the CPU."""
+    values: Floats = weights.detach().cpu().numpy()
+    return values

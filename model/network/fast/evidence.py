@@ -1,4 +1,4 @@
-"""What match features add to the first layer and to the logit, folded for one task. Computes no match feature."""
+"""Contribution of match features to the first layer and the logit, folded for one task. Computes no match feature."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class EvidenceWeights:
-    """What A of the match features add to the first layer and to the logit, for one task. P = bins with an extent.
+    """Weights of A match features for the first layer and the logit, for one task. P = bins of non-zero width.
 
-    Features of one context stand in rows here, so that a bin is a row of its feature, scaled.
+    In the pass, features are rows. So a bin is a scaled copy of the row of its feature.
     """
 
     mean: Tensor  # [A]
@@ -34,26 +34,26 @@ class EvidenceWeights:
 
     @classmethod
     def of_columns(cls, ranker: Ranker, task: int, columns: Ints) -> EvidenceWeights:
-        """Those of the named features."""
+        """The weights of these features."""
         encoding, bins = ranker.features, ranker.features.bins
         chosen = torch.from_numpy(columns).to(encoding.mean.device)
-        feature, place = torch.nonzero(encoding.inverse[chosen] > 0).T  # of the bins that can be filled
-        inverse = encoding.inverse[chosen][feature, place]
+        feature, bin_index = torch.nonzero(encoding.inverse[chosen] > 0).T  # bins in use
+        inverse = encoding.inverse[chosen][feature, bin_index]
         weights = ranker.from_evidence.weight.T + ranker.task_evidence[task]  # [F · (1 + bins) + 3, hidden]
-        in_bins = weights[ranker.sizes.features :][: ranker.sizes.features * bins].view(-1, bins, weights.shape[1])
+        bin_weights = weights[ranker.sizes.features :][: ranker.sizes.features * bins].view(-1, bins, weights.shape[1])
         return cls(
             encoding.mean[chosen],
             1 / encoding.deviation[chosen],
             feature.contiguous(),
-            -encoding.low[chosen][feature, place] * inverse,
+            -encoding.low[chosen][feature, bin_index] * inverse,
             inverse,
-            torch.cat([weights[chosen], in_bins[chosen][feature, place]]),
+            torch.cat([weights[chosen], bin_weights[chosen][feature, bin_index]]),
             ranker.straight.weight[task][chosen],
         )
 
 
 class ConstantEvidence:
-    """Evidence of features that are the same for all candidates."""
+    """Contribution of features that are equal for all candidates."""
 
     def __init__(self, parts: EvidenceWeights) -> None:
         self._mean, self._inverse_deviation, self._of = (
@@ -63,14 +63,14 @@ class ConstantEvidence:
         self._weights, self._straight = array(parts.weights), array(parts.straight)
 
     def __call__(self, values: Floats) -> tuple[Floats, np.float32]:
-        """Features [A] → their part of the first layer [hidden] and the straight part."""
+        """Features [A] → their part of the first layer [hidden] and of the linear model."""
         scores = np.arcsinh((values - self._mean) * self._inverse_deviation)
         bins = np.clip(values[self._of] * self._inverse + self._start, 0, 1)
         return np.concatenate([scores, bins]) @ self._weights, scores @ self._straight
 
 
 class Evidence:
-    """Evidence of features that differ between candidates."""
+    """Contribution of features that differ between candidates."""
 
     def __init__(self, parts: EvidenceWeights, scratch: Scratch) -> None:
         self._scratch, self._of = scratch, parts.of
@@ -79,9 +79,9 @@ class Evidence:
         self._weights, self._straight = parts.weights, parts.straight
 
     def __call__(self, values: Tensor, hidden: Tensor) -> Tensor:
-        """Features [C, A] → the first layer into `hidden` [C, hidden]; returns the straight part [C].
+        """Features [C, A] → their part of the first layer, into `hidden` [C, hidden]. Returns the linear part [C].
 
-        Quickest where `values` is the transpose of an array [A, C].
+        Fastest where `values` is the transpose of an array [A, C].
         """
         values, features = values.T, values.shape[1]
         evidence = self._scratch.buffer("evidence", len(self._weights), values.shape[1], values)
@@ -93,7 +93,7 @@ class Evidence:
         return scores.T @ self._straight
 
     def _scores(self, values: Tensor, scores: Tensor) -> None:
-        """asinh of standard scores, [A, C] into `scores`."""
+        """Write asinh of the standard scores, [A, C], into `scores`."""
         rows, columns = values.shape
         scaled, size = (self._scratch.buffer(name, rows, columns, values) for name in ("scaled", "size"))
         torch.sub(values, self._mean, out=scaled).mul_(self._inverse_deviation)
@@ -104,18 +104,18 @@ class Evidence:
 
 
 def quick_asinh(values: Tensor, size: Tensor, out: Tensor) -> None:
-    """log(|x| + √(x² + 1)) with the sign of x, exact to 1e-7; `size` is overwritten. All of one shape.
+    """asinh as log(|x| + √(x² + 1)) with the sign of x, exact to 1e-7. `size` is overwritten; all shapes are equal.
 
     >>> values = torch.tensor([-1e6, -0.1, 0.0, 2.0])
-    >>> found = torch.empty(4)
-    >>> quick_asinh(values, torch.empty(4), found)
-    >>> bool(torch.allclose(found, values.asinh()))
+    >>> result = torch.empty(4)
+    >>> quick_asinh(values, torch.empty(4), result)
+    >>> bool(torch.allclose(result, values.asinh()))
     True
     """
     torch.mul(values, values, out=size).add_(1).sqrt_()
     torch.abs(values, out=out)
     size.add_(out)
-    if size.device.type == "cpu":  # numpy's logarithm takes less than half of torch's time
+    if size.device.type == "cpu":  # numpy's log takes less than half of torch's time
         np.log(size.numpy(), out=size.numpy())
     else:
         size.log_()
@@ -123,11 +123,11 @@ def quick_asinh(values: Tensor, size: Tensor, out: Tensor) -> None:
 
 
 def asinh_is_vectorised() -> bool:
-    """Whether numpy computes asinh of float32 sixteen at a time: with AVX-512 it does, else one by one."""
+    """Whether numpy computes asinh of float32 sixteen at a time: only with AVX-512."""
     introspect = getattr(np.lib, "introspect", None)  # since numpy 2.2
-    found = introspect.opt_func_info("^arcsinh$", "float32") if introspect is not None else {}
-    return any(loop["current"] in _AVX512 for loops in found.values() for loop in loops.values())
+    functions = introspect.opt_func_info("^arcsinh$", "float32") if introspect is not None else {}
+    return any(loop["current"] in _AVX512 for loops in functions.values() for loop in loops.values())
 
 
-_AVX512 = ("X86_V4", "AVX512_SKX")  # as numpy's versions call it
+_AVX512 = ("X86_V4", "AVX512_SKX")  # the name depends on the version of numpy
 ASINH_IS_VECTORISED = asinh_is_vectorised()

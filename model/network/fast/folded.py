@@ -1,9 +1,10 @@
-"""The ranker as serving runs it: the same logits for one context, with all arithmetic that no candidate changes done
-once. Learns nothing; weights must not change while it lives.
+"""The ranker for serving: the same logits for one context, with all arithmetic that does not depend on a candidate done
+once. Not for training: the weights must not change during its lifetime.
 
-What is folded: the part of the first layer that an absent query, source or history would feed is one constant; dot
-products of a candidate with context and source become a rank-one change of the weights that read the candidate; gates
-of a task become part of the layer behind them. `ranker.py` says the same in plain form, and a test holds them together.
+Folding: inputs of the first layer that are equal for all candidates, such as those of an absent query, source or
+history, become one constant. The dot products of a candidate with context and source become rank-one updates of the
+weights that read the candidate. The gates of a task become part of the next layer. `ranker.py` defines the same network
+without folding; a test compares the two.
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ from model.text.bounded_cache import BoundedCache
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
-FoldedEvidence = tuple[Evidence, ConstantEvidence, Ints]  # of the columns that vary, of the others, which these are
-EVIDENCE_KEPT = 64  # pairs of a task and the columns that vary
+FoldedEvidence = tuple[Evidence, ConstantEvidence, Ints]  # of the varying columns, of the others, their indices
+EVIDENCE_KEPT = 64  # pairs of a task and its varying columns
 
 
 class FoldedRanker:
-    """One ranker, ready to score contexts one at a time. One instance serves one thread."""
+    """Folds one ranker for single contexts. Use an instance in one thread only."""
 
     def __init__(self, ranker: Ranker) -> None:
         self.ranker = ranker
@@ -43,7 +44,7 @@ class FoldedRanker:
         )
 
     def evidence(self, task: int, columns: bytes) -> FoldedEvidence:
-        """Of one task, where the match features `columns` (packed int64) differ between candidates."""
+        """Evidence for a task where the match features `columns` (packed int64) differ between candidates. Cached."""
         return self._evidence.get((task, columns), self._evidence_of)
 
     def _evidence_of(self, key: tuple[int, bytes]) -> FoldedEvidence:
@@ -54,26 +55,26 @@ class FoldedRanker:
         return Evidence(varying, self.scratch), ConstantEvidence(fixed), others
 
     def layers(self, task: int) -> Layers:
-        """What a task alone decides."""
+        """The layers of one task. Cached."""
         if task not in self._layers:
             self._layers[task] = _layers_of(self.ranker, task)
         return self._layers[task]
 
-    def context(self, one: ContextArrays, columns: Ints, constant: Floats) -> FoldedContext:
-        """Everything of one context that its candidates share.
+    def context(self, context: ContextArrays, columns: Ints, constant: Floats) -> FoldedContext:
+        """Compute all that the candidates of one context share.
 
-        `columns` are the match features that differ between candidates, `constant` [F] holds the others.
+        `columns` are the match features that differ between candidates; `constant` [F] holds the others.
         """
-        one = one if self.ranker.config.task_input else replace(one, task=0)
-        return FoldedContext(self, one, columns.tobytes(), constant)
+        context = context if self.ranker.config.task_input else replace(context, task=0)
+        return FoldedContext(self, context, columns.tobytes(), constant)
 
 
 @dataclass(frozen=True, slots=True)
 class Layers:
-    """What a task alone decides, its gates folded in."""
+    """The weights that depend only on the task, with its gates folded in."""
 
     bias: Floats  # [hidden] of the first layer
-    of_dots: Floats  # [3, hidden] what reads the dot products with context, history and source, scaled
+    of_dots: Floats  # [3, hidden] weights of the dot products with context, history and source, scaled
     straight: float
     second: Tensor  # [hidden, hidden / 2]
     second_bias: Tensor
@@ -81,40 +82,40 @@ class Layers:
 
 
 class FoldedContext:
-    """One context, folded. Call it with candidates."""
+    """Scores candidates of one context with the folded weights."""
 
-    def __init__(self, folded: FoldedRanker, one: ContextArrays, columns: bytes, constant: Floats) -> None:
-        self._scratch, self._norm, self._layers = folded.scratch, folded.ranker.norm, folded.layers(one.task)
-        encoded, events = folded.side(one)
-        self._varying, fixed, others = folded.evidence(one.task, columns)
+    def __init__(self, folded: FoldedRanker, context: ContextArrays, columns: bytes, constant: Floats) -> None:
+        self._scratch, self._norm, self._layers = folded.scratch, folded.ranker.norm, folded.layers(context.task)
+        encoded, events = folded.side(context)
+        self._varying, fixed, others = folded.evidence(context.task, columns)
         bias, straight = fixed(constant[others])
         self._straight = float(straight) + self._layers.straight
         self._device = self._norm.weight.device
-        self._bias = self._there(bias + self._layers.bias + folded.from_context @ encoded)
+        self._bias = self._to_device(bias + self._layers.bias + folded.from_context @ encoded)
         config = folded.ranker.config
         self._learned = config.learned_dropout < 1
         self._count = len(events) if self._learned and config.crossing else 0  # H, events that are read
         if self._learned:
-            self._fold(folded, np.stack([encoded, one.source]), events)
+            self._fold(folded, np.stack([encoded, context.source]), events)
 
-    def _fold(self, folded: FoldedRanker, whole: Floats, events: Floats) -> None:
-        """One matrix [D + H + 1, hidden] for all that reads the candidate's vector and what it reads of the history.
+    def _fold(self, folded: FoldedRanker, factors: Floats, events: Floats) -> None:
+        """Build one matrix [D + H + 1, hidden] for the candidate's vector and its attention to the history.
 
-        `whole` are the two vectors that a candidate is multiplied with, [2, D].
+        `factors` [2, D] are the vectors of context and source, with which a candidate has dot products.
         """
-        width, count, of_dots = whole.shape[1], self._count, self._layers.of_dots
+        width, count, of_dots = factors.shape[1], self._count, self._layers.of_dots
         weights = np.empty((width + count + (count > 0), len(folded.from_entity)), np.float32)
         weights[:width] = folded.from_entity.T
         if folded.ranker.config.crossing:
-            weights[:width] += whole.T @ of_dots[::2]
+            weights[:width] += factors.T @ of_dots[::2]
         if count:
             np.matmul(events, folded.from_history.T, out=weights[width:-1])
             weights[-1] = of_dots[1]
             keys = events @ folded.ask * np.float32(width**-0.5)
-            self._keys = self._there(np.concatenate([keys, events]).T)  # [D, 2·H]
-        self._weights = self._there(weights)
+            self._keys = self._to_device(np.concatenate([keys, events]).T)  # [D, 2·H]
+        self._weights = self._to_device(weights)
 
-    def _there(self, values: Floats) -> Tensor:
+    def _to_device(self, values: Floats) -> Tensor:
         return torch.from_numpy(values).to(self._device)
 
     def __call__(self, vectors: Tensor, values: Tensor) -> Tensor:
@@ -132,18 +133,18 @@ class FoldedContext:
         return torch.addmv(straight.add_(self._straight), active, layers.out)
 
     def _read(self, vectors: Tensor) -> Tensor:
-        """The vectors, behind them the attention of each to the events, and its dot product with what it reads there.
+        """Append to each vector its attention to the events, and its dot product with the weighted sum of them.
 
-        [C, D] → [C, D + H + 1]; without a history the vectors alone.
+        [C, D] → [C, D + H + 1]; without a history, the vectors alone.
         """
         if not self._count:
             return vectors
         rows, width = vectors.shape
         read = self._scratch.buffer("read", rows, width + self._count + 1, vectors)
-        asked = product(vectors, self._keys, self._scratch.buffer("asked", rows, 2 * self._count, vectors))
-        attention = torch.softmax(asked[:, : self._count], dim=1)
+        products = product(vectors, self._keys, self._scratch.buffer("products", rows, 2 * self._count, vectors))
+        attention = torch.softmax(products[:, : self._count], dim=1)
         read[:, :width], read[:, width:-1] = vectors, attention
-        torch.sum(asked[:, self._count :].mul_(attention), 1, out=read[:, -1])
+        torch.sum(products[:, self._count :].mul_(attention), 1, out=read[:, -1])
         return read
 
 
