@@ -1,6 +1,6 @@
-"""The files of the movie search set and of the Wikipedia extracts, read; MovieLens has `movielens.py`.
+"""Reads the files of the movie search set and of the Wikipedia extracts; `movielens.py` reads MovieLens.
 
-Lines of another shape are set aside with file and line. What is made of the rows is in `movies.py`.
+Lines of another shape are rejected with file and line. `movies.py` turns the rows into a dataset.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Row = TypeVar("Row")
 
 
 class SearchFilm(msgspec.Struct):
-    """A line of `movies.jsonl.gz` of the search set. 0 and empty stand for unknown there."""
+    """A line of `movies.jsonl.gz` of the search set. 0 and empty values mean unknown."""
 
     id: str
     title: str
@@ -50,7 +50,7 @@ class Extract(msgspec.Struct, rename={"movie_id": "movieId"}):
 
 @dataclass
 class Sources:
-    """What was read. Empty where a source is not given."""
+    """What was read. Empty if a source is not given."""
 
     movielens: MovieLens | None = None
     search_films: list[SearchFilm] = field(default_factory=list)
@@ -60,7 +60,7 @@ class Sources:
 
 
 def read_sources(movielens: Path | None, movie_search: Path | None, wikipedia: Path | None, say: Progress) -> Sources:
-    """Read the folders that are given. Raises `DatasetError` where a file is missing or not what it should be."""
+    """Read the folders that are given. Raises `DatasetError` if a file is missing or malformed."""
     sources = Sources()
     if movielens is not None:
         say("reading MovieLens")
