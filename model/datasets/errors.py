@@ -36,8 +36,8 @@ class TooManyRejectedError(DatasetError):
 
     def __init__(self, first: Rejected, rejected: int, rows: int, limit: float, place: Path | None = None) -> None:
         self._details = (first, rejected, rows, limit)
-        where = f"; all of them are listed in {place}" if place else ""
-        super().__init__(f"{first} ({rejected} of {rows} rows rejected, the limit is {limit:.3g} of them{where})")
+        listing = f"; all of them are listed in {place}" if place else ""
+        super().__init__(f"{first} ({rejected} of {rows} rows rejected, the limit is {limit:.3g} of them{listing})")
 
     def listed_in(self, place: Path) -> TooManyRejectedError:
         """The same error, naming the file that lists the rows."""

@@ -105,8 +105,8 @@ def content_scores(contents: Sequence[Content]) -> dict[tuple[str, str], float]:
 
 def _franchise_confidence(one: Content, other: Content) -> float:
     """1 if the names differ (a sequel); for equal names (a remake or chance) the overlap of the genres."""
-    same = article_free(one.display_name) == article_free(other.display_name)
-    return jaccard(one.genres, other.genres) if same else 1.0
+    same_name = article_free(one.display_name) == article_free(other.display_name)
+    return jaccard(one.genres, other.genres) if same_name else 1.0
 
 
 def _with_genres(

@@ -83,7 +83,7 @@ class _Reader:
         while ahead or self.pending:
             block, ahead = self.pending + ahead, next(blocks, b"")
             self.pending = b""
-            batch = self._batch(block, last=not ahead)
+            batch = self._read_block(block, last=not ahead)
             self.records += batch.rows
             yield batch
         if self.long_fields:
@@ -93,13 +93,13 @@ class _Reader:
                 f"several lines in a quoted field, the first {self.first_long}"
             )
 
-    def _batch(self, block: bytes, last: bool) -> Batch:
+    def _read_block(self, block: bytes, last: bool) -> Batch:
         quote = self.dialect.quote.encode()
         if quote and quote in block:
-            return self._quoted(block, last)
-        return self._plain(block)
+            return self._read_quoted(block, last)
+        return self._read_plain(block)
 
-    def _plain(self, block: bytes) -> Batch:
+    def _read_plain(self, block: bytes) -> Batch:
         """Each line is a row; Polars reads those with the right number of fields."""
         lines = block.splitlines()
         start, self.next_line = self.next_line, self.next_line + len(lines)
@@ -132,7 +132,7 @@ class _Reader:
         )
         return {name: frame[f"c{place}"].alias(name) for place, name in enumerate(self.names) if name}
 
-    def _quoted(self, block: bytes, last: bool) -> Batch:
+    def _read_quoted(self, block: bytes, last: bool) -> Batch:
         lines = [line.decode(errors="surrogateescape") for line in block.splitlines(keepends=True)]
         feed = Feed(lines)
         reader = csv_reader(feed, self.dialect)
@@ -171,7 +171,7 @@ class _Reader:
         """Keep a record, reject it, or reject only its first line and continue on the next."""
         end = line + len(record) - 1
         if not problem and len(row) == len(self.names) and not self._swallows_rows(record):
-            if not all(_is_text(part) for part in record):
+            if not all(_is_valid_utf8(part) for part in record):
                 batch.undecodable += 1
                 batch.rejected.append(Rejected(self.file, line, None, NOT_UTF8))
                 return
@@ -236,7 +236,7 @@ class _Reader:
         return numeric
 
 
-def _is_text(line: str) -> bool:
+def _is_valid_utf8(line: str) -> bool:
     """Whether a line decoded with surrogate escapes contains none."""
     try:
         line.encode()

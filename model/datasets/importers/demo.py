@@ -210,10 +210,10 @@ def _title_queries(name: str, rng: random.Random) -> Iterator[str]:
     title = article_free(name)
     if not title:
         return
-    way = rng.choice(("whole", "some", "typed"))
-    if way == "whole":
+    kind = rng.choice(("whole", "some", "typed"))
+    if kind == "whole":
         yield full_title
-    elif way == "some":
+    elif kind == "some":
         yield _sample_words(title.split(), rng)
     else:
         yield title[: rng.randint(min(SHORTEST_TYPED, len(title)), len(title))].strip()
@@ -254,17 +254,17 @@ def _relevant_films(index: TitleIndex, matching: Iterable[int], first: int) -> l
 def _slate(index: TitleIndex, query: str, relevant: list[int], rng: random.Random) -> list[tuple[int, float]]:
     """Relevant films and up to `OTHERS` others: some share a word or a genre, the rest are random."""
     films = index.films
-    taken = set(relevant) | index.matching(query)
-    near = {i for word in words(query) if len(index.holding(word)) <= COMMON for i in index.holding(word)}
+    excluded = set(relevant) | index.matching(query)
+    sharing_word = {i for word in words(query) if len(index.holding(word)) <= COMMON for i in index.holding(word)}
     genres = set(films[relevant[0]].genres)
     pool = rng.sample(range(len(films)), min(len(films), POOL))
-    alike = [i for i in pool if genres & set(films[i].genres)]
-    others = [*_sample(sorted(near - taken), OTHERS // 3, rng), *alike[: OTHERS // 3], *pool]
-    chosen = [i for i in dict.fromkeys(others) if i not in taken][:OTHERS]
+    sharing_genre = [i for i in pool if genres & set(films[i].genres)]
+    others = [*_sample(sorted(sharing_word - excluded), OTHERS // 3, rng), *sharing_genre[: OTHERS // 3], *pool]
+    chosen = [i for i in dict.fromkeys(others) if i not in excluded][:OTHERS]
     slate = [(i, 1.0) for i in relevant] + [(i, 0.0) for i in chosen]
     rng.shuffle(slate)
     return slate
 
 
-def _sample(items: Sequence[int], most: int, rng: random.Random) -> list[int]:
-    return rng.sample(items, min(most, len(items)))
+def _sample(items: Sequence[int], limit: int, rng: random.Random) -> list[int]:
+    return rng.sample(items, min(limit, len(items)))

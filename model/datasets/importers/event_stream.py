@@ -25,7 +25,7 @@ from model.events.table import EVENT_SCHEMA, EXTRA_PREFIXES, PARTS, check_events
 
 IDS = ("ranking_id", "user_id", "source_entity_id", "entity_id")
 NEVER_NULL_WORDS = ("entity_id", "label")  # an id may be any word; a label is never unknown
-NAMIBIA = "NA"  # a country, where it is a null word elsewhere
+NAMIBIA = "NA"  # a country code here, a null word elsewhere
 _RAW = "raw time"  # spooled beside `timestamp` until the unit is known
 
 

@@ -80,7 +80,7 @@ def _json_rows(file: Path, kind: type[Row], rejected: list[Rejected]) -> list[Ro
     """Rows of a gzipped JSON lines file; those of another shape are added to `rejected`."""
     decoder = msgspec.json.Decoder(kind)
     rows = []
-    for number, line in enumerate(_unzipped(file).splitlines(), start=1):
+    for number, line in enumerate(_read_gzip(file).splitlines(), start=1):
         try:
             rows.append(decoder.decode(line))
         except UNREADABLE as error:
@@ -88,7 +88,7 @@ def _json_rows(file: Path, kind: type[Row], rejected: list[Rejected]) -> list[Ro
     return rows
 
 
-def _unzipped(file: Path) -> bytes:
+def _read_gzip(file: Path) -> bytes:
     if not file.is_file():
         raise MissingFileError(f"{file}: expected this file, found nothing")
     try:
@@ -101,7 +101,7 @@ def _judgments(file: Path) -> pl.DataFrame:
     """Columns query_id, query, doc_id, grade, and `line` of the file from 1 (line 1 is its header)."""
     types = {"query_id": pl.String, "query": pl.String, "doc_id": pl.String, "grade": pl.Float64}
     try:
-        frame = pl.read_csv(_unzipped(file), separator="\t", quote_char=None, schema_overrides=types, glob=False)
+        frame = pl.read_csv(_read_gzip(file), separator="\t", quote_char=None, schema_overrides=types, glob=False)
         return frame.select(list(types)).with_row_index("line", offset=2)
     except pl.exceptions.PolarsError as error:
         first = (str(error).splitlines() or ["unreadable"])[0]

@@ -103,13 +103,13 @@ def _entity(entity_id: str, searched: SearchFilm | None, films: Sequence[Film], 
     return {"entity_id": entity_id, "display_name": name, **attributes}
 
 
-def _known(values: Mapping[str, object]) -> Entity:
+def _without_unknown(values: Mapping[str, object]) -> Entity:
     """The values that are known: neither None nor 0 nor empty."""
     return {name: value for name, value in values.items() if value}
 
 
 def _from_search(film: SearchFilm) -> Entity:
-    return _known(
+    return _without_unknown(
         {
             "overview": film.overview,
             "director": [film.director] if film.director else [],
@@ -128,14 +128,14 @@ def _from_movielens(films: Sequence[Film], name: str) -> Entity:
     titles = dict.fromkeys(title for film in films for title in (film.title.name, *film.title.others))
     folded_name = name.casefold()
     others = [title for title in titles if title.casefold() != folded_name]
-    return _known({"genres": list(genres), "year": years[0] if years else None, "other_titles": others})
+    return _without_unknown({"genres": list(genres), "year": years[0] if years else None, "other_titles": others})
 
 
 def _from_wikipedia(row: Extract | None) -> Entity:
     if row is None:
         return {}
     cast = [name for name in row.cast if name and not name.startswith("(")]
-    return _known({"extract": row.extract, "actors": cast[:CAST_LIMIT], "year": row.year})
+    return _without_unknown({"extract": row.extract, "actors": cast[:CAST_LIMIT], "year": row.year})
 
 
 # ── events ──────────────────────────────────────────────────────────────────────────────────────────────────

@@ -124,6 +124,8 @@ def _decide_ranks(
     totals = np.diff(np.append(starts, len(ordered_users)))
     total = np.repeat(totals, totals)
     place = np.arange(len(ordered_users)) - np.repeat(starts, totals) + 1
-    held = np.where(total >= SHORTEST_HISTORY, total // 10, 0)
-    by_key[order] = np.maximum(by_key[order], (place > total - held).astype(np.int8) + (place > total - 2 * held))
+    held_out = np.where(total >= SHORTEST_HISTORY, total // 10, 0)
+    by_key[order] = np.maximum(
+        by_key[order], (place > total - held_out).astype(np.int8) + (place > total - 2 * held_out)
+    )
     return by_key

@@ -180,8 +180,8 @@ def _refuse_unmapped(mapping: Mapping[str, str], tables: Mapping[str, TableFile]
         prefix = _table_of(target)
         candidates = [table for name, table in tables.items() if prefix in (None, name)]
         if not any(table.columns is None or column in table.columns for table in candidates):
-            where = " or ".join(table.file for table in candidates)
-            raise DatasetError(f"map {target}={column}: expected a column of {where}, found none named {column}")
+            files = " or ".join(table.file for table in candidates)
+            raise DatasetError(f"map {target}={column}: expected a column of {files}, found none named {column}")
 
 
 def _require_columns(
@@ -193,8 +193,8 @@ def _require_columns(
             hint = ""
             if name == "display_name" and len({"user_id", "timestamp", "label", "position", "query"} & set(mapped)) > 1:
                 hint = "; it looks like a file of events"
-            found = ", ".join(mapped) or "no columns"
-            raise FileFormatError(f"{file}, column {name}: expected it or a map {name}=COLUMN, found {found}{hint}")
+            existing = ", ".join(mapped) or "no columns"
+            raise FileFormatError(f"{file}, column {name}: expected it or a map {name}=COLUMN, found {existing}{hint}")
 
 
 # ── the two tables ──────────────────────────────────────────────────────────────────────────────────────────

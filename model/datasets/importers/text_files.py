@@ -65,7 +65,7 @@ def text_blocks(file: Path, encoding: str | None = None, share: Share = lambda d
 
 
 def _utf8(file: Path, encoding: str | None, share: Share) -> Iterator[bytes]:
-    with _unpacked(file) as (stream, raw):
+    with _open_unpacked(file) as (stream, raw):
         size = max(os.fstat(raw.fileno()).st_size, 1)
         block = _read(stream, file)
         mark, name = next(((mark, name) for mark, name in _MARKS if block.startswith(mark)), (b"", encoding or "utf-8"))
@@ -98,7 +98,7 @@ def _decoder(name: str, file: Path) -> Callable[[bytes, bool], bytes]:
 
 
 @contextmanager
-def _unpacked(file: Path) -> Iterator[tuple[BinaryIO, BinaryIO]]:
+def _open_unpacked(file: Path) -> Iterator[tuple[BinaryIO, BinaryIO]]:
     """The decompressed stream and the raw file."""
     if not file.is_file():
         raise MissingFileError(f"{file}: expected a file, found nothing")

@@ -82,8 +82,8 @@ def units_of(values: Floats) -> NDArray[np.int8]:
     """The likely unit of each number [n], as a code of NAMES."""
     size = np.abs(values)
     codes = np.zeros(len(values), np.int8)
-    for code, least in enumerate((SMALLEST_SECONDS, SECONDS_BELOW, MILLISECONDS_BELOW, MICROSECONDS_BELOW), start=1):
-        codes[size >= least] = code
+    for code, start in enumerate((SMALLEST_SECONDS, SECONDS_BELOW, MILLISECONDS_BELOW, MICROSECONDS_BELOW), start=1):
+        codes[size >= start] = code
     integral = values == np.floor(values)
     plausible = integral & (values >= 19_000_101) & (values <= 21_001_231)
     digits = np.where(plausible, values, 19_000_101).astype(np.int64)
@@ -113,8 +113,8 @@ class TimeUnits:
         large = {name: count for name, count in self.counts.items() if name in UNITS}
         if large:
             return max(large, key=lambda name: large[name])
-        most = max(self.counts, key=lambda name: self.counts[name], default="")
-        return most if most in SMALL and self.counts[most] >= 0.9 * sum(self.counts.values()) else "s"
+        commonest = max(self.counts, key=lambda name: self.counts[name], default="")
+        return commonest if commonest in SMALL and self.counts[commonest] >= 0.9 * sum(self.counts.values()) else "s"
 
     def mixed(self, values: Floats) -> NDArray[np.bool_]:
         """Which numbers [n] (NaN = none) have another unit than the column; numbers too small to decide do not."""

@@ -29,14 +29,14 @@ def open_json(file: Path, options: ReadOptions, share: Share) -> TableFile:
         raise FileFormatError(f"{file.name}: expected JSON objects, found an empty file")
     if first.lstrip().startswith(b"["):
         data = b"".join([first, *blocks])
-        if (array := _array(file, data)) is not None:
+        if (array := _read_array(file, data)) is not None:
             return TableFile(file.name, None, _array_batches(file.name, data, array, options))
         blocks = iter([data])
         first = b""
     return TableFile(file.name, None, _line_batches(file.name, chain([first], blocks), options))
 
 
-def _array(file: Path, data: bytes) -> list[msgspec.Raw] | None:
+def _read_array(file: Path, data: bytes) -> list[msgspec.Raw] | None:
     """The elements, or None if the first line does not open an array. Raises `FileFormatError` for a broken array."""
     try:
         return msgspec.json.decode(data, type=list[msgspec.Raw])
