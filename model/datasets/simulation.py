@@ -89,7 +89,7 @@ def simulate(
     return world
 
 
-# ── ground truth ───────────────────────────────────────────────────────────────────────────────────────────────
+# ── ground truth ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def make_world(entities: int, users: int, overlap: float, clusters: int, rng: np.random.Generator) -> World:
@@ -169,7 +169,7 @@ class Draw:
         return [int(index) for index in drawn]
 
 
-# ── events ──────────────────────────────────────────────────────────────────────────────────────────
+# ── events ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def homepage_rows(world: World, per_user: int, rng: np.random.Generator) -> Iterator[Row]:

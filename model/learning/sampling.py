@@ -39,7 +39,7 @@ class ContextExample:
     event_rows: Ints
     rows: Ints  # [C]
     labels: Floats  # [C]
-    targets: Floats  # [C] targets of a softmax over the candidates, not normalised
+    targets: Floats  # [C] targets of a softmax over the candidates, up to a factor
     shown: NDArray[np.bool_]  # [C]
     log_q: Floats  # [C], 0 where shown: random rows represent the catalogue they were drawn from
     fold: int  # table of outcomes to use
@@ -169,7 +169,7 @@ class Sampler:
     def _with_random_user(self, ranking: LabelledRanking, rng: np.random.Generator) -> LabelledRanking:
         """Sometimes give a search without a user a random one: the labels of the query stay the same.
 
-        Otherwise the network sees users only in their own searches, and treats every search with a user as such.
+        Otherwise the network sees users only in their own searches, and expects one of those from every user.
         """
         anonymous = ranking.context.task == SEARCH and ranking.context.user_id is None
         if not anonymous or not self._users or rng.random() >= self.config.borrowed_user:

@@ -42,7 +42,7 @@ def seed_mean(values: Sequence[Floats]) -> Floats:
 def paired(ours: Floats, theirs: Floats, groups: Sequence[str], draws: int = DRAWS, seed: int = 0) -> Difference:
     """Paired bootstrap over groups: all rankings [R] of a user or query are drawn together.
 
-    Rankings without a value on both sides are left out. p = twice the smaller share of draws on one side of 0.
+    Rankings that lack a value on one side are left out. p = twice the smaller share of draws on one side of 0.
     """
     return paired_mean([ours], [theirs], [groups], draws, seed)
 

@@ -135,7 +135,7 @@ def _training(curves: Mapping[str, Any]) -> list[str]:
     if not curves:
         return []
     figures = [figure(training_curves(curve), f"{name}: loss, and NDCG@10 on validation, by step.")
-             for name, curve in sorted(curves.items()) if name.endswith("seed 0")]  # fmt: skip
+               for name, curve in sorted(curves.items()) if name.endswith("seed 0")]  # fmt: skip
     return ["<h2>Training</h2>", *figures]
 
 

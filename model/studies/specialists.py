@@ -49,7 +49,7 @@ def _grid(**choices: Sequence[Any]) -> Sequence[Settings]:
     return combined
 
 
-# ── constructors ────────────────────────────────────────────────────────────────────────────────────────
+# ── constructors ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _popularity(study: StudyData, _: Settings) -> Subject:
