@@ -49,7 +49,7 @@ class Evaluable(Protocol):
 def evaluate_artefact(
     artefact: Evaluable, dataset: Dataset, history: Dataset | None = None, report: Report = lambda *_: None
 ) -> dict[str, Any]:
-    """Metrics of each task that the model and the test rows share, in the form of API.md §3.
+    """The JSON report: metrics of each task that the model and the test rows share, and `warnings` (docs/models.md).
 
     Rows under test: part = test, or all rows if none has a part. Raises ValueError if there are none.
     """
