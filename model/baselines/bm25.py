@@ -1,4 +1,4 @@
-"""BM25 over the fields of a catalogue, stemmed, by `bm25s`. Ranks by words alone."""
+"""BM25 over the stemmed fields of a catalogue, by `bm25s`. Ranks by words only."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ALL = "all"
 
 
 class BM25:
-    """One index a field, and one of all fields together (Robertson & Zaragoza 2009)."""
+    """One index per field, and one of all fields together (Robertson & Zaragoza 2009)."""
 
     def __init__(self, k1: float = 1.2, b: float = 0.75) -> None:
         if k1 < 0 or not 0 <= b <= 1:
@@ -22,13 +22,13 @@ class BM25:
         self._count = 0
 
     def fit(self, fields: Mapping[str, Sequence[str]]) -> BM25:
-        """`fields`: for each name the text of all N documents."""
+        """Index `fields`: name → texts of all N documents."""
         import bm25s
 
         texts = {**fields, ALL: [" ".join(parts) for parts in zip(*fields.values(), strict=True)]}
         self._count = len(texts[ALL])
         for name, documents in texts.items():
-            corpus = _stemmed(list(documents))
+            corpus = _stem(list(documents))
             if any(corpus):
                 self._indices[name] = bm25s.BM25(k1=self._k1, b=self._b)
                 self._indices[name].index(corpus, show_progress=False)
@@ -42,8 +42,8 @@ class BM25:
         return list(self._indices)
 
     def scores(self, query: str) -> NDArray[np.float32]:
-        """[N, fields + 1]; zeros where no word is known."""
-        words = _stemmed([query])[0]
+        """[N, fields + 1]; zeros if no word is known."""
+        words = _stem([query])[0]
         columns = [self._column(index, words) for index in self._indices.values()]
         return np.stack(columns, axis=1).astype(np.float32)
 
@@ -52,8 +52,8 @@ class BM25:
         return np.asarray(index.get_scores(known) if known else np.zeros(self._count), np.float32)
 
 
-def _stemmed(texts: list[str]) -> list[list[str]]:
-    """English stems of each text. Stop words stay: some titles have no other."""
+def _stem(texts: list[str]) -> list[list[str]]:
+    """English stems of each text. Stop words are kept: some titles consist of them."""
     import Stemmer
 
     from model.text.normalise import words

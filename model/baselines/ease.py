@@ -1,6 +1,6 @@
 """EASE: a linear model of items on items with a closed form (Steck, WWW 2019). Knows no text and no time.
 
-`recency` weighs the history at scoring time alone, newest most; the fit counts every like once.
+`recency` weights the history at scoring time only, the newest most; the fit counts every like once.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ Floats = NDArray[np.floating]
 
 
 class EASE:
-    """Item weights B = I − P / diag(P), with P = (XᵀX + λI)⁻¹; never written out where users are few."""
+    """Item weights B = I − P / diag(P), with P = (XᵀX + λI)⁻¹; kept implicit, which is cheaper with few users."""
 
     def __init__(self, ridge: float = 300.0, recency: tuple[float, float] | None = None) -> None:
-        """`recency` (decay, floor): an event that `age` others follow counts floor + decay^age."""
+        """`recency` (decay, floor): an event followed by `age` others has weight floor + decay^age."""
         if ridge <= 0:
             raise ValueError(f"expected ridge > 0, got {ridge}")
         self._ridge = ridge
@@ -27,7 +27,7 @@ class EASE:
         self._diagonal: Floats = np.zeros(0)  # of P [n_items]
 
     def fit(self, users: Ints, items: Ints, n_users: int, n_items: int) -> EASE:
-        """From the likes `users` [M], `items` [M]. Memory n_users · n_items, time n_users² · n_items."""
+        """Fit on the likes `users` [M], `items` [M]. Memory n_users · n_items, time n_users² · n_items."""
         users, items = distinct_likes(users, items, n_users, n_items)
         likes = np.zeros((n_users, n_items))
         likes[users, items] = 1.0
@@ -37,7 +37,7 @@ class EASE:
         return self
 
     def scores(self, history_items: Ints) -> Scores:
-        """The history [H], oldest first, through the weights: [n_items]. A history item counts for the others only."""
+        """Scores for the history [H], oldest first: [n_items]. A history item does not add to its own score."""
         weights = self._weights(np.asarray(history_items, np.int64))
         inverse = (weights - self._likes.T @ (self._inner @ (self._likes @ weights))) / self._ridge  # P · weights
         return np.asarray(weights - inverse / self._diagonal, np.float32)

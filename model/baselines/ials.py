@@ -10,7 +10,7 @@ from model.baselines.popularity import Ints, Scores, distinct_likes
 
 
 class IALS:
-    """A new history is folded in as a user of its own, so that no user has to be known."""
+    """Folds each history in as a new user, so that users need not be known."""
 
     def __init__(
         self, factors: int = 64, regularisation: float = 0.05, alpha: float = 10.0, iterations: int = 15, seed: int = 0
@@ -23,7 +23,7 @@ class IALS:
         self._model: Any = None
 
     def fit(self, users: Ints, items: Ints, n_users: int, n_items: int) -> IALS:
-        """Factors from the likes `users` [M], `items` [M]; each like has confidence 1 + alpha."""
+        """Fit factors on the likes `users` [M], `items` [M]; each like has confidence 1 + alpha."""
         from implicit.als import AlternatingLeastSquares
         from threadpoolctl import threadpool_limits
 
@@ -37,7 +37,7 @@ class IALS:
         return self
 
     def scores(self, history_items: Ints) -> Scores:
-        """Item factors times the user that the history [H] makes: [n_items]; zeros for an empty history."""
+        """Item factors times the user factors of the history [H]: [n_items]; zeros for an empty history."""
         history = np.unique(np.asarray(history_items, np.int64))
         history = history[(history >= 0) & (history < self._n_items)]
         if not len(history):

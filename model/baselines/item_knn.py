@@ -1,7 +1,7 @@
-"""Item-based nearest neighbours: recommend what the users of one's own items also like. No learning, no time.
+"""Item-based nearest neighbours: recommends what users of the same items also like. No learning, no time.
 
 Source: Deshpande & Karypis, TOIS 2004 (cosine, the most similar items of each item); shrinkage as in Bell &
-Koren, KDD Cup 2007, against similarities that rest on a handful of users.
+Koren, KDD Cup 2007, against similarities that rest on few users.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class ItemKNN:
         self._similarity: Scores = np.zeros((0, 0), dtype=np.float32)  # [n_items, K], 0 = no neighbour
 
     def fit(self, users: Ints, items: Ints, n_users: int, n_items: int) -> ItemKNN:
-        """Find the neighbours of each item from the likes `users` [M], `items` [M]; a repeat counts once.
+        """Find the neighbours of each item from the likes `users` [M], `items` [M]; repeats count once.
 
         Time grows with the sum of squared history lengths: 1.9 million likes of 100,000 users on 20,000 items
         (96 million pairs) take 5.6 s on one core.
@@ -46,7 +46,7 @@ class ItemKNN:
     def scores(self, history_items: Ints) -> Scores:
         """Sum, over the distinct items of the history [H], of their similarity to each neighbour: [n_items].
 
-        Items that the fit does not know (any other index) add nothing. A history item is scored as any other.
+        Items unknown to the fit (any other index) add nothing. A history item is scored like any other.
         """
         n_items = self._nearest.shape[0]
         history = np.unique(np.asarray(history_items, dtype=np.int64))
@@ -55,9 +55,9 @@ class ItemKNN:
         return np.bincount(nearest, weights=similarity, minlength=n_items).astype(np.float32)
 
     def _similarities(self, likes: _Likes, start: int, stop: int) -> torch.Tensor:
-        """Similarity of the items start to stop to all [stop - start, n_items]; 0 to itself."""
+        """Similarity of the items start to stop to all: [stop - start, n_items]; 0 to themselves."""
         both = torch.from_numpy(likes.together(start, stop)).float()
-        popularity = torch.from_numpy(likes.of_item).clamp(min=1).float()  # an item without likes has 0 / 1
+        popularity = torch.from_numpy(likes.of_item).clamp(min=1).float()  # without likes: 0 / 1
         both.div_(torch.outer(popularity[start:stop], popularity).sqrt_().add_(self._shrink))
         both.diagonal(offset=start).zero_()
         return both
@@ -76,7 +76,7 @@ class _Likes:
         self._first_of_item = np.concatenate([[0], np.cumsum(self.of_item)])
 
     def blocks(self) -> Iterator[tuple[int, int]]:
-        """Ranges of items that bound what `together` holds at once (one item alone may exceed the bound)."""
+        """Ranges of items that bound the memory of `together` (a single item may exceed the bound)."""
         upto = np.concatenate([[0], np.cumsum(self.of_user[self._users])])[self._first_of_item]
         start = 0
         while start < self.n_items:
@@ -86,7 +86,7 @@ class _Likes:
             start = stop
 
     def together(self, start: int, stop: int) -> Ints:
-        """Number of users who like both, for the items start to stop and all [stop - start, n_items]."""
+        """Number of users who like both, for the items start to stop and all items: [stop - start, n_items]."""
         users = self._users[self._first_of_item[start] : self._first_of_item[stop]]
         rows = np.repeat(np.arange(stop - start) * self.n_items, self.of_item[start:stop])
         lengths = self.of_user[users]

@@ -1,4 +1,4 @@
-"""LambdaMART: boosted trees on the features of a slate (Burges 2010), by LightGBM. Makes no features itself."""
+"""LambdaMART: boosted trees on the features of a slate (Burges 2010), by LightGBM. Does not compute features."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 Slates = tuple[Floats, Floats, Ints]  # features [M, F], labels [M], rows of each slate [Q]
-PATIENCE = 50  # rounds without a better NDCG@10
+PATIENCE = 50  # rounds without a better NDCG@10 until early stopping
 
 
 class LambdaMART:
-    """Trees on (features, labels, slate sizes), stopped by a validation part."""
+    """Trees on (features, labels, slate sizes), with early stopping on a validation part."""
 
     def __init__(
         self, leaves: int = 31, learning_rate: float = 0.05, rounds: int = 600, min_leaf: int = 50, seed: int = 0
@@ -31,20 +31,24 @@ class LambdaMART:
         self._booster: Any = None
 
     def fit(self, train: Slates, valid: Slates | None = None) -> LambdaMART:
-        """Labels above 0 are relevant."""
+        """Fit on slates; labels above 0 are relevant."""
         import lightgbm
 
-        learn = lightgbm.Dataset(train[0], train[1] > 0, group=train[2])
-        held = [] if valid is None else [lightgbm.Dataset(valid[0], valid[1] > 0, group=valid[2], reference=learn)]
-        stop: list[Any] = [] if valid is None else [lightgbm.early_stopping(PATIENCE, verbose=False)]
-        self._booster = lightgbm.train(self._settings, learn, self._rounds, valid_sets=held, callbacks=stop)
+        train_data = lightgbm.Dataset(train[0], train[1] > 0, group=train[2])
+        valid_sets = (
+            [] if valid is None else [lightgbm.Dataset(valid[0], valid[1] > 0, group=valid[2], reference=train_data)]
+        )
+        callbacks: list[Any] = [] if valid is None else [lightgbm.early_stopping(PATIENCE, verbose=False)]
+        self._booster = lightgbm.train(
+            self._settings, train_data, self._rounds, valid_sets=valid_sets, callbacks=callbacks
+        )
         return self
 
     @property
     def best(self) -> float:
-        """NDCG@10 on the validation part that stopped the run."""
+        """Best NDCG@10 on the validation part."""
         return float(self._booster.best_score["valid_0"]["ndcg@10"])
 
     def scores(self, features: Floats) -> NDArray[np.float64]:
-        """[M]"""
+        """Scores [M]."""
         return np.asarray(self._booster.predict(features, num_threads=1), np.float64)

@@ -1,6 +1,6 @@
 """SASRec: the next like by causal self-attention (Kang & McAuley, ICDM 2018), with softmax over all items.
 
-The full softmax in place of one negative is what makes it strong (Klenitskiy & Vasilev, RecSys 2023).
+The full softmax instead of a single negative makes it strong (Klenitskiy & Vasilev, RecSys 2023).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ PAD = 0  # items are shifted by one
 
 
 class SASRec:
-    """Trains on windows of `length` likes; scores the item after the last of a history."""
+    """Trains on windows of `length` likes; scores the next item after a history."""
 
     def __init__(
         self, width: int = 64, blocks: int = 2, length: int = 50, dropout: float = 0.3, learning_rate: float = 1e-3,
@@ -32,22 +32,22 @@ class SASRec:
         self._network = _Network(0, width, blocks, length, dropout)
 
     def fit(self, sequences: Sequence[Ints], n_items: int, validate: Callable[[], float] | None = None) -> SASRec:
-        """From the items of each user, oldest first. `validate` is asked ten times; the best state is kept."""
+        """Fit on the items of each user, oldest first. `validate` is called ten times; the best state is kept."""
         torch.manual_seed(self._seed)
         self._network = _Network(n_items, self._width, self._blocks, self._length, self._dropout)
         windows = _windows(sequences, self._length)
-        an_epoch = max(1, -(-len(windows) // self._batch))
-        steps, every = self._epochs * an_epoch, max(1, self._epochs // 10) * an_epoch
+        steps_per_epoch = max(1, -(-len(windows) // self._batch))
+        steps, interval = self._epochs * steps_per_epoch, max(1, self._epochs // 10) * steps_per_epoch
         Trainer(
             objective=_NextItem(self._network), steps=steps, batches=lambda *_: nullcontext(self._batches(windows)),
             optimiser=torch.optim.Adam(self._network.parameters(), lr=self._learning_rate),
             validate=lambda _: (validate() if validate else None, {}),
-            validate_at=range(every, steps + 1, every) if validate else (),
+            validate_at=range(interval, steps + 1, interval) if validate else (),
         ).fit()  # fmt: skip
         return self
 
     def _batches(self, windows: Tensor) -> Iterator[Tensor]:
-        """Every window once an epoch, in an order drawn as the epoch begins."""
+        """Every window once per epoch, in an order drawn at its start."""
         for _ in range(self._epochs):
             for rows in torch.split(torch.randperm(len(windows)), self._batch):
                 yield windows[rows]
@@ -67,7 +67,7 @@ class _Network(nn.Module):
         super().__init__()
         self.n_items = n_items
         self.items = nn.Embedding(n_items + 1, width, padding_idx=PAD)
-        self.places = nn.Embedding(length, width)  # counted from the newest, so that short histories look alike
+        self.places = nn.Embedding(length, width)  # counted from the newest, so that short histories share positions
         self.drop = nn.Dropout(dropout)
         self.blocks = nn.ModuleList(
             nn.TransformerEncoderLayer(width, 1, 2 * width, dropout, "gelu", batch_first=True, norm_first=True)
@@ -83,7 +83,7 @@ class _Network(nn.Module):
         hidden = self.drop(self.items(items) + self.places(torch.arange(length).flip(0)))
         causal = torch.ones(length, length, dtype=torch.bool).triu(1)
         blocked = causal | (items == PAD)[:, None, :]
-        blocked = blocked & ~torch.eye(length, dtype=torch.bool)  # a padded place reads itself, not nothing
+        blocked = blocked & ~torch.eye(length, dtype=torch.bool)  # a padded position attends to itself only
         for block in self.blocks:
             hidden = block(hidden, src_mask=blocked)
         normed: Tensor = self.norm(hidden)
@@ -94,7 +94,7 @@ class _Network(nn.Module):
 
 
 class _NextItem(nn.Module):
-    """The objective: each place of a window predicts the next item, by softmax over all."""
+    """The objective: each position of a window predicts the next item, by softmax over all items."""
 
     def __init__(self, network: _Network) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
-"""A dataset: a folder with entities, events and `dataset.json`, read strictly and written plainly.
+"""A dataset: a folder with entities, events and `dataset.json`. Reads, checks and writes it.
 
-Bad rows are set aside with line, column and reason; only a bad file, or too many bad rows, stops a load. This
-file checks and stores. It does not import foreign tables (importers/) nor decide parts (`model/events/parts.py`).
+Bad rows are rejected with line, column and reason; a load fails only on a bad file or on too many bad rows. This
+file neither imports other tables (importers/) nor assigns parts (`model/events/parts.py`).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Dataset:
     """A checked dataset in memory.
 
     `columns` maps each attribute to text, categories, number or ignore. An entity holds `entity_id`,
-    `display_name` and the attributes it has (an absent one is unknown). `events` has exactly the columns of
+    `display_name` and the attributes it has (an absent attribute is unknown). `events` has exactly the columns of
     `EVENT_SCHEMA`, then `context.*` and `candidate.*` columns (String or Float64). `about` is the rest of
     `dataset.json`: licence, attribution, counts.
     """
@@ -58,9 +58,9 @@ class Dataset:
 
     @classmethod
     def load(cls, path: Path, max_rejected: float = MAX_REJECTED) -> Dataset:
-        """Read and check the folder `path`. Raises `DatasetError`, one line, where it cannot be used.
+        """Read and check the folder `path`. Raises `DatasetError`, one line, if it cannot be used.
 
-        `max_rejected` is the share of a file's rows that may be set aside, 0 to 1.
+        `max_rejected` is the share of a file's rows that may be rejected, 0 to 1.
         """
         about = _read_about(path)
         columns, entities, bad_entities = _read_entities(_data_file(path, "entities"), about, max_rejected)
@@ -75,13 +75,13 @@ class Dataset:
 
 
 def _data_file(path: Path, stem: str) -> Path:
-    """`stem`.jsonl or `stem`.parquet of the folder: exactly one of them must be there."""
-    found = [file for suffix in (".jsonl", ".parquet") if (file := path / f"{stem}{suffix}").is_file()]
-    if not found:
+    """`stem`.jsonl or `stem`.parquet of the folder: exactly one of the two must exist."""
+    files = [file for suffix in (".jsonl", ".parquet") if (file := path / f"{stem}{suffix}").is_file()]
+    if not files:
         raise MissingFileError(f"{path}: expected {stem}.jsonl or {stem}.parquet, found neither")
-    if len(found) > 1:
+    if len(files) > 1:
         raise FileFormatError(f"{path}: expected one of {stem}.jsonl and {stem}.parquet, found both")
-    return found[0]
+    return files[0]
 
 
 def _read_about(path: Path) -> dict[str, object]:
@@ -102,7 +102,7 @@ def _read_about(path: Path) -> dict[str, object]:
 
 
 def kind_of(value: object) -> str | None:
-    """The column type that one attribute value has, or None where it has none (bool, object, mixed list)."""
+    """The column type of one attribute value, or None if no type fits (bool, object, mixed list)."""
     if isinstance(value, str):
         return TEXT
     if isinstance(value, list) and all(isinstance(item, str) for item in value):
@@ -113,7 +113,7 @@ def kind_of(value: object) -> str | None:
 
 
 def infer_columns(entities: Iterable[Mapping[str, object]]) -> dict[str, str]:
-    """Attribute → its most frequent type, in order of first appearance. Without any typed value: text."""
+    """Attribute → its most frequent type, in order of first appearance; text if no value has a type."""
     seen: dict[str, Counter[str]] = {}
     for entity in entities:
         for name, value in entity.items():
@@ -129,9 +129,9 @@ def _read_entities(
     file: Path, about: Mapping[str, object], limit: float
 ) -> tuple[dict[str, str], list[dict[str, object]], list[Rejected]]:
     rows, unreadable = _entity_rows(file)
-    fixed = _fixed_columns(about)
-    inferred = infer_columns(row for _, row in rows)
-    columns = fixed | {name: kind for name, kind in inferred.items() if name not in fixed}
+    fixed_columns = _fixed_columns(about)
+    inferred_columns = infer_columns(row for _, row in rows)
+    columns = fixed_columns | {name: kind for name, kind in inferred_columns.items() if name not in fixed_columns}
     entities, rejected = check_entities(rows, file.name, columns)
     rejected = sorted([*unreadable, *rejected], key=lambda bad: bad.line)
     hold_limit(rejected, len(rows) + len(unreadable), limit)
@@ -155,7 +155,7 @@ def check_entities(
 
 
 def _entity_rows(file: Path) -> tuple[list[tuple[int, dict[str, object]]], list[Rejected]]:
-    """Line number and raw row of each entity that is a JSON object, and the lines that are none."""
+    """Line number and raw row of each entity that is a JSON object, and the rejected lines."""
     if file.suffix == ".parquet":
         return list(enumerate(read_parquet(file).to_dicts(), start=1)), []
     decoder = msgspec.json.Decoder(dict[str, object])
@@ -169,7 +169,7 @@ def _entity_rows(file: Path) -> tuple[list[tuple[int, dict[str, object]]], list[
 
 
 def _fixed_columns(about: Mapping[str, object]) -> dict[str, str]:
-    """The column types that `dataset.json` fixes; a type outside the four is an error of that file."""
+    """The column types that `dataset.json` sets; any other type than the four is an error of that file."""
     columns = about.get("columns") or {}
     if not isinstance(columns, dict):
         raise FileFormatError(f"dataset.json, columns: expected an object, got {shown(columns)}")
@@ -183,7 +183,7 @@ def _fixed_columns(about: Mapping[str, object]) -> dict[str, str]:
 def _entity_problem(
     row: Mapping[str, object], columns: Mapping[str, str], known: Mapping[str, object]
 ) -> tuple[str, str] | None:
-    """Column and reason for which an entity is rejected, or None."""
+    """Column and reason for rejecting an entity, or None."""
     for name in ("entity_id", "display_name"):
         if not isinstance(row.get(name), str) or not row[name]:
             return name, f"expected a string that is not empty, got {shown(row.get(name))}"
@@ -209,11 +209,11 @@ def write_dataset(
     columns: Mapping[str, str] | None = None,
     file_format: str = "jsonl",
 ) -> None:
-    """Write a dataset folder: entities, events, `dataset.json`, and `rejected.jsonl` where there are any.
+    """Write a dataset folder: entities, events, `dataset.json`, and `rejected.jsonl` if rows were rejected.
 
     `meta` = licence, attribution and the like. `columns` fixes types and order of the attributes; without it
     they are inferred. `file_format` is jsonl or parquet. An earlier dataset is replaced as a whole, at the end;
-    its other files stay. Raises `OSError` where the disk is full: the earlier dataset is as it was.
+    its other files stay. Raises `OSError` if the disk is full; the earlier dataset is then unchanged.
     """
     events = conform(events)
     types = dict(columns) if columns is not None else infer_columns(entities)

@@ -1,4 +1,4 @@
-"""What can be wrong with a dataset: the error tree, rows that are set aside, and how a message shows a value."""
+"""Errors of datasets: the exception hierarchy, rejected rows, and how a message shows a value."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from pathlib import Path
 import msgspec
 
 MAX_REJECTED = 0.01
-UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)  # a line that is no JSON of ours
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)  # of a line that is not the expected JSON
 
 # DatasetError               the dataset cannot be used; the message is one line
-# ├── MissingFileError       a folder or file is not there
+# ├── MissingFileError       a folder or file does not exist
 # ├── FileFormatError        a file as a whole is wrong: not JSON, an unknown column, a column of wrong type
-# └── TooManyRejectedError   more rows were set aside than the limit allows
+# └── TooManyRejectedError   more rows were rejected than the limit allows
 
 
 class DatasetError(ValueError):
-    """The dataset cannot be used. The message is one line, naming file, line and column where they exist."""
+    """The dataset cannot be used. The message is one line, naming file, line and column if known."""
 
 
 class MissingFileError(DatasetError):
-    """A folder or file is not there."""
+    """A folder or file does not exist."""
 
 
 class FileFormatError(DatasetError):
@@ -32,21 +32,21 @@ class FileFormatError(DatasetError):
 
 
 class TooManyRejectedError(DatasetError):
-    """More rows were set aside than the limit allows."""
+    """More rows were rejected than the limit allows."""
 
     def __init__(self, first: Rejected, rejected: int, rows: int, limit: float, place: Path | None = None) -> None:
-        self._told = (first, rejected, rows, limit)
-        where = f"; all of them are listed in {place}" if place else ""
-        super().__init__(f"{first} ({rejected} of {rows} rows rejected, the limit is {limit:.3g} of them{where})")
+        self._details = (first, rejected, rows, limit)
+        listing = f"; all of them are listed in {place}" if place else ""
+        super().__init__(f"{first} ({rejected} of {rows} rows rejected, the limit is {limit:.3g} of them{listing})")
 
     def listed_in(self, place: Path) -> TooManyRejectedError:
         """The same error, naming the file that lists the rows."""
-        return TooManyRejectedError(*self._told, place)
+        return TooManyRejectedError(*self._details, place)
 
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """One row that was set aside. `line` counts from 1; `column` None = the row as a whole."""
+    """One rejected row. `line` counts from 1; `column` None = the row as a whole."""
 
     file: str
     line: int
@@ -68,7 +68,7 @@ def lines(file: Path) -> Iterator[tuple[int, bytes]]:
 
 
 def hold_limit(rejected: Sequence[Rejected], rows: int, limit: float) -> None:
-    """Raise `TooManyRejectedError` where more than `limit` (a share, 0 to 1) of the rows were rejected."""
+    """Raise `TooManyRejectedError` if more than `limit` (a share, 0 to 1) of the rows were rejected."""
     if len(rejected) > limit * rows:
         raise TooManyRejectedError(rejected[0], len(rejected), rows, limit)
 
@@ -83,7 +83,7 @@ def shown(value: object) -> str:
 
 
 def why_not_object(line: bytes) -> tuple[str | None, str]:
-    """Column and reason for a line that is no JSON object of finite values."""
+    """Column and reason for rejecting a line that is not a JSON object of finite values."""
     try:
         row = json.loads(line)
     except (ValueError, RecursionError):

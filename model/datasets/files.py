@@ -1,6 +1,6 @@
-"""The files of a dataset folder: their names, how rows are written to them, and the folder written as a whole.
+"""The files of a dataset folder: their names, how rows are written to them, and how the folder is replaced at once.
 
-Writes what it is given. What a row may hold is checked by `dataset.py` and `model/events/table.py`.
+Checks nothing: `dataset.py` and `model/events/table.py` check rows.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ _LEFT_OUT_WHEN_NULL = ("part", "slice")
 
 @contextmanager
 def dataset_written_whole(path: Path) -> Iterator[Path]:
-    """An empty folder to write a dataset in, which takes the place of `path` once all is written.
+    """An empty folder to write a dataset in, which replaces `path` at the end of the block.
 
-    Where the block raises, `path` stays as it was. Files that are not a dataset's are kept. Raises `OSError` with
-    one sentence where the disk is full.
+    If the block raises, `path` stays unchanged. Files that do not belong to a dataset are kept. Raises `OSError`
+    with one sentence if the disk is full.
     """
     with folder_written_whole(path, lambda name: name in _OURS) as building, polars_errors_of_disk():
         yield building
@@ -40,7 +40,7 @@ def dataset_written_whole(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def polars_errors_of_disk() -> Iterator[None]:
-    """Polars tells of a full disk in text; raise it as the `OSError` that it is."""
+    """Raise the `OSError` that Polars reports only in the text of its error, as on a full disk."""
     try:
         yield
     except pl.exceptions.PolarsError as error:
@@ -54,12 +54,12 @@ def polars_errors_of_disk() -> Iterator[None]:
 
 
 def write_about(folder: Path, about: Mapping[str, object]) -> None:
-    """Write `dataset.json`: it comes last, and makes the folder a dataset."""
+    """Write `dataset.json`. It is written last: only with it is the folder a dataset."""
     (folder / ABOUT).write_text(json.dumps(about, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def write_rejected(path: Path, rejected: Sequence[Rejected]) -> None:
-    """Write `rejected.jsonl` of the folder: file, line, column, reason of each. Without any, no file."""
+    """Write `rejected.jsonl` of the folder: file, line, column, reason of each. No rows, no file."""
     if rejected:
         path.mkdir(parents=True, exist_ok=True)
         write_rows(path / REJECTED, (asdict(bad) for bad in rejected))
@@ -78,9 +78,9 @@ def write_rows(file: Path, rows: Iterable[Mapping[str, object]]) -> None:
 
 
 def write_events(stream: BinaryIO, events: pl.DataFrame) -> None:
-    """Append event rows as JSON lines; null is explicit in the contract's columns, left out of all others.
+    """Append event rows as JSON lines; null is written in the required columns, left out in all others.
 
-    Polars writes them unless an optional column is null in some rows only.
+    Polars writes the rows unless an optional column is null in some rows only.
     """
     optional = [name for name in events.columns if name not in EVENT_SCHEMA or name in _LEFT_OUT_WHEN_NULL]
     nulls = {name: events[name].null_count() for name in optional}

@@ -1,6 +1,6 @@
-"""Is a dataset sound, and what is in it: counts, task overlap, popularity divergence, gaps. Prints nothing.
+"""Checks and measures a dataset: counts, task overlap, popularity divergence, missing fields. Prints nothing.
 
-`validate` reads a folder and lists what is wrong or doubtful; `describe` measures one that was read.
+`validate` reads a folder and lists what is wrong or doubtful; `describe` measures a dataset that was read.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ CONTEXT_FIELDS = ("user_id", "query", "country", "source_entity_id", "timestamp"
 
 @dataclass(frozen=True)
 class Report:
-    """`errors` make the dataset unusable, `warnings` deserve a look. `rejected` = rows set aside."""
+    """`errors` make the dataset unusable, `warnings` deserve a look. `rejected` = rejected rows."""
 
     path: Path
     entities: int = 0
@@ -35,12 +35,12 @@ class Report:
 
     @property
     def usable(self) -> bool:
-        """Whether training may start from it."""
+        """Whether it can be trained on."""
         return not self.errors
 
 
 def validate(path: Path, max_rejected: float = MAX_REJECTED) -> Report:
-    """Load the folder and judge it. Never raises `DatasetError`: what would be raised is in `errors`."""
+    """Load and check the folder. Never raises `DatasetError`: its message is in `errors` instead."""
     try:
         dataset = Dataset.load(path, max_rejected)
     except DatasetError as error:
@@ -57,18 +57,18 @@ def validate(path: Path, max_rejected: float = MAX_REJECTED) -> Report:
 
 
 def _errors(dataset: Dataset) -> list[str]:
-    found = []
+    errors = []
     if not dataset.entities:
-        found.append("entities: expected at least one, got none")
+        errors.append("entities: expected at least one, got none")
     if dataset.events.is_empty():
-        found.append("events: expected at least one, got none")
+        errors.append("events: expected at least one, got none")
     elif not (dataset.events["label"] > 0).any():
-        found.append("events, column label: expected a positive engagement, got zeros only")
-    return found
+        errors.append("events, column label: expected a positive engagement, got zeros only")
+    return errors
 
 
 def _rows_against_counts(dataset: Dataset) -> dict[str, tuple[int, int]]:
-    """File stem → rows that its file has, and rows that `dataset.json` says were written (where it says so)."""
+    """File stem → rows in its file, and rows written according to `dataset.json` (if that counts them)."""
     counts = dataset.about.get("counts")
     if not isinstance(counts, dict):
         return {}
@@ -78,42 +78,42 @@ def _rows_against_counts(dataset: Dataset) -> dict[str, tuple[int, int]]:
 
 
 def _missing_rows(dataset: Dataset) -> list[str]:
-    """A file with fewer rows than were written was cut off."""
-    found = _rows_against_counts(dataset).items()
+    """An error for each file with fewer rows than were written: it was cut off."""
+    counts = _rows_against_counts(dataset).items()
     return [
         f"{stem}: expected {written} rows as dataset.json counts them, got {rows}: the file was cut off"
-        for stem, (rows, written) in found
+        for stem, (rows, written) in counts
         if rows < written
     ]
 
 
 def _added_rows(dataset: Dataset) -> list[str]:
-    found = _rows_against_counts(dataset).items()
+    counts = _rows_against_counts(dataset).items()
     return [
         f"{stem} has {rows} rows where dataset.json counts {written}: rows were added"
-        for stem, (rows, written) in found
+        for stem, (rows, written) in counts
         if rows > written
     ]
 
 
 def _warnings(events: pl.DataFrame) -> list[str]:
-    found = []
+    messages = []
     sourceless = events.filter((pl.col("task") == MORE_LIKE_THIS) & pl.col("source_entity_id").is_null()).height
     if sourceless:
-        found.append(f"{sourceless} rows of task more_like_this have no source_entity_id: the task needs it")
-    if cut := rankings_in_several_parts(events):
-        found.append(f"{cut} rankings have rows in more than one part: their labels leak into training")
+        messages.append(f"{sourceless} rows of task more_like_this have no source_entity_id: the task needs it")
+    if split := rankings_in_several_parts(events):
+        messages.append(f"{split} rankings have rows in more than one part: their labels leak into training")
     if unparted := events["part"].null_count():
-        found.append(f"{unparted} rows have no part")
+        messages.append(f"{unparted} rows have no part")
     parts = set(events["part"].drop_nulls())
-    found += [f"no row has part {part}" for part in PARTS if parts and part not in parts]
-    if doubled := events.height - events.select("ranking_id", "entity_id").n_unique():
-        found.append(f"{doubled} rows repeat an entity within their ranking")
-    return found
+    messages += [f"no row has part {part}" for part in PARTS if parts and part not in parts]
+    if repeated := events.height - events.select("ranking_id", "entity_id").n_unique():
+        messages.append(f"{repeated} rows repeat an entity within their ranking")
+    return messages
 
 
 def rankings_in_several_parts(events: pl.DataFrame) -> int:
-    """Number of slates that parts cut."""
+    """Number of slates that are split over several parts."""
     parts = events.group_by("ranking_id").agg(pl.col("part").drop_nulls().n_unique())
     return parts.filter(pl.col("part") > 1).height
 
@@ -125,7 +125,7 @@ def describe(dataset: Dataset) -> dict[str, object]:
     """Plain measures of a dataset, ready for JSON or tables.
 
     `tasks`: per task and part, rows, rankings, positives and users. `engaged_overlap`: per pair of tasks over
-    their positively engaged entities, Jaccard and the share of each task's entities that the other has too.
+    their positively engaged entities, Jaccard and the share of each task's entities that the other shares.
     `popularity_divergence_bits`: Jensen–Shannon divergence of positives over entities, 0 … 1.
     `missing_context`, `missing_attributes`: share of rows or entities without the field, in %.
     """
@@ -182,7 +182,7 @@ def positive_counts(events: pl.DataFrame) -> dict[str, dict[str, int]]:
 
 
 def overlap(first: Mapping[str, int], second: Mapping[str, int]) -> dict[str, float]:
-    """Jaccard of two sets of entities, and the share of each that is in both; 0 where a set is empty.
+    """Jaccard of two sets of entities, and the share of each that is in both; 0 if a set is empty.
 
     >>> overlap({"a": 1, "b": 1}, {"b": 5, "c": 1, "d": 1})
     {'jaccard': 0.25, 'shared_of_first': 0.5, 'shared_of_second': 0.3333333333333333}
@@ -198,7 +198,7 @@ def overlap(first: Mapping[str, int], second: Mapping[str, int]) -> dict[str, fl
 def jensen_shannon_bits(first: Mapping[str, int], second: Mapping[str, int]) -> float | None:
     """Jensen–Shannon divergence of two count distributions (Lin 1991, eq. 4.1): 0 = equal, 1 = disjoint.
 
-    None where one has no counts.
+    None if one has no counts.
 
     >>> jensen_shannon_bits({"a": 2}, {"b": 7}), jensen_shannon_bits({"a": 2}, {"a": 9})
     (1.0, 0.0)
@@ -216,18 +216,18 @@ def jensen_shannon_bits(first: Mapping[str, int], second: Mapping[str, int]) -> 
 def repeated_contexts(events: pl.DataFrame) -> dict[str, float]:
     """Task → % of positive test pairs that are positive in training too: a context and an entity.
 
-    The context is query and source, whoever asks; where there is neither, the user.
+    The context is query and source, regardless of the user; without both, it is the user.
     """
     keys = ["task", "query", "source_entity_id", "user_id", "entity_id"]
-    bare = pl.col("query").is_null() & pl.col("source_entity_id").is_null()
-    positives = events.filter(pl.col("label") > 0).with_columns(pl.when(bare).then("user_id").alias("user_id"))
+    user_only = pl.col("query").is_null() & pl.col("source_entity_id").is_null()
+    positives = events.filter(pl.col("label") > 0).with_columns(pl.when(user_only).then("user_id").alias("user_id"))
     test = positives.filter(pl.col("part") == TEST).select(keys).unique()
     train = positives.filter(pl.col("part") == TRAIN).select(keys).unique()
     seen = test.join(train, on=keys, how="semi", nulls_equal=True)
     table = {}
     for task in sorted(set(test["task"])):
-        both = [frame.filter(pl.col("task") == task).height for frame in (seen, test)]
-        table[task] = _percent(*both)
+        counts = [frame.filter(pl.col("task") == task).height for frame in (seen, test)]
+        table[task] = _percent(*counts)
     return table
 
 
@@ -248,5 +248,5 @@ def missing_attributes(entities: Sequence[Mapping[str, object]], columns: Mappin
     return {name: _percent(count, len(entities)) for name, count in empty.items()}
 
 
-def _percent(part: int, whole: int) -> float:
-    return round(100 * part / whole, 2) if whole else 0.0
+def _percent(part: int, total: int) -> float:
+    return round(100 * part / total, 2) if total else 0.0

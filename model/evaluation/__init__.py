@@ -1,1 +1,1 @@
-"""How good rankings are: metrics, protocols and reports."""
+"""Evaluation of rankings: metrics, protocols and reports."""

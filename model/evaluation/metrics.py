@@ -1,8 +1,8 @@
-"""Ranking metrics as pure functions of one ranking, and the bootstrap over many. No model and no files.
+"""Ranking metrics as pure functions of one ranking, and the bootstrap over many. Knows no model and no files.
 
-A ranking is `scores` [C] and `labels` [C]: label > 0 = positive engagement of that grade, else none. Whatever
-is not decided counts against the model: among equal scores the lower labels come first, and scores that are
-not finite come last. A metric that a ranking cannot have (no positive, nothing to compare) is None, never 0.
+A ranking is `scores` [C] and `labels` [C]: label > 0 = positive engagement of that grade, else none. Ties count
+against the model: among equal scores the lower labels come first, and scores that are not finite come last. A
+metric that is undefined for a ranking (no positive, nothing to compare) is None, never 0.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Interval = tuple[float, float, float]  # mean, low, high
 
-_CELLS = 4_000_000  # resampled values held at once by the bootstrap: 32 MB
+_CELLS = 4_000_000  # resampled values that the bootstrap holds at once: 32 MB
 
 
 def ranks_of_positives(scores: ArrayLike, labels: ArrayLike) -> tuple[Ints, Floats]:
@@ -27,17 +27,17 @@ def ranks_of_positives(scores: ArrayLike, labels: ArrayLike) -> tuple[Ints, Floa
     """
     s, y = _ranking(scores, labels)
     positive = y > 0
-    gains, own = y[positive], s[positive]
-    order = np.lexsort((gains, -own))
-    own = own[order]
+    gains, positive_scores = y[positive], s[positive]
+    order = np.lexsort((gains, -positive_scores))
+    positive_scores = positive_scores[order]
     others = np.sort(s[~positive])
-    others_before = others.size - np.searchsorted(others, own, side="left")
-    ranks = np.arange(1, own.size + 1, dtype=np.int64) + others_before
+    others_before = others.size - np.searchsorted(others, positive_scores, side="left")
+    ranks = np.arange(1, positive_scores.size + 1, dtype=np.int64) + others_before
     return ranks, gains[order]
 
 
 def ndcg(scores: ArrayLike, labels: ArrayLike, k: int = 10) -> float | None:
-    """NDCG@k with linear gain and discount log2(rank + 1), ideal over all positives, as trec_eval."""
+    """NDCG@k with linear gain and discount log2(rank + 1), ideal over all positives, as in trec_eval."""
     ranks, gains = ranks_of_positives(scores, labels)
     if not ranks.size:
         return None
@@ -60,24 +60,24 @@ def recall(scores: ArrayLike, labels: ArrayLike, k: int = 30) -> float | None:
 
 
 def auc(scores: ArrayLike, labels: ArrayLike) -> float | None:
-    """Share of (positive, other) pairs in the right order, equal ones counting ½. None without both labels.
+    """Share of (positive, other) pairs in the right order, ties counting ½. None unless both kinds of label occur.
 
     >>> auc([0.9, 0.5, 0.5], [0, 1, 0])
     0.25
     """
     s, y = _ranking(scores, labels)
-    own, others = s[y > 0], np.sort(s[y <= 0])
-    if not own.size or not others.size:
+    positives, others = s[y > 0], np.sort(s[y <= 0])
+    if not positives.size or not others.size:
         return None
-    below = np.searchsorted(others, own, side="left")
-    up_to = np.searchsorted(others, own, side="right")
+    below = np.searchsorted(others, positives, side="left")
+    up_to = np.searchsorted(others, positives, side="right")
     return float(np.mean(below + up_to) / (2 * others.size))
 
 
 def ece(probabilities: ArrayLike, labels: ArrayLike, bins: int = 15) -> float | None:
     """Expected calibration error: mean |stated - observed| over equal-width bins of [0, 1], weighted by rows.
 
-    None without both labels. Raises ValueError for what is no probability.
+    None unless both kinds of label occur. Raises ValueError for values that are not probabilities.
     Source: Guo et al., ICML 2017, eq. 3.
     """
     p, y = _pair(probabilities, labels)
@@ -86,8 +86,8 @@ def ece(probabilities: ArrayLike, labels: ArrayLike, bins: int = 15) -> float | 
     positive = y > 0
     if not positive.any() or positive.all():
         return None
-    place = np.minimum((p * bins).astype(np.int64), bins - 1)
-    gaps = np.bincount(place, weights=p - positive, minlength=bins)
+    bin_of_row = np.minimum((p * bins).astype(np.int64), bins - 1)
+    gaps = np.bincount(bin_of_row, weights=p - positive, minlength=bins)
     return float(np.abs(gaps).sum() / p.size)
 
 
@@ -104,16 +104,16 @@ def top_k(scores: ArrayLike, k: int) -> Ints:
 def novelty(top: ArrayLike, popularity: ArrayLike) -> float | None:
     """Mean self-information of the entities `top` [K], in bits: -log2 of their share of all events.
 
-    `popularity` [N] counts the events of each entity of the catalogue; an entity without any counts as one
-    event, so that the figure stays finite. None where nothing is recommended or counted.
+    `popularity` [N] counts the events of each entity of the catalogue; an entity without events counts as one
+    event, so that the value stays finite. None if nothing is recommended or counted.
     Source: Vargas & Castells, RecSys 2011.
     """
     counts = np.asarray(popularity, dtype=np.float64)
-    places = np.asarray(top, dtype=np.int64)
+    indices = np.asarray(top, dtype=np.int64)
     total = counts.sum()
-    if not places.size or total <= 0:
+    if not indices.size or total <= 0:
         return None
-    shares = np.maximum(counts[places], 1.0) / max(total, 1.0)
+    shares = np.maximum(counts[indices], 1.0) / max(total, 1.0)
     return float(np.mean(-np.log2(shares)))
 
 
@@ -128,10 +128,10 @@ def coverage(tops: Iterable[ArrayLike], n_entities: int) -> float | None:
 def bootstrap_interval(
     values: ArrayLike, groups: ArrayLike | None = None, draws: int = 1000, seed: int = 0
 ) -> Interval:
-    """Mean of `values` [R], one a ranking, with its percentile bootstrap 95 % interval.
+    """Mean of `values` [R], one per ranking, with its percentile bootstrap 95 % interval.
 
     With `groups` [R] (user ids: numbers or strings) whole groups are drawn, since rankings of one user
-    resemble each other. Raises ValueError without values or where one is not finite.
+    are correlated. Raises ValueError without values or if one is not finite.
     """
     v = np.asarray(values, dtype=np.float64)
     if v.ndim != 1 or not v.size or not np.all(np.isfinite(v)):
@@ -162,7 +162,7 @@ def _ranking(scores: ArrayLike, labels: ArrayLike) -> tuple[Floats, Floats]:
 
 
 def _per_group(values: Floats, groups: ArrayLike | None) -> tuple[Floats, Floats]:
-    """Sum and number of the values of each group [G]; without groups each value is one of its own."""
+    """Sum and number of the values of each group [G]; without groups each value is its own group."""
     if groups is None:
         return values, np.ones_like(values)
     keys = np.asarray(groups)
@@ -174,7 +174,7 @@ def _per_group(values: Floats, groups: ArrayLike | None) -> tuple[Floats, Floats
 
 
 def _resampled_means(sums: Floats, counts: Floats, draws: int, seed: int) -> Floats:
-    """Mean over the values of as many groups as there are, drawn with replacement, `draws` times [draws]."""
+    """Means of the values of G groups, drawn with replacement from the G groups. [draws]"""
     rng = np.random.default_rng(seed)
     means = np.empty(draws)
     step = max(1, _CELLS // sums.size)

@@ -1,4 +1,4 @@
-"""A network as `evaluation` sees it. What is evaluated and how is in `protocols.py`."""
+"""Adapts a network to `evaluation`. The protocols are in `protocols.py`."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from model.network.catalogue import CatalogueRanker
 
 
 class NetworkSubject:
-    """A catalogue under a network: scores are logits."""
+    """A catalogue scored by a network: scores are logits."""
 
     def __init__(self, catalogue: CatalogueRanker) -> None:
         self.catalogue = catalogue
         self.rows = catalogue.rows
 
     def score(self, context: Context, rows: np.ndarray | None) -> np.ndarray:
-        """Logits of the named rows, or of the whole catalogue."""
+        """Logits of the given rows, or of the whole catalogue."""
         encoded = self.catalogue.encode_context(self.catalogue.fill(context))
         return self.catalogue.logits(encoded, rows).astype(np.float64)

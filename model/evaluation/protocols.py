@@ -1,7 +1,7 @@
-"""How good a model is on the rows of a dataset: the protocol, not the metrics themselves (`metrics.py`).
+"""Evaluates a model on the rows of a dataset: the protocol, not the metrics themselves (`metrics.py`).
 
-Slates are ranked as they were judged. Everything else is ranked against the whole catalogue, by the ranker
-itself, less what the user's history already holds. `homepage` is always ranked against the catalogue.
+The rows of a judged slate are ranked among themselves. Everything else is ranked against the whole catalogue, by
+the ranker itself, without the entities of the user's history; `homepage` always is.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ POOLED_DRAWS = 200
 
 
 class Subject(Protocol):
-    """What can be evaluated: anything that gives each row of a catalogue a score in a context."""
+    """A model that can be evaluated: it gives each row of a catalogue a score in a context."""
 
     @property
     def rows(self) -> Mapping[str, int]:
         """Entity id → row."""
 
     def score(self, context: Context, rows: Ints | None) -> Floats:
-        """Scores of the named rows, or of the whole catalogue."""
+        """Scores of the given rows, or of the whole catalogue."""
 
 
 @dataclass(slots=True)
 class RankingResults:
-    """The rankings of one task under one protocol: values a metric, and the labelled rows for auc and ece."""
+    """The rankings of one task under one protocol: values by metric, and the labelled rows for auc and ece."""
 
     values: dict[str, list[float]] = field(default_factory=dict)
     groups: list[str] = field(default_factory=list)
@@ -49,7 +49,7 @@ class RankingResults:
     labels: list[Floats] = field(default_factory=list)
 
     def add(self, ranking: LabelledRanking, number: int, **values: float | None) -> None:
-        """Note one ranking. A metric that it cannot have is NaN."""
+        """Add one ranking. A metric that is undefined for it is NaN."""
         for name, value in values.items():
             self.values.setdefault(name, []).append(np.nan if value is None else value)
         self.groups.append(ranking.context.user_id or f"ranking {number}")
@@ -67,14 +67,14 @@ def evaluate(
     """Metrics of each task, with bootstrap 95 % intervals; `popularity` [N] counts positives, for novelty."""
     report = {}
     for task in sorted({ranking.context.task for ranking in rankings}):
-        mine = [ranking for ranking in rankings if ranking.context.task == task]
-        slates = rank_slates(subject, [ranking for ranking in mine if ranking.slate], histories, step)
-        whole = rank_catalogue(subject, [ranking for ranking in mine if not ranking.slate], histories, step)
-        report[task] = _task_report(task, slates, whole, popularity, calibration)
+        group = [ranking for ranking in rankings if ranking.context.task == task]
+        slates = rank_slates(subject, [ranking for ranking in group if ranking.slate], histories, step)
+        catalogue = rank_catalogue(subject, [ranking for ranking in group if not ranking.slate], histories, step)
+        report[task] = _task_report(task, slates, catalogue, popularity, calibration)
     return report
 
 
-def _history(ranking: LabelledRanking, histories: Mapping[str, Timeline]) -> Context:
+def _with_history(ranking: LabelledRanking, histories: Mapping[str, Timeline]) -> Context:
     timeline = histories.get(ranking.context.user_id or "")
     return replace(ranking.context, history=tuple(timeline.events) if timeline else ())
 
@@ -82,11 +82,11 @@ def _history(ranking: LabelledRanking, histories: Mapping[str, Timeline]) -> Con
 def rank_slates(
     subject: Subject, rankings: Iterable[LabelledRanking], histories: Mapping[str, Timeline], step: Step
 ) -> RankingResults:
-    """Each slate ranked as it stands."""
+    """Rank the rows of each slate."""
     ranked = RankingResults()
     for number, ranking in enumerate(rankings):
         rows = np.array([subject.rows[entity] for entity in ranking.entity_ids], np.int64)
-        scores = subject.score(_history(ranking, histories), rows)
+        scores = subject.score(_with_history(ranking, histories), rows)
         ranked.add(
             ranking,
             number,
@@ -106,10 +106,10 @@ def rank_catalogue(
     step: Step,
     met: bool = False,
 ) -> RankingResults:
-    """The whole catalogue ranked for each raw context, less what the user's history holds unless `met`."""
+    """Rank the whole catalogue for each context; entities of the user's history are left out unless `met`."""
     ranked = RankingResults()
     for number, ranking in enumerate(rankings):
-        context = _history(ranking, histories)
+        context = _with_history(ranking, histories)
         scores = np.array(subject.score(context, None), np.float64)
         rows = np.array([subject.rows[entity] for entity in ranking.entity_ids], np.int64)
         ranked.logits.append(scores[rows])
@@ -140,22 +140,22 @@ def _add_catalogue(
 def _task_report(
     task: str,
     slates: RankingResults,
-    whole: RankingResults,
+    whole_catalogue: RankingResults,
     popularity: NDArray[np.float64],
     calibration: Calibration | None,
 ) -> dict[str, object]:
     report: dict[str, object] = {}
-    catalogue = _catalogue_report(whole, popularity)
+    catalogue = _catalogue_report(whole_catalogue, popularity)
     if slates.groups:
         report |= _slate_report(slates)
-        if whole.groups:
+        if whole_catalogue.groups:
             report["catalogue"] = catalogue
     else:
         report |= catalogue
-    rows = list(zip([*slates.logits, *whole.logits], [*slates.labels, *whole.labels], strict=True))
+    rows = list(zip([*slates.logits, *whole_catalogue.logits], [*slates.labels, *whole_catalogue.labels], strict=True))
     if task == MORE_LIKE_THIS:
-        report["auc"] = _pooled(rows, lambda part: metrics.auc(*_joined(part)))
-    report["ece"] = None if calibration is None else _pooled(rows, lambda part: _ece(task, calibration, *_joined(part)))
+        report["auc"] = _pooled(rows, lambda part: metrics.auc(*_join(part)))
+    report["ece"] = None if calibration is None else _pooled(rows, lambda part: _ece(task, calibration, *_join(part)))
     return report
 
 
@@ -164,12 +164,12 @@ def _ece(task: str, calibration: Calibration, logits: Floats, labels: Floats) ->
     return metrics.ece(calibration.probability(task, logits[finite]), labels[finite])
 
 
-def _joined(rows: Sequence[tuple[Floats, Floats]]) -> tuple[Floats, Floats]:
+def _join(rows: Sequence[tuple[Floats, Floats]]) -> tuple[Floats, Floats]:
     return np.concatenate([logits for logits, _ in rows]), np.concatenate([labels for _, labels in rows])
 
 
 def _pooled(rankings: Sequence[Item], metric: Callable[[Sequence[Item]], float | None]) -> Interval | None:
-    """A metric of all rankings together, with a 95 % interval from drawing rankings anew; None where it has none."""
+    """A metric of all rankings together, with a bootstrap 95 % interval over rankings; None if it is undefined."""
     value = metric(rankings) if rankings else None
     if value is None:
         return None
@@ -179,16 +179,16 @@ def _pooled(rankings: Sequence[Item], metric: Callable[[Sequence[Item]], float |
     return {"value": value, "low": float(low), "high": float(high)}
 
 
-def _intervals(ranked: RankingResults, chosen: NDArray[np.bool_] | None = None) -> dict[str, object]:
+def _intervals(ranked: RankingResults, mask: NDArray[np.bool_] | None = None) -> dict[str, object]:
     report: dict[str, object] = {}
     groups = np.array(ranked.groups, dtype=object)
     for name, values in ranked.values.items():
         array = np.array(values)
-        kept = np.isfinite(array) if chosen is None else np.isfinite(array) & chosen
+        kept = np.isfinite(array) if mask is None else np.isfinite(array) & mask
         if kept.any():
             value, low, high = metrics.bootstrap_interval(array[kept], groups[kept].tolist())
             report[name] = {"value": value, "low": low, "high": high}
-    report["rankings"] = len(ranked.groups) if chosen is None else int(chosen.sum())
+    report["rankings"] = len(ranked.groups) if mask is None else int(mask.sum())
     return report
 
 

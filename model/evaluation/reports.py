@@ -1,4 +1,4 @@
-"""The report of `unirank evaluate`: which rows are under test, which are history, and the JSON of the contract."""
+"""The report of `unirank evaluate`: which rows are tested, which are history, and the JSON report."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Report = Callable[[int, int, str], None]
 
 
 class Evaluable(Protocol):
-    """What is needed of a loaded artefact."""
+    """The part of a loaded artefact that evaluation needs."""
 
     version: str
     tasks: tuple[str, ...]
@@ -36,11 +36,11 @@ class Evaluable(Protocol):
 
     @property
     def users(self) -> Collection[str]:
-        """Whom it was trained on."""
+        """Users that it was trained on."""
 
     @property
     def dataset(self) -> Mapping[str, Any]:
-        """What the manifest says of the dataset that it was trained on."""
+        """The manifest's entry about the dataset that it was trained on."""
 
     def including(self, entities: list[dict[str, object]]) -> CatalogueRanker:
         """Its catalogue with further entities, scored from their attributes alone."""
@@ -49,9 +49,9 @@ class Evaluable(Protocol):
 def evaluate_artefact(
     artefact: Evaluable, dataset: Dataset, history: Dataset | None = None, report: Report = lambda *_: None
 ) -> dict[str, Any]:
-    """Metrics of each task that the model and the test rows share, in the form of API.md §3.
+    """The JSON report: metrics of each task that the model and the test rows share, and `warnings` (docs/models.md).
 
-    Rows under test: part = test, or all rows where none has a part. Raises ValueError where none is left.
+    Rows under test: part = test, or all rows if none has a part. Raises ValueError if there are none.
     """
     test, past = _split(dataset, history)
     test = test.filter(pl.col("task").is_in(artefact.tasks))
@@ -69,31 +69,31 @@ def evaluate_artefact(
     popularity = _popularity(past, catalogue)
     subject = NetworkSubject(catalogue)
     tasks = evaluate(subject, under_test, timelines(past), popularity, artefact.calibration, step)
-    told = {"model": {"version": artefact.version}, "dataset": {"name": dataset.name}, "tasks": tasks}
-    found = warnings(artefact, dataset, test)
-    return told | {"warnings": found} if found else told
+    result = {"model": {"version": artefact.version}, "dataset": {"name": dataset.name}, "tasks": tasks}
+    messages = warnings(artefact, dataset, test)
+    return result | {"warnings": messages} if messages else result
 
 
 def warnings(artefact: Evaluable, dataset: Dataset, test: pl.DataFrame) -> list[dict[str, Any]]:
-    """Why the figures may not mean what they seem to: `{"code": …, "detail": one line}` each, and `share` of rows."""
+    """Reasons why the figures may mislead: `{"code": …, "detail": one line}` each, some with a `share` of rows."""
     return [*_nothing_shared(artefact, dataset, test), *_trained_on(artefact, test)]
 
 
 def _nothing_shared(artefact: Evaluable, dataset: Dataset, test: pl.DataFrame) -> Iterator[dict[str, Any]]:
-    of = f"dataset '{dataset.name}' and model {artefact.version}"
+    subject = f"dataset '{dataset.name}' and model {artefact.version}"
     if not any(entity["entity_id"] in artefact.catalogue.rows for entity in dataset.entities):
-        yield {"code": "no_shared_entities", "detail": f"{of} share no entity: all are scored as new ones"}
+        yield {"code": "no_shared_entities", "detail": f"{subject} share no entity: all are scored as new ones"}
     users = set(test["user_id"].drop_nulls().unique())
     if users and artefact.users and users.isdisjoint(artefact.users):
-        yield {"code": "no_shared_users", "detail": f"{of} share no user: all are scored as new ones"}
+        yield {"code": "no_shared_users", "detail": f"{subject} share no user: all are scored as new ones"}
 
 
 def _trained_on(artefact: Evaluable, test: pl.DataFrame) -> Iterator[dict[str, Any]]:
     rows = artefact.dataset.get("rows")
-    share = TrainedRows.from_json(rows).share(test) if rows else 0.0  # models of earlier releases do not know
+    share = TrainedRows.from_json(rows).share(test) if rows else 0.0  # models of earlier releases have no entry
     if share:
-        told = f"model {artefact.version} was trained on {share:.1%} of the rows under test: the figures are too good"
-        yield {"code": "trained_on_rows", "detail": told, "share": round(share, 4)}
+        detail = f"model {artefact.version} was trained on {share:.1%} of the rows under test: the figures are too good"
+        yield {"code": "trained_on_rows", "detail": detail, "share": round(share, 4)}
 
 
 def _split(dataset: Dataset, history: Dataset | None) -> tuple[pl.DataFrame, pl.DataFrame]:

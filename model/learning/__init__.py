@@ -1,1 +1,1 @@
-"""Training: what is drawn, what is learnt from it, and how the scores are calibrated."""
+"""Training: sampling of examples, the training loop and its losses, calibration of the scores."""

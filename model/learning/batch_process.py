@@ -1,7 +1,7 @@
-"""Batches made ahead of the learner by a process of its own. What it runs is in `batch_worker.py`.
+"""Makes batches ahead of training in a process of its own, which runs `batch_worker.py`.
 
-A new process, not a fork: a fork hangs after an OpenMP region. They talk over pipes, so a small /dev/shm does not
-matter, and a learner that is killed takes its process with it: the pipes end.
+A new process, not a fork: a fork hangs after an OpenMP region. The two communicate over pipes, so a small /dev/shm
+does not matter, and if the training process is killed, its pipes close and the other one ends.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from model.learning.batches import TrainingBatch
 from model.learning.step_batches import StepBatches
 
 AHEAD = 4  # steps
-STALLED_S = 300  # without a batch; the first one waits for the imports and the job, seconds each
+STALLED_S = 300  # without a batch; before the first one, imports and the job take seconds each
 START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from model.learning.batch_worker import main; main()"
 
 
@@ -31,57 +31,57 @@ class BatchProcessError(ChildProcessError):
 
 @contextmanager
 def batches_ahead(steps: StepBatches, first: int, last: int) -> Iterator[Iterator[list[TrainingBatch]]]:
-    """The batches of the steps `first` to `last`, without the last one. The process is gone when the block ends.
+    """The batches of the steps `first` to `last`, `last` excluded. The process is gone when the block ends.
 
-    Raises `BatchProcessError` while they are read, where the process ended, stalled or failed.
+    Reading them raises `BatchProcessError` if the process ended, stalled or failed.
     """
-    made = _Process(steps, first, last)
+    process = _Process(steps, first, last)
     try:
-        yield (made.next(step) for step in range(first, last))
+        yield (process.next(step) for step in range(first, last))
     finally:
-        made.end()
+        process.end()
 
 
 class _Process:
-    """One process, and the thread that carries bytes from its pipe into a queue."""
+    """One process, and the thread that moves bytes from its pipe into a queue."""
 
     def __init__(self, steps: StepBatches, first: int, last: int) -> None:
         command = [sys.executable, "-c", START, json.dumps(sys.path)]
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
-        )  # a session of its own: Ctrl-C is for the learner alone
+        )  # a session of its own: Ctrl-C reaches the training process only
         self._input = cast(BinaryIO, self._process.stdin)
         self._output = cast(BinaryIO, self._process.stdout)
         self._job = (*steps.ingredients(), first, last)
-        self._arrived: SimpleQueue[bytes | None] = SimpleQueue()  # None = no more
-        self._thread = threading.Thread(target=self._carry, daemon=True)
+        self._messages: SimpleQueue[bytes | None] = SimpleQueue()  # None = no more
+        self._thread = threading.Thread(target=self._transfer, daemon=True)
         self._thread.start()
 
-    def _carry(self) -> None:
-        """Hand over the job, then take what comes. Ends with the pipe."""
-        with suppress(BrokenPipeError):  # it ended
+    def _transfer(self) -> None:
+        """Send the job, then queue the messages that arrive. Ends when the pipe closes."""
+        with suppress(BrokenPipeError):  # the process ended
             pickle.dump(self._job, self._input, pickle.HIGHEST_PROTOCOL)
-            self._ask(AHEAD)
-        while (packed := self._message()) is not None:
-            self._arrived.put(packed)
-        self._arrived.put(None)
+            self._request(AHEAD)
+        while (packed := self._read_message()) is not None:
+            self._messages.put(packed)
+        self._messages.put(None)
 
-    def _message(self) -> bytes | None:
+    def _read_message(self) -> bytes | None:
         size = int.from_bytes(self._output.read(SIZE_BYTES), "little")
         packed = self._output.read(size)
         return packed if size and len(packed) == size else None
 
-    def _ask(self, batches: int) -> None:
+    def _request(self, batches: int) -> None:
         self._input.write(b"+" * batches)
         self._input.flush()
 
     def next(self, step: int) -> list[TrainingBatch]:
         """The batches of the next step, by its number."""
-        packed = self._wait()
+        packed = self._next_message()
         if packed is None:
             raise BatchProcessError(f"the process that makes batches ended before step {step + 1} ({self._ending()})")
-        with suppress(BrokenPipeError):  # it made the last ones and ended
-            self._ask(1)
+        with suppress(BrokenPipeError):  # the process made the last batches and ended
+            self._request(1)
         batches = pickle.loads(packed)
         if isinstance(batches, Failure):
             error = BatchProcessError(f"making the batches of step {step + 1}: {batches.message}")
@@ -89,11 +89,11 @@ class _Process:
             raise error
         return cast(list[TrainingBatch], batches)
 
-    def _wait(self) -> bytes | None:
-        """By the second, so that a process that was stopped and goes on has not used up its time."""
+    def _next_message(self) -> bytes | None:
+        """Wait second by second, so that time while this process was suspended does not count."""
         for _ in range(STALLED_S):
             with suppress(Empty):
-                return self._arrived.get(timeout=1)
+                return self._messages.get(timeout=1)
         raise BatchProcessError(f"the process that makes batches made none for {STALLED_S} s")
 
     def _ending(self) -> str:
@@ -101,7 +101,7 @@ class _Process:
         return f"signal {-code}, which may mean that memory ran out" if code < 0 else f"exit code {code}"
 
     def end(self) -> None:
-        """Kill it; it has nothing to lose."""
+        """Kill the process; it has no state to save."""
         self._process.kill()
         self._process.wait()
         self._thread.join()

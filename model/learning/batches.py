@@ -1,4 +1,4 @@
-"""Examples to tensors: match features by the function that serving uses, vectors by the tower under training."""
+"""Examples → tensors: match features by the same function as in serving, vectors by the tower under training."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ class TrainingBatch:
     source: Tensor  # [B] index, -1 = none
     history: Tensor  # [B, H] index, newest first, -1 = padding
     kinds: Tensor  # [B, H]
-    affinity: Tensor  # [B, C] co-engagement of each candidate, as retrieval weighs it
+    affinity: Tensor  # [B, C] co-engagement of each candidate, weighted as in retrieval
 
 
 class BatchMaker:
-    """Turns examples into batches. `tables[f]` are the records with the outcomes of fold f left out."""
+    """Turns examples into batches. `tables[f]` are the records without the outcomes of fold f."""
 
     def __init__(
         self, arrays: EntityArrays, tables: Sequence[Records], contexts: ContextEncoder, rows: dict[str, int],
@@ -62,24 +62,24 @@ class BatchMaker:
         features = [self._features(e, c, rng) for e, c in zip(examples, encoded, strict=True)]
         history, kinds = self._histories(examples, encoded)
         source = np.array([self._source_row(example) for example in examples], np.int64)
-        candidates = _padded([example.rows for example in examples], -1, np.int64)
+        candidates = _pad([example.rows for example in examples], -1, np.int64)
         used = np.unique(np.concatenate([candidates.ravel(), history.ravel(), source]))
         used = used[used >= 0]
         return TrainingBatch(
             encoded,
             self._entities(used, rng),
             torch.from_numpy(np.maximum(np.searchsorted(used, candidates), 0)),
-            torch.from_numpy(_padded(features, 0, np.float32)),
-            torch.from_numpy(_padded([example.labels for example in examples], 0, np.float32)),
-            torch.from_numpy(_padded([example.targets for example in examples], 0, np.float32)),
+            torch.from_numpy(_pad(features, 0, np.float32)),
+            torch.from_numpy(_pad([example.labels for example in examples], 0, np.float32)),
+            torch.from_numpy(_pad([example.targets for example in examples], 0, np.float32)),
             torch.from_numpy(candidates >= 0),
-            torch.from_numpy(_padded([example.shown for example in examples], False, np.bool_)),
-            torch.from_numpy(_padded([example.log_q for example in examples], 0, np.float32)),
+            torch.from_numpy(_pad([example.shown for example in examples], False, np.bool_)),
+            torch.from_numpy(_pad([example.log_q for example in examples], 0, np.float32)),
             torch.from_numpy(np.where(source >= 0, np.searchsorted(used, source), -1)),
             torch.from_numpy(np.where(history >= 0, np.searchsorted(used, history), -1)),
             torch.from_numpy(kinds),
             torch.from_numpy(
-                _padded([self._affinity(*pair) for pair in zip(examples, encoded, strict=True)], 0, np.float32)
+                _pad([self._affinity(*pair) for pair in zip(examples, encoded, strict=True)], 0, np.float32)
             ),
         )
 
@@ -117,16 +117,16 @@ class BatchMaker:
         length = self.config.network.history_length
         rows = [example.event_rows[-length:][::-1] for example in examples]
         kinds = [context.kinds[-length:][::-1] for context in encoded]
-        return _padded(rows, -1, np.int64, at_least=1), _padded(kinds, 0, np.int64, at_least=1)
+        return _pad(rows, -1, np.int64, at_least=1), _pad(kinds, 0, np.int64, at_least=1)
 
     def _entities(self, used: Ints, rng: np.random.Generator) -> EntityBatch:
-        """Entities of a batch; ids are dropped at random so that text carries the cold ones."""
+        """Entities of a batch; ids are dropped at random, so that cold entities are scored by their text."""
         keep = rng.random(len(used)) >= self.config.training.id_dropout
         return entity_batch(self.arrays.take(used), (used + 1) * keep, self.numbers, torch.device("cpu"))
 
 
 def without_outcomes(records: Records, cold: NDArray[np.bool_]) -> Records:
-    """The records as if nobody had engaged with the entities under the mask. cold [C]"""
+    """The records as if no user had engaged with the masked entities. cold [C]"""
     warm = ~cold
     return replace(
         records,
@@ -137,7 +137,7 @@ def without_outcomes(records: Records, cold: NDArray[np.bool_]) -> Records:
 
 
 def context_batch(batch: TrainingBatch, vectors: Tensor) -> ContextBatch:
-    """The context side with live entity vectors [U, D], so that the towers learn from sources and histories too."""
+    """The context batch with current entity vectors [U, D], so that gradients flow through sources and histories."""
     has_source = (batch.source >= 0)[:, None]
     present = batch.history >= 0
     source = vectors[batch.source.clamp(min=0)] * has_source
@@ -145,7 +145,7 @@ def context_batch(batch: TrainingBatch, vectors: Tensor) -> ContextBatch:
     return collate(batch.contexts, source, history, batch.kinds, present)
 
 
-def _padded(rows: Sequence[NDArray[Any]], fill: float, dtype: type, at_least: int = 0) -> NDArray[Any]:
+def _pad(rows: Sequence[NDArray[Any]], fill: float, dtype: type, at_least: int = 0) -> NDArray[Any]:
     """Stack arrays of different first length: B × [C, …] → [B, max C, …]."""
     longest = max([at_least, *(len(row) for row in rows)])
     result = np.full((len(rows), longest, *rows[0].shape[1:]), fill, dtype)

@@ -1,6 +1,6 @@
 """From logits to P(positive engagement), per task: a rising curve, fitted on validation rows, part of the artefact.
 
-Platt scaling gives the line; where there are rows enough, the observed rates of equal shares of them bend it.
+Platt scaling gives a line; with enough rows, it is bent towards the observed rates of equal shares of them.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ Floats = NDArray[np.float64]
 IDENTITY = (1.0, 0.0)
 MIN_SLOPE = 1e-3  # the map must keep the order of logits
 MOST_KNOTS = 16
-ROWS_A_KNOT = 150  # fewer say too little of a rate
-PRIOR_ROWS = 20.0  # how many rows the line counts for in the rate of a knot
-LEAST_RISE = 0.05  # of the line's slope, where rates do not rise
+ROWS_A_KNOT = 150  # fewer give too uncertain a rate
+PRIOR_ROWS = 20.0  # weight of the line in the rate of a knot, in rows
+LEAST_RISE = 0.05  # share of the line's slope that is added everywhere, also where rates do not rise
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """P = sigmoid(curve(logit)), one curve a task; other tasks use the plain sigmoid."""
+    """P = sigmoid(curve(logit)), one curve per task; other tasks use the plain sigmoid."""
 
     curves: Mapping[str, Curve]
 
@@ -58,7 +58,7 @@ class Calibration:
 
     @classmethod
     def from_json(cls, table: Mapping[str, list[Any]]) -> Calibration:
-        """Back from a manifest. Raises ValueError, TypeError or IndexError on what `to_json` did not write."""
+        """The inverse of `to_json`. Raises ValueError, TypeError or IndexError for anything else."""
         return cls({task: _curve(*entry) for task, entry in table.items()})
 
 
@@ -73,7 +73,7 @@ def _curve(slope: float, raw: list[float], calibrated: list[float]) -> Curve:
 
 
 def fit_curve(logits: ArrayLike, labels: ArrayLike) -> Curve:
-    """The line of `fit_platt`, bent towards the rates of equal shares of the rows; it rises everywhere.
+    """The line of `fit_platt`, bent towards the rates of equal shares of the rows; it is strictly increasing.
 
     Rates are smoothed by the line and made monotone by pooling adjacent violators (Ayer et al. 1955).
     """
@@ -94,14 +94,14 @@ def fit_curve(logits: ArrayLike, labels: ArrayLike) -> Curve:
 
 
 def _pool_violators(rates: Floats, weights: Floats) -> Floats:
-    """The nearest rising rates in weighted squares."""
+    """The nearest non-decreasing rates by weighted least squares."""
     blocks: list[tuple[float, float, int]] = []  # rate, weight, knots
     for rate, weight in zip(rates.tolist(), weights.tolist(), strict=True):
         block = (rate, weight, 1)
         while blocks and blocks[-1][0] >= block[0]:
-            before = blocks.pop()
-            total = before[1] + block[1]
-            block = ((before[0] * before[1] + block[0] * block[1]) / total, total, before[2] + block[2])
+            previous = blocks.pop()
+            total = previous[1] + block[1]
+            block = ((previous[0] * previous[1] + block[0] * block[1]) / total, total, previous[2] + block[2])
         blocks.append(block)
     return np.repeat([rate for rate, _, _ in blocks], [count for _, _, count in blocks])
 
@@ -113,7 +113,7 @@ def _sigmoid(logits: Floats) -> Floats:
 def fit_platt(logits: ArrayLike, labels: ArrayLike, steps: int = 50) -> tuple[float, float]:
     """Slope and intercept by Newton's method on the log loss with Platt's smoothed targets (Platt 1999).
 
-    Returns the identity where only one kind of label is there.
+    Returns the identity if all labels are the same.
     """
     x, y = np.asarray(logits, np.float64), np.asarray(labels, np.float64) > 0
     positives, negatives = int(y.sum()), int((~y).sum())
@@ -130,13 +130,13 @@ def fit_platt(logits: ArrayLike, labels: ArrayLike, steps: int = 50) -> tuple[fl
 
 
 def _newton_step(design: Floats, target: Floats, weights: Floats) -> Floats:
-    """One step of Newton's method, halved until the loss does not grow."""
+    """One step of Newton's method, halved until the loss does not increase."""
     p = _sigmoid(design @ weights)
     curvature = design.T @ (design * (p * (1 - p) + 1e-9)[:, None]) + 1e-9 * len(design) * np.eye(2)
     move = np.linalg.solve(curvature, design.T @ (p - target))
-    before = _loss(design, target, weights)
+    loss = _loss(design, target, weights)
     for _ in range(30):
-        if _loss(design, target, weights - move) <= before:
+        if _loss(design, target, weights - move) <= loss:
             return np.asarray(weights - move)
         move = move / 2
     return weights

@@ -1,4 +1,4 @@
-"""The state of a training run on disk, so that it can go on: one safetensors file, the position in its header."""
+"""The state of a training run on disk, for resuming: one safetensors file, the position in its header."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ TENSORS = "training.safetensors"
 
 
 class CheckpointError(ValueError):
-    """There is no checkpoint to go on from, or it is not of this run."""
+    """There is no checkpoint to resume from, or it is of another run."""
 
 
 @dataclass(slots=True)
 class Saved:
-    """What `load` gives back; `optimiser` has the form of `Optimizer.state_dict()`."""
+    """A loaded checkpoint; `optimiser` has the form of `Optimizer.state_dict()`."""
 
     networks: dict[str, dict[str, Tensor]]
     optimiser: dict[str, Any]
@@ -36,10 +36,10 @@ def save(
     optimiser: dict[str, Any],
     position: dict[str, Any],
 ) -> None:
-    """`networks`: states of one network by name, such as now, mean and best.
+    """Write a checkpoint. `networks`: states of one network by name, such as now, mean and best.
 
-    Writes to a new file, then renames it, so that a stop in between leaves the older checkpoint whole.
-    Raises `CheckpointError` where the disk is full.
+    Writes to a new file, then renames it, so that an interruption leaves the older checkpoint intact.
+    Raises `CheckpointError` if the disk is full.
     """
     folder.mkdir(parents=True, exist_ok=True)
     moments = {f"optimiser.{k}.{name}": v for k, state in optimiser["state"].items() for name, v in state.items()}
@@ -60,7 +60,7 @@ def save(
 def load(folder: Path, optimiser: dict[str, Any]) -> Saved:
     """Read a checkpoint; `optimiser` is a fresh state whose parameter groups are kept.
 
-    Raises `CheckpointError` where there is none.
+    Raises `CheckpointError` if there is none.
     """
     try:
         tensors = load_file(folder / TENSORS)
@@ -69,45 +69,45 @@ def load(folder: Path, optimiser: dict[str, Any]) -> Saved:
     except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{folder}: no checkpoint to resume from ({error})") from error
     state: dict[int, dict[str, Tensor]] = {}
-    for name, value in _below(tensors, "optimiser.").items():
+    for name, value in _with_prefix(tensors, "optimiser.").items():
         number, key = name.split(".", 1)
         state.setdefault(int(number), {})[key] = value
     moments = {"state": state, "param_groups": optimiser["param_groups"]}
-    weights = _below(tensors, "network.")
+    weights = _with_prefix(tensors, "network.")
     names = sorted({key.split(".", 1)[0] for key in weights})
-    return Saved({name: _below(weights, f"{name}.") for name in names}, moments, position)
+    return Saved({name: _with_prefix(weights, f"{name}.") for name in names}, moments, position)
 
 
 def exists(folder: Path) -> bool:
-    """Whether there is something to go on from."""
+    """Whether there is a checkpoint to resume from."""
     return (folder / TENSORS).is_file()
 
 
 def save_result(file: Path, run: Mapping[str, Any], result: Mapping[str, Any]) -> None:
-    """Keep what a finished training came to, with what it was asked for."""
+    """Write the result of a finished training, with the settings of its run."""
     write_file_whole(file, json.dumps({"run": run, "result": result}).encode())
 
 
 def load_result(file: Path, run: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The same again; None where no training finished. Raises `CheckpointError` where another was asked for."""
+    """The result written by `save_result`, or None. Raises `CheckpointError` if it is of another run."""
     try:
         table = json.loads(file.read_bytes())
-        there, result = table["run"], dict(table["result"])
+        saved, result = table["run"], dict(table["result"])
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{file}: no checkpoint to resume from ({error})") from error
-    refuse_other(file.parent, there, json.loads(json.dumps(run)))
+    refuse_other(file.parent, saved, json.loads(json.dumps(run)))
     return result
 
 
-def refuse_other(folder: Path, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
-    """Raise `CheckpointError` where what was saved and what is asked for are not the same run."""
-    if there.get("steps") != here.get("steps"):
+def refuse_other(folder: Path, saved: Mapping[str, Any], requested: Mapping[str, Any]) -> None:
+    """Raise `CheckpointError` if the saved run and the requested one differ."""
+    if saved.get("steps") != requested.get("steps"):
         raise CheckpointError(
-            f"{folder}: the checkpoint is of a run of {there.get('steps')} steps, this one has {here.get('steps')}"
+            f"{folder}: the checkpoint is of a run of {saved.get('steps')} steps, this one has {requested.get('steps')}"
         )
-    before, now = dict(_flat(there)), dict(_flat(here))
+    before, now = dict(_flat(saved)), dict(_flat(requested))
     differences = [
         f"{name} {before.get(name)!r}, now {now.get(name)!r}"
         for name in sorted(before | now)
@@ -125,5 +125,5 @@ def _flat(table: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield name, value
 
 
-def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def _with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

@@ -26,6 +26,6 @@ def softmax_loss(logits: Tensor, labels: Tensor, mask: Tensor, log_q: Tensor | N
 
 
 def binary_loss(logits: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
-    """Binary cross entropy of label > 0, mean over the rows under the mask. All [B, C]; 0 where there are none."""
+    """Binary cross entropy of label > 0, mean over the rows in the mask. All [B, C]; 0 if there are none."""
     losses = functional.binary_cross_entropy_with_logits(logits, (labels > 0).to(logits.dtype), reduction="none")
     return (losses * mask).sum() / mask.sum().clamp(min=1)

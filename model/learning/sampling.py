@@ -1,6 +1,6 @@
-"""Draws training examples: a context as it was at one moment, its positives, what was passed over, random entities.
+"""Draws training examples: a context as of one moment, its positives, its skipped entities, and random entities.
 
-Outcome features are out of fold here, fields are dropped at random, history is strictly earlier than the moment.
+Outcome features are out of fold, fields are dropped at random, the history is strictly earlier than the moment.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from model.text.normalise import normalise
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
 Alike = Callable[[str], Ints]  # a query → rows of entities that share words with it
-POOL = 4  # one step draws this many times `negatives`, and its contexts share them: fewer entities to encode
-QUERIES_KEPT = 2**16  # whose entities that share words with them are kept
-TAUGHT = 1.5  # times as many contexts for a task with a teacher: soft targets take longer to learn by heart
-LATE = 0.5  # moments are drawn as u ** LATE along the positives, so later ones, with more history, come more often
+POOL = 4  # a step draws POOL * `negatives` entities that its contexts share, so that fewer are encoded
+QUERIES_KEPT = 2**16  # number of queries whose entities with shared words are cached
+TAUGHT = 1.5  # factor on the contexts of a task with a teacher: soft targets overfit later
+LATE = 0.5  # moments are drawn as u ** LATE along the positives: later ones, with more history, are more frequent
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +39,14 @@ class ContextExample:
     event_rows: Ints
     rows: Ints  # [C]
     labels: Floats  # [C]
-    targets: Floats  # [C] what a softmax over the candidates should be in proportion to
+    targets: Floats  # [C] targets of a softmax over the candidates, up to a factor
     shown: NDArray[np.bool_]  # [C]
-    log_q: Floats  # [C], 0 where shown: random rows stand for the catalogue that they were drawn from
+    log_q: Floats  # [C], 0 where shown: random rows represent the catalogue they were drawn from
     fold: int  # table of outcomes to use
 
 
 class Negatives:
-    """Draws random entities of one task: half uniformly, half by popularity^0.75. Knows each one's log-Q."""
+    """Draws random entities of one task: half uniformly, half by popularity^0.75. Gives the log-Q of each."""
 
     def __init__(self, positives: Ints, entity_count: int) -> None:
         weight = np.bincount(positives, minlength=entity_count).astype(np.float64) ** 0.75
@@ -56,17 +56,17 @@ class Negatives:
         self._log_q = np.log(q).astype(np.float32)
 
     def draw(self, count: int, rng: np.random.Generator) -> Ints:
-        """`count` rows, drawn with q; some may be equal."""
+        """`count` rows, drawn by q with replacement."""
         draws = np.searchsorted(self._cumulative, rng.random(count) * self._cumulative[-1])
         return np.asarray(np.minimum(draws, len(self._log_q) - 1), np.int64)
 
     def log_q(self, rows: Ints, draws: int) -> Floats:
-        """Log of how often `draws` draws are expected to give each row."""
+        """Log of the expected number of times that `draws` draws give each row."""
         return self._log_q[rows] + np.float32(np.log(draws))
 
 
 class Sampler:
-    """Draws the examples of one training run. Deterministic: everything random comes from the generator passed in."""
+    """Draws the examples of one training run. Deterministic given the generator passed in."""
 
     def __init__(
         self,
@@ -84,14 +84,14 @@ class Sampler:
         self.rules = rules
         self.config = config
         self._find_alike = alike
-        self._alike: BoundedCache[str, Ints] = BoundedCache(QUERIES_KEPT)
+        self._alike_cache: BoundedCache[str, Ints] = BoundedCache(QUERIES_KEPT)
         self.tasks = sorted({ranking.context.task for ranking in rankings})
-        self._units = {task: [ranking for ranking in rankings if ranking.context.task == task] for task in self.tasks}
-        self._weights = {task: _weights(group) for task, group in self._units.items()}
-        self._negatives = {task: Negatives(self._positives(group), len(rows)) for task, group in self._units.items()}
+        self._groups = {task: [ranking for ranking in rankings if ranking.context.task == task] for task in self.tasks}
+        self._weights = {task: _weights(group) for task, group in self._groups.items()}
+        self._negatives = {task: Negatives(self._positives(group), len(rows)) for task, group in self._groups.items()}
         self.shares = self._shares()
         self._users = sorted(histories)
-        self._named = _one_of_a_name(names)
+        self._uniquely_named = _with_unique_name(names)
         self._marks = np.zeros(len(rows), bool)  # scratch
 
     def _positives(self, group: Sequence[LabelledRanking]) -> Ints:
@@ -99,43 +99,43 @@ class Sampler:
         return np.array([self.rows[entity] for ranking in pairs for entity, label in ranking if label > 0], np.int64)
 
     def _shares(self) -> dict[str, int]:
-        """Contexts a step of each task: p ~ n^exponent over the number of positives; more where a task is taught."""
-        sizes = {task: sum(float((u.labels > 0).sum()) for u in group) for task, group in self._units.items()}
+        """Contexts per step of each task: p ~ n^exponent for n positives; more for a task with a teacher."""
+        sizes = {task: sum(float((u.labels > 0).sum()) for u in group) for task, group in self._groups.items()}
         powers = {task: size**self.config.task_exponent for task, size in sizes.items()}
         total = sum(powers.values())
         if not total:
             raise ValueError("there is no positive label in the rows under training")
-        taught = {task for task, group in self._units.items() if any(ranking.taught is not None for ranking in group)}
-        more = {task: TAUGHT if task in taught else 1.0 for task in powers}
+        taught = {task for task, group in self._groups.items() if any(r.taught is not None for r in group)}
+        factors = {task: TAUGHT if task in taught else 1.0 for task in powers}
         return {
-            task: max(2, round(more[task] * self.config.contexts_per_step * p / total)) for task, p in powers.items()
+            task: max(2, round(factors[task] * self.config.contexts_per_step * p / total)) for task, p in powers.items()
         }
 
     def draw(self, task: str, rng: np.random.Generator) -> list[ContextExample]:
         """The examples of one task for one step."""
-        group = self._units[task]
+        group = self._groups[task]
         picks = np.searchsorted(self._weights[task], rng.random(self.shares[task]) * self._weights[task][-1])
         pool = self._negatives[task].draw(POOL * self.config.negatives, rng)
         return [self._example(group[min(pick, len(group) - 1)], pool, rng) for pick in picks]
 
     def _example(self, ranking: LabelledRanking, pool: Ints, rng: np.random.Generator) -> ContextExample:
-        ranking = self._borrow(self._by_name(ranking, rng), rng)
-        chosen, moment = self._slate(ranking, rng) if ranking.slate else self._moment(ranking, rng)
+        ranking = self._with_random_user(self._as_name_search(ranking, rng), rng)
+        chosen, moment = self._draw_slate(ranking, rng) if ranking.slate else self._draw_moment(ranking, rng)
         context = self._context(ranking, chosen, moment, rng)
-        filled = self._forget(fill(context, self.rules, self.names.get), rng)
+        filled = self._drop_imputed(fill(context, self.rules, self.names.get), rng)
         shown = np.array([self.rows[ranking.entity_ids[i]] for i in chosen], np.int64)
         event_rows = np.array([self.rows[event.entity_id] for event in context.history], np.int64)
-        drawn, log_q = self._drawn(ranking, context, pool, rng)
-        outside = self._outside(drawn, ranking, event_rows)
+        drawn, log_q = self._draw_others(ranking, context, pool, rng)
+        outside = self._outside_ranking(drawn, ranking, event_rows)
         rows, log_q = drawn[outside], log_q[outside]
-        labels, none = ranking.labels[chosen].astype(np.float32), np.zeros(len(rows), np.float32)
+        labels, zeros = ranking.labels[chosen].astype(np.float32), np.zeros(len(rows), np.float32)
         return ContextExample(
             filled,
             context.history,
             event_rows,
             np.concatenate([shown, rows]),
-            np.concatenate([labels, none]),
-            np.concatenate([self._targets(ranking, chosen, labels), none]),
+            np.concatenate([labels, zeros]),
+            np.concatenate([self._targets(ranking, chosen, labels), zeros]),
             np.arange(len(shown) + len(rows)) < len(shown),
             np.concatenate([np.zeros(len(shown), np.float32), log_q]),
             self._fold(ranking.context.user_id),
@@ -145,11 +145,11 @@ class Sampler:
         return labels if ranking.taught is None else targets(labels, ranking.taught[chosen], self.config.teaching)
 
     def whole(self, ranking: LabelledRanking) -> ContextExample:
-        """All rows of a unit as they were at its time, nothing dropped and nothing beside them."""
+        """All rows of a ranking as of its time; no field dropped, no random rows added."""
         timeline = self.histories.get(ranking.context.user_id or "")
         moment = int(ranking.times.min())
         rows = np.array([self.rows[entity_id] for entity_id in ranking.entity_ids], np.int64)
-        history = self._past(timeline, ranking, np.arange(len(rows)), moment) if timeline is not None else ()
+        history = self._history(timeline, ranking, np.arange(len(rows)), moment) if timeline is not None else ()
         labels = ranking.labels.astype(np.float32)
         return ContextExample(
             fill(replace(ranking.context, history=tuple(history)), self.rules, self.names.get), history,
@@ -157,43 +157,43 @@ class Sampler:
             np.ones(len(rows), bool), np.zeros(len(rows), np.float32), self._fold(ranking.context.user_id),
         )  # fmt: skip
 
-    def _by_name(self, ranking: LabelledRanking, rng: np.random.Generator) -> LabelledRanking:
-        """At times a search for one entity by its whole name instead, which the catalogue itself answers."""
-        if ranking.context.task != SEARCH or not self._named or rng.random() >= self.config.name_searches:
+    def _as_name_search(self, ranking: LabelledRanking, rng: np.random.Generator) -> LabelledRanking:
+        """Sometimes replace a search by one for an entity by its full name, whose label the catalogue gives."""
+        if ranking.context.task != SEARCH or not self._uniquely_named or rng.random() >= self.config.name_searches:
             return ranking
-        entity = self._named[rng.integers(len(self._named))]
+        entity = self._uniquely_named[rng.integers(len(self._uniquely_named))]
         return LabelledRanking(
             Context(SEARCH, query=self.names[entity]), (entity,), np.ones(1), np.full(1, NO_TIME), slate=True
         )
 
-    def _borrow(self, ranking: LabelledRanking, rng: np.random.Generator) -> LabelledRanking:
-        """At times somebody else asks what nobody in particular asked: the answer to these words stays the same.
+    def _with_random_user(self, ranking: LabelledRanking, rng: np.random.Generator) -> LabelledRanking:
+        """Sometimes give a search without a user a random one: the labels of the query stay the same.
 
-        Else the network knows people from their own searches only, and takes every search of a person for one of those.
+        Otherwise the network sees users only in their own searches, and expects one of those from every user.
         """
-        nobody = ranking.context.task == SEARCH and ranking.context.user_id is None
-        if not nobody or not self._users or rng.random() >= self.config.borrowed_user:
+        anonymous = ranking.context.task == SEARCH and ranking.context.user_id is None
+        if not anonymous or not self._users or rng.random() >= self.config.borrowed_user:
             return ranking
         return replace(ranking, context=replace(ranking.context, user_id=self._users[rng.integers(len(self._users))]))
 
-    def _drawn(
+    def _draw_others(
         self, ranking: LabelledRanking, context: Context, pool: Ints, rng: np.random.Generator
     ) -> tuple[Ints, Floats]:
-        """Distinct rows beside those shown, and the log of how often each is drawn in the mean.
+        """Distinct rows besides those shown, and the log of the expected number of draws of each.
 
-        A slate takes fewer at random, and some that share words with its query: a search over the whole catalogue
-        has to rank those lower.
+        A slate takes fewer random rows, plus some that share words with its query: a search over the whole
+        catalogue has to rank those lower.
         """
         count = self.config.negatives // 4 if ranking.slate else self.config.negatives
-        alike = self._alike.get(context.query, self._find_alike) if ranking.slate and context.query else pool[:0]
+        alike = self._alike_cache.get(context.query, self._find_alike) if ranking.slate and context.query else pool[:0]
         hard = rng.permutation(alike)[: self.config.hard_negatives]
         rows = np.unique(np.append(rng.choice(pool, count), hard))
         expected = np.exp(self._negatives[ranking.context.task].log_q(rows, count))
         expected += np.isin(rows, alike) * (len(hard) / max(len(alike), 1))
         return rows, np.log(expected).astype(np.float32)
 
-    def _outside(self, rows: Ints, ranking: LabelledRanking, event_rows: Ints) -> NDArray[np.bool_]:
-        """Which rows neither the unit, nor on the homepage the history, knows."""
+    def _outside_ranking(self, rows: Ints, ranking: LabelledRanking, event_rows: Ints) -> NDArray[np.bool_]:
+        """Which rows are not in the ranking nor, on the homepage, in the history."""
         known = np.array([self.rows[entity] for entity in ranking.entity_ids], np.int64)
         self._marks[known] = True
         if ranking.context.task == HOMEPAGE:
@@ -206,14 +206,14 @@ class Sampler:
     def _fold(self, user_id: str | None) -> int:
         return self.config.folds if user_id is None else fold_of(user_id, self.config.folds)
 
-    def _slate(self, ranking: LabelledRanking, rng: np.random.Generator) -> tuple[Ints, int]:
+    def _draw_slate(self, ranking: LabelledRanking, rng: np.random.Generator) -> tuple[Ints, int]:
         """Rows of a slate, at most `slate` of them, positives first; its moment is its earliest time."""
         order = rng.permutation(len(ranking.labels))
         order = order[np.argsort(ranking.labels[order] <= 0, kind="stable")]
         return order[: self.config.slate], int(ranking.times.min())
 
-    def _moment(self, ranking: LabelledRanking, rng: np.random.Generator) -> tuple[Ints, int]:
-        """A moment along the positives, and what was engaged or passed over from then on."""
+    def _draw_moment(self, ranking: LabelledRanking, rng: np.random.Generator) -> tuple[Ints, int]:
+        """A moment along the positives, and the entities engaged or skipped from then on."""
         positive = np.flatnonzero(ranking.labels > 0)
         if not len(positive):
             return np.flatnonzero(ranking.labels <= 0)[:1], int(ranking.times.max())
@@ -226,12 +226,12 @@ class Sampler:
         return np.concatenate(taken), moment
 
     def _context(self, ranking: LabelledRanking, chosen: Ints, moment: int, rng: np.random.Generator) -> Context:
-        """The raw context of that moment, with fields dropped at random."""
+        """The raw context at that moment, with fields dropped at random."""
         context, config = ranking.context, self.config
         history: Sequence[HistoryEvent] = ()
         timeline = self.histories.get(context.user_id or "")
         if timeline is not None and rng.random() >= config.history_dropout:
-            history = self._past(timeline, ranking, chosen, moment)
+            history = self._history(timeline, ranking, chosen, moment)
         return replace(
             context,
             user_id=None if rng.random() < config.user_dropout else context.user_id,
@@ -239,15 +239,17 @@ class Sampler:
             history=tuple(history),
         )
 
-    def _past(self, timeline: Timeline, ranking: LabelledRanking, chosen: Ints, moment: int) -> Sequence[HistoryEvent]:
-        """What came before; without times, whatever the user did beside the rows under training."""
+    def _history(
+        self, timeline: Timeline, ranking: LabelledRanking, chosen: Ints, moment: int
+    ) -> Sequence[HistoryEvent]:
+        """The events before that moment; without times, all events of the user but the rows under training."""
         if moment != NO_TIME:
             return timeline.before(moment)
         under_training = set(ranking.entity_ids) if ranking.slate else {ranking.entity_ids[i] for i in chosen}
         return [event for event in timeline.events if event.entity_id not in under_training]
 
-    def _forget(self, filled: FilledContext, rng: np.random.Generator) -> FilledContext:
-        """Replace an imputed query, or an imputed source, by null at times, so that neither gives the task away."""
+    def _drop_imputed(self, filled: FilledContext, rng: np.random.Generator) -> FilledContext:
+        """Replace an imputed query or source by null at random, so that neither reveals the task."""
         context = filled.context
         for field in ("query", "source_entity_id"):
             imputed = filled.rule_of(field) is not None and getattr(context, field) is not None
@@ -256,14 +258,14 @@ class Sampler:
         return FilledContext(context, filled.imputed)
 
 
-def _one_of_a_name(names: Mapping[str, str]) -> list[str]:
-    """Entities whose name no other entity has."""
+def _with_unique_name(names: Mapping[str, str]) -> list[str]:
+    """Entities with a unique name."""
     normal = {entity: normalise(name) for entity, name in names.items()}
     counts = Counter(normal.values())
     return [entity for entity, name in normal.items() if name and counts[name] == 1]
 
 
 def _weights(group: Sequence[LabelledRanking]) -> NDArray[np.float64]:
-    """Cumulative weight of each unit: the square root of its positives, slates one each."""
+    """Cumulative weight of each ranking: the square root of its number of positives; a slate weighs 1."""
     sizes = [1.0 if ranking.slate else float(np.sqrt((ranking.labels > 0).sum())) for ranking in group]
     return np.cumsum(np.array(sizes))

@@ -1,4 +1,4 @@
-"""The batches of each step by its number: what the learner and the process ahead of it both make. Learns nothing."""
+"""The batches of each step by its number, for the training process or the one that works ahead. Does not train."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from model.learning.training_data import TrainingData
 
 
 class StepBatches:
-    """Batches of the steps of one run, over the given units. Two over the same units give the same bits."""
+    """Batches of the steps of one run, over labelled rankings. Equal rankings give bitwise equal batches."""
 
-    def __init__(self, prepared: TrainingData, rankings: Sequence[LabelledRanking]) -> None:
-        self.prepared = prepared
+    def __init__(self, data: TrainingData, rankings: Sequence[LabelledRanking]) -> None:
+        self.prepared = data
         self.rankings = rankings
-        self.maker = batch_maker(prepared)
-        self.sampler = prepared.sampler(rankings)
+        self.maker = batch_maker(data)
+        self.sampler = data.sampler(rankings)
 
     @property
     def tasks(self) -> list[str]:
-        """One batch a step of each, in this order."""
+        """The tasks; each step has one batch of each, in this order."""
         return self.sampler.tasks
 
     def batches(self, step: int) -> list[TrainingBatch]:
-        """The batches of a step. Each step has its own generator, so that a resumed run agrees."""
+        """The batches of a step. Each step has its own generator, so that a resumed run is reproducible."""
         rng = np.random.default_rng([self.prepared.config.seed, step])
         return [self.maker.make(self.sampler.draw(task, rng), rng) for task in self.tasks]
 
     def feature_samples(self) -> list[NDArray[np.float32]]:
-        """Match features [n, F] of some batches of each task, which set scale and bins; tasks count alike."""
+        """Match features [n, F] of some batches of each task, to set scales and bins; tasks have equal weight."""
         rng = np.random.default_rng([self.prepared.config.seed, 2**31])
         samples = []
         for task in self.tasks:
@@ -44,28 +44,26 @@ class StepBatches:
         return samples
 
     def ingredients(self) -> tuple[TrainingData, Sequence[LabelledRanking]]:
-        """What another process makes the same steps of; it needs neither the rows nor the attributes."""
+        """Arguments for the same steps in another process, without rows and attributes, which it does not need."""
         dataset = self.prepared.dataset
         slim = replace(dataset, entities=[], events=dataset.events.clear())
-        return replace(self.prepared, dataset=slim, rankings=[], say=_nothing), self.rankings
+        return replace(self.prepared, dataset=slim, rankings=[], say=_ignore), self.rankings
 
 
-def _nothing(text: str) -> None:
-    """Says nothing; a lambda could not be sent to another process."""
+def _ignore(text: str) -> None:
+    """Does nothing; a lambda could not be pickled for another process."""
 
 
-def batch_maker(prepared: TrainingData) -> BatchMaker:
-    """The maker of batches over the outcome tables of a prepared dataset."""
-    tables = [prepared.records(fold) for fold in range(len(prepared.tables))]
-    numbers = 2 * len(prepared.encoder.numbers)
-    return BatchMaker(prepared.arrays, tables, prepared.contexts(), prepared.rows, numbers, prepared.config)
+def batch_maker(data: TrainingData) -> BatchMaker:
+    """A batch maker over the outcome tables of the training data."""
+    tables = [data.records(fold) for fold in range(len(data.tables))]
+    numbers = 2 * len(data.encoder.numbers)
+    return BatchMaker(data.arrays, tables, data.contexts(), data.rows, numbers, data.config)
 
 
-def taught_rankings(prepared: TrainingData) -> Sequence[LabelledRanking]:
-    """The units of a run; where the configuration asks for it, judged slates are taught by trees."""
-    if prepared.config.training.teaching <= 0:
-        return prepared.rankings
-    maker, sampler = batch_maker(prepared), prepared.sampler(prepared.rankings)
-    return taught(
-        prepared.rankings, lambda ranking: maker.match(sampler.whole(ranking)), prepared.config.seed, prepared.say
-    )
+def taught_rankings(data: TrainingData) -> Sequence[LabelledRanking]:
+    """The labelled rankings of a run; if configured, judged slates carry scores of boosted trees."""
+    if data.config.training.teaching <= 0:
+        return data.rankings
+    maker, sampler = batch_maker(data), data.sampler(data.rankings)
+    return taught(data.rankings, lambda ranking: maker.match(sampler.whole(ranking)), data.config.seed, data.say)

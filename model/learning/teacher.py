@@ -1,7 +1,7 @@
-"""The teacher of judged slates: boosted trees on the match features, out of fold. Trains no network, draws nothing.
+"""The teacher of judged slates: boosted trees on the match features, out of fold. Neither trains the network nor draws.
 
-Labels of a slate are few, yes or no, and at times wrong; trees that were fitted to other queries say of each row how
-likely it is, and a network that learns from both orders slates better than from labels alone (decision 6).
+Labels of a slate are few, binary, and sometimes wrong. Trees fitted to other queries score each row, and a network
+that learns from scores and labels orders slates better than from labels alone (decision 6).
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from model.events.timelines import LabelledRanking
 from model.text.normalise import normalise
 
 Floats = NDArray[np.float32]
-Match = Callable[[LabelledRanking], Floats]  # match features [C, F] of all rows of a unit, as they were at its time
+Match = Callable[[LabelledRanking], Floats]  # match features [C, F] of all rows of a ranking, as of its time
 Say = Callable[[str], None]
 FOLDS = 5
-FEWEST = 500  # slates of a task; fewer do not teach trees more than the network learns itself
-LEAVES, RATE, ROUNDS = 31, 0.06, 250  # what LambdaMART on the same features chooses on validation
+FEWEST = 500  # slates of a task; with fewer, trees learn no more than the network itself
+LEAVES, RATE, ROUNDS = 31, 0.06, 250  # chosen on validation for LambdaMART on the same features
 NOT_INSTALLED = (
     "boosted trees are not installed: judged slates learn from labels alone (pip install 'unirank[teacher]')"
 )
@@ -32,9 +32,9 @@ NOT_INSTALLED = (
 def taught(
     rankings: Sequence[LabelledRanking], match: Match, seed: int, say: Say = lambda _: None
 ) -> list[LabelledRanking]:
-    """The units; slates of a task with enough of them carry what trees fitted to other queries say of their rows.
+    """The rankings; slates of tasks with enough of them get scores by trees that were fitted to other queries.
 
-    Where LightGBM is not installed, they are as they were, and `say` is told so once.
+    Without LightGBM they are returned unchanged, and `say` reports that once.
     """
     result = list(rankings)
     tasks = _taught_tasks(rankings)
@@ -50,7 +50,7 @@ def taught(
 
 
 def _taught_tasks(rankings: Sequence[LabelledRanking]) -> dict[str, list[int]]:
-    """Where the slates of each task are that has enough of them, by name of the task."""
+    """Task → indices of its slates, in order of name, for tasks with enough slates."""
     places: dict[str, list[int]] = {}
     for place, ranking in enumerate(rankings):
         if ranking.slate:
@@ -67,25 +67,25 @@ def _out_of_fold(slates: Sequence[LabelledRanking], match: Match, seed: int) -> 
     scores: list[Floats] = [np.zeros(0, np.float32)] * len(slates)
     for fold in np.unique(folds):
         trees = LambdaMART(LEAVES, RATE, ROUNDS, seed=seed)
-        trees.fit(_joined([(slates[n], features[n]) for n in np.flatnonzero(folds != fold).tolist()]))
+        trees.fit(_join([(slates[n], features[n]) for n in np.flatnonzero(folds != fold).tolist()]))
         for n in np.flatnonzero(folds == fold).tolist():
             scores[n] = trees.scores(features[n]).astype(np.float32)
     return scores
 
 
-def _joined(slates: Sequence[tuple[LabelledRanking, Floats]]) -> Slates:
+def _join(slates: Sequence[tuple[LabelledRanking, Floats]]) -> Slates:
     labels = np.concatenate([ranking.labels for ranking, _ in slates]).astype(np.float32)
     sizes = np.array([len(ranking.labels) for ranking, _ in slates], np.int64)
     return np.concatenate([features for _, features in slates]), labels, sizes
 
 
 def targets(labels: Floats, scores: Floats, share: float) -> Floats:
-    """What a softmax over a slate should give: `share` of it the teacher's view, the rest the labels. [C], sums to 1
+    """Targets of the softmax over a slate: `share` from the teacher's scores, the rest from the labels. [C], sums to 1
 
     >>> targets(np.array([1, 0], np.float32), np.zeros(2, np.float32), 0.5).tolist()
     [0.75, 0.25]
     """
     positive = np.maximum(labels, 0)
-    thought = np.exp(scores - scores.max())
-    mixed = (1 - share) * positive / max(float(positive.sum()), 1e-9) + share * thought / thought.sum()
+    taught = np.exp(scores - scores.max())
+    mixed = (1 - share) * positive / max(float(positive.sum()), 1e-9) + share * taught / taught.sum()
     return np.asarray(mixed, np.float32)

@@ -1,6 +1,6 @@
-"""The training loop: steps over an objective, the best state by validation, resumable. It knows no ranking.
+"""The training loop: steps over an objective, the best state by validation, resumable. Independent of ranking.
 
-What is learned, from which batches and how a state is judged are given. It writes nothing but its checkpoint.
+Objective, batches and validation are passed in. It writes only its checkpoint.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from torch.optim.swa_utils import AveragedModel
 from model.learning import checkpoint
 
 Objective = TypeVar("Objective", bound=nn.Module)  # its forward(batch) gives the loss, a scalar
-Report = Callable[[int, int, str], None]  # step, of steps, a line to show
-Batches = Callable[[int, int], AbstractContextManager[Iterable[Any]]]  # of the steps from one up to another, without it
+Report = Callable[[int, int, str], None]  # step, number of steps, a line to show
+Batches = Callable[[int, int], AbstractContextManager[Iterable[Any]]]  # of steps first to last, last excluded
 Validate = Callable[[Objective], tuple[float | None, dict[str, float]]]
 State = dict[str, Tensor]
 
 
 @dataclass(slots=True)
 class History:
-    """What a run went through: losses and validations by step, counted from 1."""
+    """The course of a run: losses and validations by step, counted from 1."""
 
     losses: list[tuple[int, float]] = field(default_factory=list)
     validations: list[tuple[int, float, dict[str, float]]] = field(default_factory=list)
@@ -37,22 +37,22 @@ class History:
 
 @dataclass(slots=True, kw_only=True)
 class Trainer(Generic[Objective]):
-    """One run. Everything that is learned is a parameter of `objective`, networks under training being its parts.
+    """One run. All trained parameters belong to `objective`, which contains the networks.
 
-    `validate` takes an objective at rest and gives a value, larger is better, and figures to show by name;
-    None = nothing to choose by: the newest state is the best. What is kept is the best state, else the last.
+    `validate` takes an objective in evaluation mode and returns a value, larger is better, and figures to show by
+    name; with the value None the newest state is the best. The best state is kept, else the last.
     """
 
     objective: Objective
     steps: int
     batches: Batches
     optimiser: Optimizer
-    schedule: LRScheduler | None = None  # moves on with each step; its state must be plain JSON
-    clip: float | None = None  # largest norm of the gradients
-    average: float | None = None  # decay of the running mean of the parameters, which is then what is kept
+    schedule: LRScheduler | None = None  # advances with each step; its state must be plain JSON
+    clip: float | None = None  # maximum norm of the gradients
+    average: float | None = None  # decay of the running mean of the parameters, which is then kept instead
     validate: Validate[Objective] = lambda _: (None, {})
     validate_at: Collection[int] = ()  # steps, counted from 1; a checkpoint follows each
-    seed: int | None = None  # of the draws of each step; without it they go on from before, and no run can be resumed
+    seed: int | None = None  # of the random draws of each step; without it a run cannot be resumed
     device: torch.device | str = "cpu"
     report: Report = lambda *_: None
     step: int = field(default=0, init=False)  # steps done
@@ -68,31 +68,31 @@ class Trainer(Generic[Objective]):
             self._mean = running_mean(self.objective, self.average)
 
     def fit(self, folder: Path | None = None, run: Mapping[str, Any] | None = None, resume: bool = False) -> Objective:
-        """Do the steps and give back the objective in its best state, at rest.
+        """Run the steps and return the objective in its best state, in evaluation mode.
 
-        `folder` takes checkpoints, and with `resume` the run goes on from the last one. `run` is what must be equal
-        for that (plain JSON). Raises `CheckpointError` where there is none, or it belongs to another run.
+        `folder` takes checkpoints, and with `resume` the run continues from the last one. `run` must be equal for
+        that (plain JSON). Raises `CheckpointError` if there is none, or it belongs to another run.
         """
         identity = {"steps": self.steps, **(run or {})}
         if resume and folder is not None:
             self._load(folder, identity)
         with self.batches(self.step, self.steps) as batches:
             for batch in batches:
-                self._learn(batch)
+                self._train_step(batch)
                 if self.step in self.validate_at:
                     self._validate()
                     if folder is not None and self.step < self.steps:
                         self._save(folder, identity)
-        self.objective.load_state_dict(self._best or self._kept.state_dict())
+        self.objective.load_state_dict(self._best or self._evaluated.state_dict())
         self.objective.eval()
         return self.objective
 
     @property
-    def _kept(self) -> Objective:
-        """What is judged and kept: the mean where there is one."""
+    def _evaluated(self) -> Objective:
+        """What is validated and kept: the running mean if there is one, else the objective."""
         return self.objective if self._mean is None else cast(Objective, self._mean.module)
 
-    def _learn(self, batch: Any) -> None:
+    def _train_step(self, batch: Any) -> None:
         """One step."""
         self.objective.train()
         if self.seed is not None:
@@ -107,7 +107,7 @@ class Trainer(Generic[Objective]):
         self.report(self.step, self.steps, f"loss {value:.3f}")
 
     def _update(self) -> None:
-        """Move parameters, rates and mean by the gradients that are there."""
+        """Update parameters, learning rates and running mean from the current gradients."""
         if self.clip is not None:
             torch.nn.utils.clip_grad_norm_(self.objective.parameters(), self.clip)
         self.optimiser.step()
@@ -117,14 +117,14 @@ class Trainer(Generic[Objective]):
             self._mean.update_parameters(self.objective)
 
     def _validate(self) -> None:
-        """Validate the state of now, and keep a copy of it where it is the best so far."""
-        found, values = self.validate(self._kept.eval())
-        value = float(self.step) if found is None else found
+        """Validate the current state, and keep a copy if it is the best so far."""
+        metric, values = self.validate(self._evaluated.eval())
+        value = float(self.step) if metric is None else metric
         self.history.validations.append((self.step, value, values))
         self.report(self.step, self.steps, "validation " + "  ".join(f"{k} {v:.4f}" for k, v in values.items()))
         if value > self._best_value:
             self._best_value, self.best_step = value, self.step
-            self._best = {name: tensor.detach().clone() for name, tensor in self._kept.state_dict().items()}
+            self._best = {name: tensor.detach().clone() for name, tensor in self._evaluated.state_dict().items()}
 
     # ---- checkpoints ----------------------------------------------------------------------------------------
 
@@ -141,7 +141,7 @@ class Trainer(Generic[Objective]):
         checkpoint.save(folder, networks, self.optimiser.state_dict(), position)
 
     def _load(self, folder: Path, identity: Mapping[str, Any]) -> None:
-        """Go on from a saved state. Raises `CheckpointError` where it belongs to another run."""
+        """Restore a saved state. Raises `CheckpointError` if it belongs to another run."""
         saved = checkpoint.load(folder, self.optimiser.state_dict())
         checkpoint.refuse_other(folder, saved.position.get("run", {}), identity)
         self.objective.load_state_dict(saved.networks["now"])
@@ -160,15 +160,15 @@ class Trainer(Generic[Objective]):
 
 
 def running_mean(objective: nn.Module, decay: float) -> AveragedModel:
-    """The exponential mean of the parameters, begun with what they are now; buffers follow those of the objective.
+    """The exponential mean of the parameters, starting at their current values; buffers are those of the objective.
 
-    After n states the decay is at most n / (9 + n), so that the first ones are soon forgotten.
+    After n states the decay is at most n / (9 + n), so that the first states soon lose their weight.
     """
 
     def move(means: Sequence[Tensor], parameters: Sequence[Tensor], n: Tensor | int) -> None:
-        kept = min(decay, int(n) / (9 + int(n)))
+        effective_decay = min(decay, int(n) / (9 + int(n)))
         for mean, parameter in zip(means, parameters, strict=True):
-            mean.lerp_(parameter, 1 - kept)
+            mean.lerp_(parameter, 1 - effective_decay)
 
     mean = AveragedModel(objective, multi_avg_fn=move).requires_grad_(False)
     mean.update_parameters(objective)  # the first state
@@ -176,7 +176,7 @@ def running_mean(objective: nn.Module, decay: float) -> AveragedModel:
 
 
 def on_device(batch: Any, device: torch.device | str) -> Any:
-    """A tensor, a list of batches, or a dataclass with its tensors and dataclasses, on a device; all else as it is."""
+    """A tensor, a list of batches, or a dataclass with its tensors and dataclasses, on a device; all else unchanged."""
     if isinstance(batch, Tensor):
         return batch.to(device)
     if isinstance(batch, list):

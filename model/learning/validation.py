@@ -1,6 +1,6 @@
-"""Validation of the ranker under training: which step is the best, and how its logits become probabilities.
+"""Validation of the ranker under training: chooses the best step and fits the calibration of its logits.
 
-What is measured is in `evaluation/`; here is which rankings of which rows.
+Chooses which rankings of which rows are measured; the metrics are in `evaluation/`.
 """
 
 from __future__ import annotations
@@ -20,45 +20,45 @@ from model.network.scorer import Scorer
 class Validation:
     """Ranks validation rows: a sample for choosing the best step, and the labelled rows for calibration."""
 
-    def __init__(self, prepared: TrainingData) -> None:
-        self.prepared = prepared
-        events = prepared.dataset.events
-        held = part_rows(events, ("validation",)) if "validation" not in prepared.parts else events.clear()
-        held = held.filter(held["task"].is_in(prepared.tasks))
-        self.histories = timelines(part_rows(events, prepared.parts))
-        self.every = rankable(labelled_rankings(held), prepared.rules)
+    def __init__(self, data: TrainingData) -> None:
+        self.prepared = data
+        events = data.dataset.events
+        rows = part_rows(events, ("validation",)) if "validation" not in data.parts else events.clear()
+        rows = rows.filter(rows["task"].is_in(data.tasks))
+        self.histories = timelines(part_rows(events, data.parts))
+        self.every = rankable(labelled_rankings(rows), data.rules)
         self.rankings = self._sample(self.every)
 
-    def _sample(self, every: list[LabelledRanking]) -> list[LabelledRanking]:
-        """At most `validation_rankings` slates a task; catalogue rankings cost more, so a third of that."""
-        most = self.prepared.config.training.validation_rankings
+    def _sample(self, rankings: list[LabelledRanking]) -> list[LabelledRanking]:
+        """At most `validation_rankings` slates per task; catalogue rankings cost more, so a third of that."""
+        maximum = self.prepared.config.training.validation_rankings
         rng = np.random.default_rng([self.prepared.config.seed, 2**31 + 1])
-        chosen: list[LabelledRanking] = []
+        sample: list[LabelledRanking] = []
         for task in self.prepared.tasks:
             for slate in (True, False):
-                group = [u for u in every if u.context.task == task and u.slate == slate and (u.labels > 0).any()]
-                limit = most if slate else most // 3
-                chosen += [group[i] for i in sorted(rng.permutation(len(group))[:limit])]
-        return chosen
+                group = [u for u in rankings if u.context.task == task and u.slate == slate and (u.labels > 0).any()]
+                limit = maximum if slate else maximum // 3
+                sample += [group[i] for i in sorted(rng.permutation(len(group))[:limit])]
+        return sample
 
     def results_by_task(self, ranker: Ranker) -> dict[str, tuple[RankingResults, RankingResults]]:
         """Slates and catalogue rankings of each task."""
         subject = subject_of(ranker, self.prepared)
         result = {}
         for task in self.prepared.tasks:
-            mine = [ranking for ranking in self.rankings if ranking.context.task == task]
-            slates = rank_slates(subject, (u for u in mine if u.slate), self.histories, lambda: None)
-            whole = rank_catalogue(subject, (u for u in mine if not u.slate), self.histories, lambda: None)
-            result[task] = (slates, whole)
+            rankings = [ranking for ranking in self.rankings if ranking.context.task == task]
+            slates = rank_slates(subject, (u for u in rankings if u.slate), self.histories, lambda: None)
+            catalogue = rank_catalogue(subject, (u for u in rankings if not u.slate), self.histories, lambda: None)
+            result[task] = (slates, catalogue)
         return result
 
     def value(self, ranker: Ranker) -> tuple[float | None, dict[str, float]]:
-        """Mean over tasks of NDCG@10, None without rankings; and each task's own (of slates, else of the catalogue)."""
+        """Mean of NDCG@10 over tasks, None without rankings; and the value of each task (of slates, else catalogue)."""
         values = {}
-        for task, (slates, whole) in self.results_by_task(ranker).items():
+        for task, (slates, catalogue) in self.results_by_task(ranker).items():
             for label, ranked in (
                 (task, slates),
-                (task if not slates.groups else f"{task} catalogue", whole),
+                (task if not slates.groups else f"{task} catalogue", catalogue),
             ):
                 if ranked.groups:
                     values[label] = float(np.nanmean(ranked.values["ndcg@10"]))
@@ -66,21 +66,21 @@ class Validation:
         return (float(np.mean(main)) if main else None), values
 
     def calibrate(self, ranker: Ranker) -> Calibration:
-        """A curve for each task on all its labelled validation rows; a line where there are few."""
+        """A curve for each task, fitted on all its labelled validation rows; a line if there are few."""
         subject = subject_of(ranker, self.prepared)
         curves = {}
         for task in self.prepared.tasks:
-            mine = (ranking for ranking in self.every if ranking.context.task == task)
-            ranked = rank_slates(subject, mine, self.histories, lambda: None)
+            rankings = (ranking for ranking in self.every if ranking.context.task == task)
+            ranked = rank_slates(subject, rankings, self.histories, lambda: None)
             if ranked.logits:
                 curves[task] = fit_curve(np.concatenate(ranked.logits), np.concatenate(ranked.labels))
         return Calibration(curves)
 
 
-def subject_of(ranker: Ranker, prepared: TrainingData) -> NetworkSubject:
-    """A network over the catalogue that it trains on, with vectors as they are now, on the device where it is."""
+def subject_of(ranker: Ranker, data: TrainingData) -> NetworkSubject:
+    """A network over its training catalogue, with vectors computed by its current state, on its device."""
     device = next(ranker.parameters()).device
-    scorer = Scorer(ranker, prepared.contexts(), str(device))
-    vectors = scorer.vectors(prepared.arrays, range(len(prepared.ids)))
-    records = prepared.records(-1, vectors)
-    return NetworkSubject(CatalogueRanker(scorer, prepared.ids, prepared.names, records, prepared.rules))
+    scorer = Scorer(ranker, data.contexts(), str(device))
+    vectors = scorer.vectors(data.arrays, range(len(data.ids)))
+    records = data.records(-1, vectors)
+    return NetworkSubject(CatalogueRanker(scorer, data.ids, data.names, records, data.rules))

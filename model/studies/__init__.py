@@ -1,1 +1,1 @@
-"""Studies that compare models on the same rows."""
+"""Studies that compare models on the same rankings."""

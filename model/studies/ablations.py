@@ -1,6 +1,6 @@
-"""What each part of the network is worth: the same run with one part taken away, at a share of the steps.
+"""The ablation study: the same run without one part of the network, with a share of the steps.
 
-Also how a task fares on a tenth of its own events, trained jointly and alone: where sharing should help most.
+Also each task on a tenth of its own events, trained jointly and alone: there, joint training should help most.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from model.studies.specialists_report import JOINT, TENTH_ALONE, TENTH_JOINT
 from model.studies.study_data import StudyData
 from model.text.normalise import stable_hash
 
-SHARE = 1 / 3  # of the steps: the order of ablations shows early, and two seeds of each are run
+SHARE = 1 / 3  # of the steps: enough for the order of ablations, with two seeds of each
 SEEDS = 2
 CUT = 0.1
 NO_RULES: Rules = {
@@ -32,7 +32,7 @@ NO_RULES: Rules = {
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One network of the study, by what is taken from it. `task` None = joint."""
+    """One network of the study, described by what is removed. `task` None = joint."""
 
     name: str
     network: Mapping[str, Any] = field(default_factory=dict)
@@ -45,7 +45,7 @@ class Variant:
 
 
 def variants(dataset: Dataset) -> list[Variant]:
-    """The whole network, and one without each part: inputs, rules, crossing, person, country, each text."""
+    """The full network, and one without each of: task input, rules, crossing, user, country, each text."""
     country = Variant("without the country", training={"country_dropout": 1.0}, nulls={"country": None})
     countries = [country] if dataset.events["country"].drop_nulls().len() else []
     texts = [name for name, kind in dataset.columns.items() if kind in ("text", "categories")]
@@ -65,7 +65,7 @@ def variants(dataset: Dataset) -> list[Variant]:
 
 
 def cut_variants(tasks: Sequence[str]) -> list[Variant]:
-    """Each task on a tenth of its training events: among the others, and alone."""
+    """Each task on a tenth of its training events: with the other tasks, and alone."""
     return [
         variant
         for task in tasks
@@ -76,22 +76,22 @@ def cut_variants(tasks: Sequence[str]) -> list[Variant]:
     ]
 
 
-def variant_cell(world: StudyData, variant: Variant, seed: int, share: float = SHARE) -> Cell:
-    """Train and ask one variant."""
+def variant_cell(study: StudyData, variant: Variant, seed: int, share: float = SHARE) -> Cell:
+    """The cell that trains and evaluates one variant."""
     config = replace(
-        world.config,
-        network=replace(world.config.network, **variant.network),
-        training=replace(world.config.training, **variant.training),
+        study.config,
+        network=replace(study.config.network, **variant.network),
+        training=replace(study.config.training, **variant.training),
         seed=seed,
     )
     settings = {**asdict(variant), "rules": rules_to_json(variant.rules), "config": asdict(config), "share": share}
 
     def run() -> Result:
-        dataset = changed_dataset(world.dataset, variant)
-        chosen = None if variant.task is None else [variant.task]
-        prepared = replace(prepare(dataset, config, chosen, say=world.say), rules=variant.rules)
-        trained = train_share(world, prepared, share, variant.name)
-        return network_result(world, prepared, trained, variant.task, variant.nulls)
+        dataset = changed_dataset(study.dataset, variant)
+        tasks = None if variant.task is None else [variant.task]
+        data = replace(prepare(dataset, config, tasks, say=study.say), rules=variant.rules)
+        training = train_share(study, data, share, variant.name)
+        return network_result(study, data, training, variant.task, variant.nulls)
 
     return Cell(variant.name, settings, NETWORK_SECONDS * share, run)
 
@@ -108,9 +108,9 @@ def changed_dataset(dataset: Dataset, variant: Variant) -> Dataset:
     return dataset
 
 
-def ablation_cells(world: StudyData, seeds: int = SEEDS) -> list[Cell]:
-    """All cells; the whole network first."""
-    settle_steps(world)
-    tasks = sorted({protocol.task for protocol in world.protocols["test"].values()})
-    every = [*variants(world.dataset), *cut_variants(tasks)]
-    return [variant_cell(world, variant, seed) for variant in every for seed in range(seeds)]
+def ablation_cells(study: StudyData, seeds: int = SEEDS) -> list[Cell]:
+    """All cells; the full network first."""
+    settle_steps(study)
+    tasks = sorted({protocol.task for protocol in study.protocols["test"].values()})
+    all_variants = [*variants(study.dataset), *cut_variants(tasks)]
+    return [variant_cell(study, variant, seed) for variant in all_variants for seed in range(seeds)]

@@ -1,6 +1,6 @@
-"""A trained network asked with a field left null where a rule would have filled it, and without the person.
+"""A trained network evaluated with a field left null that a rule would have imputed, and without the user.
 
-What imputation and the person are worth at the time of asking; the network itself is not trained anew (for that see
+Measures the value of imputation and of the user at inference; the network is not retrained (for that see
 `ablations.py`). Knows protocols, not cells.
 """
 
@@ -17,26 +17,26 @@ from model.evaluation.protocols import Subject
 from model.network.catalogue import CatalogueRanker
 from model.studies.subjects import Without
 
-PERSON = ("homepage", "tags")  # protocols in which somebody asks
+PERSON = ("homepage", "tags")  # protocols with a user
 
 
 @dataclass(frozen=True, slots=True)
 class MissingInput:
-    """An input that is left out, the tasks where that changes something, and the subject that is asked so."""
+    """An input that is left out, the tasks that it affects, and the subject without it."""
 
     name: str
     tasks: tuple[str, ...]
-    protocols: tuple[str, ...] | None  # None = all of those tasks
+    protocols: tuple[str, ...] | None  # None = all protocols of those tasks
     subject: Callable[[NetworkSubject], Subject]
 
 
 def missing_inputs(rules: Rules) -> Iterator[MissingInput]:
-    """Each field that a rule fills with a value, then the person."""
+    """Each field that a rule fills with a value, then the user."""
     for name in FIELDS:
         tasks = tuple(task for task in (SEARCH, HOMEPAGE, MORE_LIKE_THIS) if _is_filled(rules, task, name))
         if tasks:
-            changed = {**rules, **{task: {**rules[task], name: (f"null_{_short(name)}",)} for task in tasks}}
-            yield MissingInput(f"{name} not imputed", tasks, None, partial(_with, changed))
+            changed = {**rules, **{task: {**rules[task], name: (f"null_{_short_name(name)}",)} for task in tasks}}
+            yield MissingInput(f"{name} not imputed", tasks, None, partial(_with_rules, changed))
     yield MissingInput(
         "nobody told", (SEARCH, HOMEPAGE), PERSON, lambda network: Without(network, user_id=None, history=())
     )
@@ -46,10 +46,10 @@ def _is_filled(rules: Rules, task: str, name: str) -> bool:
     return any(not rule.startswith("null_") and rule != "required" for rule in rules[task][name])
 
 
-def _short(name: str) -> str:
+def _short_name(name: str) -> str:
     return {"source_entity_id": "source", "user_id": "user"}.get(name, name)
 
 
-def _with(rules: Rules, network: NetworkSubject) -> NetworkSubject:
-    had = network.catalogue
-    return NetworkSubject(CatalogueRanker(had.scorer, had.ids, had.names, had.records, rules))
+def _with_rules(rules: Rules, network: NetworkSubject) -> NetworkSubject:
+    catalogue = network.catalogue
+    return NetworkSubject(CatalogueRanker(catalogue.scorer, catalogue.ids, catalogue.names, catalogue.records, rules))

@@ -1,6 +1,6 @@
-"""The cells of a study: one trained and measured model each, kept on disk by a hash of all that shapes it.
+"""The cells of a study: one trained and evaluated model each, stored under a hash of everything that determines it.
 
-A study that was stopped goes on with the cells that are missing. What a cell holds is plain JSON, packed with gzip.
+An interrupted study continues with the missing cells. The result of a cell is plain JSON, compressed with gzip.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from typing import Any
 
 from model.datasets.whole_folder import write_file_whole
 
-PROTOCOL = 2  # raise it when the same settings would give other answers
+PROTOCOL = 2  # increase it when the same settings would give other results
 Result = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A model by name, with everything that its answers depend on; `run` gives the answers."""
+    """A model by name, with everything that its results depend on; `run` computes them."""
 
     name: str
     settings: Mapping[str, Any]
@@ -44,7 +44,7 @@ class CellStore:
         self.dataset = dataset
 
     def find(self, cell: Cell) -> Result | None:
-        """The answers of a finished cell, else None."""
+        """The result of a finished cell, else None."""
         try:
             result: Result = json.loads(gzip.decompress(self._path(cell).read_bytes()))
         except (OSError, EOFError, ValueError, zlib.error):
@@ -52,10 +52,10 @@ class CellStore:
         return result
 
     def get(self, cell: Cell) -> Result:
-        """The answers of a cell, from disk or by running it now."""
-        found = self.find(cell)
-        if found is not None:
-            return found
+        """The result of a cell, from disk or by running it now."""
+        stored = self.find(cell)
+        if stored is not None:
+            return stored
         started = time.perf_counter()
         result = {"name": cell.name, "settings": dict(cell.settings), **cell.run()}
         result["seconds"] = round(time.perf_counter() - started, 1)
@@ -63,7 +63,7 @@ class CellStore:
         return result
 
     def missing_seconds(self, cells: Sequence[Cell]) -> float:
-        """How long the unfinished cells will take, about."""
+        """Estimated duration of the unfinished cells."""
         return sum(cell.expected_seconds for cell in cells if self.find(cell) is None)
 
     def _path(self, cell: Cell) -> Path:

@@ -16,7 +16,7 @@ _DRAWS_AT_ONCE = 200
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Ours less theirs, with 95 % intervals; `relative` is the difference over theirs, p is two-sided."""
+    """Ours minus theirs, with 95 % intervals; `relative` is the difference over theirs, p is two-sided."""
 
     value: float
     low: float
@@ -33,16 +33,16 @@ class Difference:
 
 
 def seed_mean(values: Sequence[Floats]) -> Floats:
-    """Mean over seeds of the values [R] of each ranking; NaN where every seed has none."""
+    """Mean over seeds of the values [R] of each ranking; NaN if it is NaN in every seed."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # a ranking that is NaN in every seed
         return np.asarray(np.nanmean(np.stack(list(values)), axis=0))
 
 
 def paired(ours: Floats, theirs: Floats, groups: Sequence[str], draws: int = DRAWS, seed: int = 0) -> Difference:
-    """Paired bootstrap over groups: all rankings [R] of a user or a query are drawn together.
+    """Paired bootstrap over groups: all rankings [R] of a user or query are drawn together.
 
-    Rankings without a value on either side are left out. p = twice the smaller share of draws on one side of 0.
+    Rankings that lack a value on one side are left out. p = twice the smaller share of draws on one side of 0.
     """
     return paired_mean([ours], [theirs], [groups], draws, seed)
 
@@ -50,16 +50,16 @@ def paired(ours: Floats, theirs: Floats, groups: Sequence[str], draws: int = DRA
 def paired_mean(
     ours: Sequence[Floats], theirs: Sequence[Floats], groups: Sequence[Sequence[str]], draws: int = DRAWS, seed: int = 0
 ) -> Difference:
-    """The same for the mean over several protocols, each counted alike and drawn by itself."""
+    """The same for the mean over several protocols, with equal weights and separate draws."""
     sums = [_sums(*columns) for columns in zip(ours, theirs, groups, strict=True)]
-    drawn = np.mean([_drawn_means(s, draws, seed + place) for place, s in enumerate(sums)], axis=0)  # [draws, 2]
-    mine, other = (float(np.mean([s[side].sum() / s[2].sum() for s in sums])) for side in (0, 1))
+    drawn = np.mean([_resampled_means(s, draws, seed + place) for place, s in enumerate(sums)], axis=0)  # [draws, 2]
+    left, right = (float(np.mean([s[side].sum() / s[2].sum() for s in sums])) for side in (0, 1))
     gap, ratio = drawn[:, 0] - drawn[:, 1], drawn[:, 0] / np.maximum(drawn[:, 1], 1e-12) - 1
     low, high = np.percentile(gap, [2.5, 97.5])
     relative_low, relative_high = np.percentile(ratio, [2.5, 97.5])
     tail = 2 * min(float((gap <= 0).mean()), float((gap >= 0).mean()))
     return Difference(
-        mine - other, float(low), float(high), mine / max(other, 1e-12) - 1, float(relative_low), float(relative_high),
+        left - right, float(low), float(high), left / max(right, 1e-12) - 1, float(relative_low), float(relative_high),
         min(1.0, max(tail, 1 / draws)), sum(s.shape[1] for s in sums),
     )  # fmt: skip
 
@@ -75,8 +75,8 @@ def _sums(ours: Floats, theirs: Floats, groups: Sequence[str]) -> Floats:
     return np.asarray(np.stack([np.bincount(places, weights, count) for weights in columns]), np.float64)
 
 
-def _drawn_means(sums: Floats, draws: int, seed: int) -> Floats:
-    """Means of both models over groups drawn anew. sums [3, G] = ours, theirs, rankings → [draws, 2]"""
+def _resampled_means(sums: Floats, draws: int, seed: int) -> Floats:
+    """Means of both models over resampled groups. sums [3, G] = ours, theirs, rankings → [draws, 2]"""
     rng, count = np.random.default_rng(seed), sums.shape[1]
     parts = []
     for start in range(0, draws, _DRAWS_AT_ONCE):

@@ -1,5 +1,6 @@
-"""The report of a study as one page that needs nothing beside it: no script, no font, no address. Draws no claims
-of its own: all figures are those of the JSON report.
+"""The report of a study as one self-contained page: no script, no font, no address.
+
+Makes no claims of its own: all figures come from the JSON report.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ WHAT = {
     "slates": "Judged search: the results that people judged for a query, put in order.",
     "catalogue": "The same queries over the whole catalogue: are the judged ones among the first thirty?",
     "sentences": "Well-known films described in a sentence, over the whole catalogue.",
-    "names": "Searches by the whole name of an entity, by nobody in particular: is it first?",
-    "names, somebody asks": "The same searches, each by a person drawn at random: taste must not hurt.",
+    "names": "Searches by the whole name of an entity, without a user: is it first?",
+    "names, somebody asks": "The same searches, each by a user drawn at random: taste must not hurt.",
     "tags": "Words that a user gave to an entity, as a search for it over the whole catalogue.",
-    "homepage": "What users liked later, over the whole catalogue less what they have met.",
-    "derived": "Pairs of like entities that were derived as labels for more-like-this, over the whole catalogue.",
+    "homepage": "What users liked later, over the whole catalogue without what they have seen.",
+    "derived": "Pairs of similar entities that were derived as labels for more-like-this, over the whole catalogue.",
     "co_likes": "More-like-this: entities liked by the same users later, against others as popular and as old.",
     "shared_tags": "More-like-this: entities found by the same words later, against others as popular and as old.",
     "family": "More-like-this: one franchise or director, against others as popular and as old.",
@@ -61,24 +62,24 @@ def page(report: Report) -> str:
 
 
 def document(title: str, parts: Iterable[str]) -> str:
-    """A page of these parts, with its style in it."""
+    """A page of these parts, with its style sheet."""
     head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{escape(title)}</title>'
-    body = _joined(parts)
+    body = _lines(parts)
     return f'<!doctype html>\n<html lang="en"><head>{head}<style>{CSS}</style></head>\n<body>\n{body}</body></html>\n'
 
 
 def _claims(report: Report) -> list[str]:
-    """The questions asked beforehand, answered in words."""
-    asked = [row for row in report["differences"] if row["main"] and row["slice"] == "all"]
-    if not asked:
-        return ["<p>The joint network has not been run yet: this is the field it will stand in.</p>"]
-    return ["<h2>What was asked beforehand</h2>", "<ul>", *(f"<li>{_sentence(row)}</li>" for row in asked), "</ul>"]
+    """Sentences that answer the questions asked beforehand."""
+    main = [row for row in report["differences"] if row["main"] and row["slice"] == "all"]
+    if not main:
+        return ["<p>The joint network has not been run yet: these are its rivals.</p>"]
+    return ["<h2>Questions asked beforehand</h2>", "<ul>", *(f"<li>{_sentence(row)}</li>" for row in main), "</ul>"]
 
 
 def _sentence(row: Row) -> str:
-    known = row["low"] > 0 or row["high"] < 0
-    verdict = ("better than", "worse than")[row["value"] < 0] if known else "not told apart from"
-    style = ("good", "bad")[row["value"] < 0] if known else ""
+    significant = row["low"] > 0 or row["high"] < 0
+    verdict = ("better than", "worse than")[row["value"] < 0] if significant else "not told apart from"
+    style = ("good", "bad")[row["value"] < 0] if significant else ""
     return (
         f"{escape(row['protocol'])}: {escape(row['ours'])} is <span class='{style}'>{verdict}</span> "
         f"{escape(row['rival'])} in {escape(row['metric'])} by {row['value']:+.4f} "
@@ -104,46 +105,46 @@ def _protocol(report: Report, protocol: str) -> list[str]:
             ["model", *(part for metric in metrics for part in (metric, "95 %")), "seeds"],
             [(_cells(means, model, metrics), model == OURS) for model in models],
         ),
-        *_bars(rows, metrics[0], _shown(report, protocol, models)),
+        *_bars(rows, metrics[0], _main_models(report, protocol, models)),
     ]
 
 
 def _cells(means: Mapping[tuple[str, str], Row], model: str, metrics: Sequence[str]) -> list[str]:
-    found = [means[model, metric] for metric in metrics]
-    numbers = [part for row in found for part in (f"{row['value']:.4f}", f"{row['low']:.4f} – {row['high']:.4f}")]
-    return [model, *numbers, str(found[0]["seeds"])]
+    rows = [means[model, metric] for metric in metrics]
+    numbers = [part for row in rows for part in (f"{row['value']:.4f}", f"{row['low']:.4f} – {row['high']:.4f}")]
+    return [model, *numbers, str(rows[0]["seeds"])]
 
 
-def _shown(report: Report, protocol: str, models: Sequence[str]) -> list[str]:
-    """Ours, the named specialist and the network alone, as far as they answered; else the two best."""
+def _main_models(report: Report, protocol: str, models: Sequence[str]) -> list[str]:
+    """Ours, the named specialist and the network alone, as far as they have results; else the two best."""
     task = next(row["task"] for row in report["table"] if row["protocol"] == protocol)
-    wanted = [OURS, report["named"].get(task), f"{task} alone"]
-    return [model for model in wanted if model in models] or list(models[:2])
+    preferred = [OURS, report["named"].get(task), f"{task} alone"]
+    return [model for model in preferred if model in models] or list(models[:2])
 
 
 def _bars(rows: Sequence[Row], metric: str, models: Sequence[str]) -> list[str]:
-    found = {(row["slice"], row["model"]): row for row in rows if row["metric"] == metric and row["model"] in models}
-    slices = ["all", *sorted({name for name, _ in found} - {"all"})]
+    shown = {(row["slice"], row["model"]): row for row in rows if row["metric"] == metric and row["model"] in models}
+    slices = ["all", *sorted({name for name, _ in shown} - {"all"})]
     if len(slices) == 1:
         return []
     caption = f"{metric} by slice, with 95 % intervals: longer is better; where intervals part, so do the models."
-    return [figure(slice_bars(slices, models, found, metric), caption)]
+    return [figure(slice_bars(slices, models, shown, metric), caption)]
 
 
 def _training(curves: Mapping[str, Any]) -> list[str]:
     if not curves:
         return []
-    drawn = [figure(training_curves(found), f"{name}: loss, and NDCG@10 on validation, by step.")
-             for name, found in sorted(curves.items()) if name.endswith("seed 0")]  # fmt: skip
-    return ["<h2>Training</h2>", *drawn]
+    figures = [figure(training_curves(curve), f"{name}: loss, and NDCG@10 on validation, by step.")
+               for name, curve in sorted(curves.items()) if name.endswith("seed 0")]  # fmt: skip
+    return ["<h2>Training</h2>", *figures]
 
 
 def _calibration(of_tasks: Mapping[str, Any]) -> list[str]:
-    found = {task: entry for task, entry in of_tasks.items() if entry["ece"] is not None}  # None = no labels
-    if not found:
+    measured = {task: entry for task, entry in of_tasks.items() if entry["ece"] is not None}  # None = no labels
+    if not measured:
         return []
-    errors = ", ".join(f"{escape(task)} {entry['ece']:.3f}" for task, entry in sorted(found.items()))
-    drawing = reliability({task: entry["bins"] for task, entry in found.items()})
+    errors = ", ".join(f"{escape(task)} {entry['ece']:.3f}" for task, entry in sorted(measured.items()))
+    drawing = reliability({task: entry["bins"] for task, entry in measured.items()})
     caption = "Stated against observed share of positives, in ten bins; on the dotted line what is stated comes true."
     return ["<h2>Calibration</h2>", f"<p>Expected calibration error: {errors}.</p>", figure(drawing, caption)]
 
@@ -155,10 +156,10 @@ def _settings(report: Report) -> list[str]:
 
 
 def table(head: Iterable[str], rows: Iterable[tuple[Sequence[str], bool]]) -> str:
-    """A table; the flag of a row says that it is ours."""
+    """A table; the flag of a row marks it as ours."""
     titles = "".join(f"<th>{escape(title)}</th>" for title in head)
     lines = [f"<tr{' class=ours' if ours else ''}>{''.join(_cell(cell) for cell in row)}</tr>" for row, ours in rows]
-    return f'<div class="wide"><table><thead><tr>{titles}</tr></thead><tbody>\n{_joined(lines)}</tbody></table></div>'
+    return f'<div class="wide"><table><thead><tr>{titles}</tr></thead><tbody>\n{_lines(lines)}</tbody></table></div>'
 
 
 def _cell(text: str) -> str:
@@ -166,9 +167,9 @@ def _cell(text: str) -> str:
 
 
 def figure(drawing: str, caption: str) -> str:
-    """A drawing with a line below it."""
+    """A drawing with a caption below it."""
     return f"<figure>{drawing}<figcaption>{escape(caption)}</figcaption></figure>"
 
 
-def _joined(parts: Iterable[str]) -> str:
+def _lines(parts: Iterable[str]) -> str:
     return "".join(f"{part}\n" for part in parts)

@@ -1,6 +1,6 @@
-"""Searches for one entity by its whole name, asked by nobody and by somebody. A protocol, no training data.
+"""Searches for one entity by its full name, without and with a user. A protocol, not training data.
 
-Who types a name wants the thing of that name, whatever they liked before: taste must not push it from the first place.
+A user who types a name wants that entity, whatever they liked before: taste must not move it from rank 1.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ def name_searches(
 ) -> tuple[list[LabelledRanking], list[LabelledRanking]]:
     """The same searches twice, in one order: without a user, and with one drawn by hash.
 
-    Only names that one entity alone has, of `MOST_NAMES` entities chosen by hash. No users, no second list.
+    Only unique names, of at most `MOST_NAMES` entities chosen by hash. Without users the second list is empty.
     """
     names = {str(entity["entity_id"]): str(entity["display_name"]) for entity in entities}
     counts = Counter(normalise(name) for name in names.values())
-    single = [entity for entity, name in names.items() if normalise(name) and counts[normalise(name)] == 1]
-    chosen = sorted(single, key=lambda entity: (stable_hash(f"name of {entity}"), entity))[:MOST_NAMES]
-    people = sorted(users)
-    asked = [people[stable_hash(f"who asks for {entity}") % len(people)] for entity in chosen] if people else []
-    alone = [_ranking(entity, names[entity], None) for entity in chosen]
-    return alone, [_ranking(entity, names[entity], user) for entity, user in zip(chosen, asked, strict=False)]
+    unique = [entity for entity, name in names.items() if normalise(name) and counts[normalise(name)] == 1]
+    chosen = sorted(unique, key=lambda entity: (stable_hash(f"name of {entity}"), entity))[:MOST_NAMES]
+    user_ids = sorted(users)
+    drawn = [user_ids[stable_hash(f"who asks for {entity}") % len(user_ids)] for entity in chosen] if user_ids else []
+    anonymous = [_ranking(entity, names[entity], None) for entity in chosen]
+    return anonymous, [_ranking(entity, names[entity], user) for entity, user in zip(chosen, drawn, strict=False)]
 
 
 def _ranking(entity: str, name: str, user: str | None) -> LabelledRanking:

@@ -1,6 +1,6 @@
-"""Our network as cells of a study: on all tasks (*joint*) or on one (*alone*), trained, then asked and calibrated.
+"""Our network as cells of a study: on all tasks (*joint*) or on one (*alone*), trained, evaluated and calibrated.
 
-*Alone* is the same network and as many steps, with that task's events and nothing else.
+*Alone* is the same network with as many steps, on the events of that task only.
 """
 
 from __future__ import annotations
@@ -32,77 +32,77 @@ CALIBRATION_BINS = 10
 NETWORK_SECONDS = 600.0
 
 
-def network_cell(world: StudyData, task: str | None, seed: int, share: float = 1.0, name: str | None = None) -> Cell:
-    """Our network on all tasks (`task` None) or on one; `share` of the steps, and then two such runs make a claim."""
-    config = replace(world.config, seed=seed)
+def network_cell(study: StudyData, task: str | None, seed: int, share: float = 1.0, name: str | None = None) -> Cell:
+    """Our network on all tasks (`task` None) or on one. With a `share` of the steps, claims need two such runs."""
+    config = replace(study.config, seed=seed)
     label = name or (JOINT if task is None else ALONE.format(task))
 
     def run() -> Result:
-        prepared = prepare(world.dataset, config, None if task is None else [task], say=world.say)
-        trained = train_share(world, prepared, share, label)
-        return network_result(world, prepared, trained, task, ask_less=task is None and seed == 0)
+        data = prepare(study.dataset, config, None if task is None else [task], say=study.say)
+        training = train_share(study, data, share, label)
+        return network_result(study, data, training, task, ask_less=task is None and seed == 0)
 
-    settings = {"config": asdict(config), "task": task, "share": share, "protocols": sorted(_protocols(world, task))}
+    settings = {"config": asdict(config), "task": task, "share": share, "protocols": sorted(_protocols(study, task))}
     return Cell(label, settings, NETWORK_SECONDS * share, run)
 
 
-def train_share(world: StudyData, prepared: TrainingData, share: float, label: str) -> TrainingResult:
-    """Train for a share of the configured steps; every 50th is said."""
-    config = prepared.config
+def train_share(study: StudyData, data: TrainingData, share: float, label: str) -> TrainingResult:
+    """Train for a share of the configured steps; reports every 50th."""
+    config = data.config
 
-    def report(step: int, of: int, note: str) -> None:
+    def report(step: int, total: int, note: str) -> None:
         if step % 50 == 0:
-            world.say(f"{label} seed {config.seed}: step {step} of {of}")
+            study.say(f"{label} seed {config.seed}: step {step} of {total}")
 
-    return train(prepared, max(1, round(share * config.training.steps)), report=report)
+    return train(data, max(1, round(share * config.training.steps)), report=report)
 
 
 def network_result(
-    world: StudyData,
-    prepared: TrainingData,
-    trained: TrainingResult,
+    study: StudyData,
+    data: TrainingData,
+    training: TrainingResult,
     task: str | None,
     nulls: Mapping[str, Any] = NOTHING,
     ask_less: bool = False,
 ) -> Result:
-    """Answers of a trained network to the test protocols of its task, or of all.
+    """Results of a trained network under the test protocols of its task, or of all.
 
-    `nulls` are fields it is not given; `ask_less` also asks without imputation and without the person.
+    `nulls` = fields to leave null; `ask_less` adds results without imputation and without the user.
     """
-    whole = subject_of(trained.ranker, prepared)
-    network: Subject = Without(whole, **nulls) if nulls else whole
-    found = world.ranked(network if task is None else OwnEvents(network, task), _protocols(world, task))
-    best = next((values for step, _, values in trained.history.validations if step == trained.best_step), {})
+    full = subject_of(training.ranker, data)
+    network: Subject = Without(full, **nulls) if nulls else full
+    results = study.ranked(network if task is None else OwnEvents(network, task), _protocols(study, task))
+    best = next((values for step, _, values in training.history.validations if step == training.best_step), {})
     return {
-        "task": task, "seed": prepared.config.seed, "chosen": {}, "validation": best,
-        "protocols": {name: answers(ranked) for name, ranked in found.items()},
-        "asked without": _asked_without(world, whole, prepared) if ask_less else {},
-        "calibration": _calibration(world, found, trained.calibration),
-        "curves": {"losses": trained.history.losses[::5], "validations": trained.history.validations},
+        "task": task, "seed": data.config.seed, "chosen": {}, "validation": best,
+        "protocols": {name: answers(ranked) for name, ranked in results.items()},
+        "asked without": _results_without_inputs(study, full, data) if ask_less else {},
+        "calibration": _calibration(study, results, training.calibration),
+        "curves": {"losses": training.history.losses[::5], "validations": training.history.validations},
     }  # fmt: skip
 
 
-def _protocols(world: StudyData, task: str | None) -> list[str]:
+def _protocols(study: StudyData, task: str | None) -> list[str]:
     """Names of the test protocols of one task, or of all."""
-    return [protocol.name for protocol in world.protocols["test"].values() if task in (None, protocol.task)]
+    return [protocol.name for protocol in study.protocols["test"].values() if task in (None, protocol.task)]
 
 
-def _asked_without(world: StudyData, network: NetworkSubject, prepared: TrainingData) -> dict[str, Any]:
-    """Answers to the protocols in which less can be told, by what is missing and protocol."""
+def _results_without_inputs(study: StudyData, network: NetworkSubject, data: TrainingData) -> dict[str, Any]:
+    """Results of the affected protocols without some inputs: missing input → protocol → results."""
     result = {}
-    for missing in missing_inputs(prepared.rules):
-        names = [p.name for p in world.protocols["test"].values() if p.task in missing.tasks]
-        chosen = [name for name in names if missing.protocols is None or name in missing.protocols]
-        asked = world.ranked(missing.subject(network), chosen)
-        result[missing.name] = {name: answers(ranked) for name, ranked in asked.items()}
+    for missing in missing_inputs(data.rules):
+        names = [p.name for p in study.protocols["test"].values() if p.task in missing.tasks]
+        affected = [name for name in names if missing.protocols is None or name in missing.protocols]
+        rankings = study.ranked(missing.subject(network), affected)
+        result[missing.name] = {name: answers(ranked) for name, ranked in rankings.items()}
     return result
 
 
-def _calibration(world: StudyData, found: Mapping[str, RankingResults], calibration: Calibration) -> dict[str, Any]:
-    """Stated against observed on the labelled rows of the test part, once a task."""
+def _calibration(study: StudyData, results: Mapping[str, RankingResults], calibration: Calibration) -> dict[str, Any]:
+    """Stated against observed probabilities on the labelled rows of the test part, per task."""
     result = {}
-    for name, ranked in found.items():
-        protocol = world.protocols["test"][name]
+    for name, ranked in results.items():
+        protocol = study.protocols["test"][name]
         if name not in ("slates", HOMEPAGE):
             continue
         p = calibration.probability(protocol.task, np.concatenate(ranked.logits))
@@ -112,17 +112,17 @@ def _calibration(world: StudyData, found: Mapping[str, RankingResults], calibrat
 
 
 def _bins(p: np.ndarray, positive: np.ndarray) -> list[dict[str, float]]:
-    place = np.minimum((p * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
+    bins = np.minimum((p * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
     return [
-        {"predicted": float(p[own].mean()), "observed": float(positive[own].mean()), "count": int(own.sum())}
-        for own in (place == number for number in range(CALIBRATION_BINS))
-        if own.any()
+        {"predicted": float(p[in_bin].mean()), "observed": float(positive[in_bin].mean()), "count": int(in_bin.sum())}
+        for in_bin in (bins == number for number in range(CALIBRATION_BINS))
+        if in_bin.any()
     ]
 
 
-def settle_steps(world: StudyData) -> None:
-    """Where the configuration leaves the number of steps to the dataset, ask it once: all networks take as many."""
-    config = world.config
+def settle_steps(study: StudyData) -> None:
+    """If the number of steps depends on the dataset, set it once, so that all networks take as many steps."""
+    config = study.config
     if not config.training.steps:
-        steps = steps_for(config.training, prepare(world.dataset, config, say=world.say))
-        world.config = replace(config, training=replace(config.training, steps=steps))
+        steps = steps_for(config.training, prepare(study.dataset, config, say=study.say))
+        study.config = replace(config, training=replace(config.training, steps=steps))

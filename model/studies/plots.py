@@ -1,7 +1,7 @@
-"""The pictures of a study report as SVG text, ready to stand in a page. Knows numbers and names, no models.
+"""The figures of a study report as SVG text, to be embedded in a page. Knows numbers and names, no models.
 
-Drawn by matplotlib without dates or random ids, so that equal numbers give equal bytes. What is drawn in `INK`
-takes the colour of the text around it, in a light page and in a dark one.
+Drawn by matplotlib without dates or random ids, so that equal numbers give equal bytes. `INK` is replaced by the
+text colour of the page, light or dark.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 matplotlib.use("agg")
 INK = "#123457"
-OURS, THEIRS, THIRD = "#0072b2", "#d55e00", "#009e73"  # Okabe and Ito: told apart without seeing red or green
+OURS, THEIRS, THIRD = "#0072b2", "#d55e00", "#009e73"  # Okabe and Ito: distinguishable with colour blindness
 COLOURS = (OURS, THEIRS, THIRD, "#cc79a7", "#e69f00", "#56b4e9")
 Row = Mapping[str, Any]
 STYLE: dict[Any, Any] = {
@@ -27,7 +27,7 @@ STYLE: dict[Any, Any] = {
 
 
 def slice_bars(slices: Sequence[str], models: Sequence[str], rows: Mapping[tuple[str, str], Row], metric: str) -> str:
-    """One bar a slice and model, with its 95 % interval; `rows` by (slice, model), absent ones are left out."""
+    """One bar per slice and model, with its 95 % interval; `rows` by (slice, model), missing ones are left out."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(7.2, 0.6 + 0.24 * len(slices) * len(models)))
         axes = figure.subplots()
@@ -35,9 +35,9 @@ def slice_bars(slices: Sequence[str], models: Sequence[str], rows: Mapping[tuple
         for number, model in enumerate(models):
             for place, name in enumerate(slices):
                 if row := rows.get((name, model)):
-                    at = place + (number - (len(models) - 1) / 2) * height
+                    y = place + (number - (len(models) - 1) / 2) * height
                     error = [[row["value"] - row["low"]], [row["high"] - row["value"]]]
-                    axes.barh(at, row["value"], height * 0.9, color=COLOURS[number], xerr=error, ecolor=INK)
+                    axes.barh(y, row["value"], height * 0.9, color=COLOURS[number], xerr=error, ecolor=INK)
         axes.set_yticks(range(len(slices)), slices)
         axes.invert_yaxis()
         axes.set_xlabel(metric)
@@ -46,7 +46,7 @@ def slice_bars(slices: Sequence[str], models: Sequence[str], rows: Mapping[tuple
 
 
 def training_curves(curves: Mapping[str, Any]) -> str:
-    """Loss by step, and validation metrics by step. `curves` as a cell of the network keeps them."""
+    """Loss by step, and validation metrics by step. `curves` as in the result of a network cell."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(7.2, 2.6))
         left, right = figure.subplots(1, 2)
@@ -62,13 +62,13 @@ def training_curves(curves: Mapping[str, Any]) -> str:
 
 
 def reliability(bins: Mapping[str, Sequence[Row]]) -> str:
-    """Stated against observed probability, a line a task; on the diagonal what is stated comes true."""
+    """Stated against observed probability, a line per task; the diagonal is perfect calibration."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(3.6, 3.2))
         axes = figure.subplots()
         axes.plot([0, 1], [0, 1], color=INK, linewidth=0.6, linestyle=":")
-        for (task, found), colour in zip(sorted(bins.items()), COLOURS, strict=False):
-            points = [(row["predicted"], row["observed"]) for row in found]
+        for (task, rows), colour in zip(sorted(bins.items()), COLOURS, strict=False):
+            points = [(row["predicted"], row["observed"]) for row in rows]
             axes.plot(*zip(*points, strict=True), marker="o", markersize=4, color=colour, label=task)
         axes.set(xlabel="stated probability", ylabel="observed share", xlim=(0, 1), ylim=(0, 1))
         axes.legend()
@@ -81,7 +81,7 @@ def _legend(axes: Axes, colours: Mapping[str, str]) -> None:
 
 
 def svg(figure: Figure) -> str:
-    """The drawing alone: no prologue, no date, ink in the colour of the page's text."""
+    """The figure as SVG: no prologue, no date, `INK` in the text colour of the page."""
     stream = io.StringIO()
     figure.savefig(stream, format="svg", bbox_inches="tight", transparent=True, metadata={"Date": None, "Creator": ""})
     text = stream.getvalue()

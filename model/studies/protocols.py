@@ -1,7 +1,7 @@
-"""The rankings that every model of a study is asked for, and how its answers are kept: a value a ranking.
+"""The rankings on which every model of a study is evaluated, and the form of its results: a value per ranking.
 
-A protocol is a task, a set of units and whether they are slates or the whole catalogue. All models see the same
-units in the same order, so that answers can be compared ranking by ranking.
+A protocol is a task, a set of labelled rankings, and whether slates or the whole catalogue are ranked. All models
+get the same rankings in the same order, so that results can be compared ranking by ranking.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ HEAD, TORSO = 0.1, 0.5  # shares of the entities, from the most popular
 
 @dataclass(frozen=True, slots=True)
 class Protocol:
-    """One way of asking. `metric` is the one that decides; `met` leaves in what the user has met before."""
+    """One way to evaluate. `metric` is the deciding one; with `met`, entities of the user's history are ranked too."""
 
     name: str
     task: str
@@ -52,35 +52,35 @@ def protocols(dataset: Dataset, part: str) -> list[Protocol]:
     judged = [ranking for ranking in rows if ranking.context.task == SEARCH and ranking.slate]
     tagged = [ranking for ranking in rows if ranking.context.task == SEARCH and not ranking.slate]
     derived = [ranking for ranking in rows if ranking.context.task == MORE_LIKE_THIS]
-    by_nobody, by_somebody = name_searches(dataset.entities, known)
-    every = [
+    anonymous, with_user = name_searches(dataset.entities, known)
+    candidates = [
         Protocol("slates", SEARCH, judged, True, "ndcg@10"),
-        Protocol("catalogue", SEARCH, _against_all(judged), False, "recall@30"),
+        Protocol("catalogue", SEARCH, _over_catalogue(judged), False, "recall@30"),
         Protocol("sentences", SEARCH, sentence_searches(dataset.entities), False, "recall@10"),
-        Protocol("names", SEARCH, by_nobody, False, "recall@1", met=True),
-        Protocol(NAMES_BY_SOMEBODY, SEARCH, by_somebody, False, "recall@1", met=True),
+        Protocol("names", SEARCH, anonymous, False, "recall@1", met=True),
+        Protocol(NAMES_BY_SOMEBODY, SEARCH, with_user, False, "recall@1", met=True),
         Protocol("tags", SEARCH, tagged, False, "recall@30"),
         Protocol(
             "homepage", HOMEPAGE, [ranking for ranking in rows if ranking.context.task == HOMEPAGE], False, "ndcg@10"
         ),
         Protocol("derived", MORE_LIKE_THIS, _first_by_hash(derived, DERIVED_PAIRS), False, "ndcg@10"),
-        *(Protocol(name, MORE_LIKE_THIS, found, True, "auc") for name, found in proxies(dataset, part).items()),
+        *(Protocol(name, MORE_LIKE_THIS, pairs, True, "auc") for name, pairs in proxies(dataset, part).items()),
     ]
-    return [protocol for protocol in every if protocol.rankings]
+    return [protocol for protocol in candidates if protocol.rankings]
 
 
-def _against_all(judged: Sequence[LabelledRanking]) -> list[LabelledRanking]:
-    """Some judged queries; whatever is not judged relevant counts as not relevant."""
+def _over_catalogue(judged: Sequence[LabelledRanking]) -> list[LabelledRanking]:
+    """Some judged queries over the whole catalogue; entities not judged relevant count as not relevant."""
     return [replace(ranking, slate=False) for ranking in _first_by_hash(judged, CATALOGUE_SEARCHES)]
 
 
-def _first_by_hash(every: Sequence[LabelledRanking], count: int) -> list[LabelledRanking]:
-    """Always the same ones of a set, however it was ordered."""
-    return sorted(every, key=lambda u: stable_hash(f"catalogue {u.context.query} {u.context.source_entity_id}"))[:count]
+def _first_by_hash(group: Sequence[LabelledRanking], count: int) -> list[LabelledRanking]:
+    """The same subset for any order of the input."""
+    return sorted(group, key=lambda u: stable_hash(f"catalogue {u.context.query} {u.context.source_entity_id}"))[:count]
 
 
 def histories_before(dataset: Dataset, part: str) -> Mapping[str, Timeline]:
-    """What is known of users when a part is ranked: the parts before it."""
+    """Histories of users for ranking a part: the events of the parts before it."""
     past = {"validation": ("train",), "test": ("train", "validation")}[part]
     return timelines(part_rows(dataset.events, past))
 
@@ -88,20 +88,20 @@ def histories_before(dataset: Dataset, part: str) -> Mapping[str, Timeline]:
 def ask(
     subject: Subject, protocol: Protocol, histories: Mapping[str, Timeline], step: Callable[[], None] = lambda: None
 ) -> RankingResults:
-    """One model's answers."""
+    """Evaluate one model under a protocol."""
     if protocol.slates:
         return rank_slates(subject, protocol.rankings, histories, step)
     return rank_catalogue(subject, protocol.rankings, histories, step, protocol.met)
 
 
 def answers(ranked: RankingResults) -> dict[str, Any]:
-    """Answers as plain JSON: values, groups and slices of each ranking."""
+    """Results as plain JSON: values, groups and slices of each ranking."""
     values = {name: [None if v != v else round(float(v), 6) for v in column] for name, column in ranked.values.items()}
     return {"values": values, "groups": ranked.groups, "slices": [sorted(group) for group in ranked.slices]}
 
 
 def main_value(ranked: RankingResults, protocol: Protocol) -> float:
-    """Mean of the metric that decides."""
+    """Mean of the deciding metric."""
     return float(np.nanmean(np.array(ranked.values[protocol.metric], np.float64)))
 
 
@@ -109,7 +109,7 @@ def main_value(ranked: RankingResults, protocol: Protocol) -> float:
 
 
 def _popularity_ranks(dataset: Dataset) -> dict[str, float]:
-    """Share of the engaged entities that are more popular in training; 2 = nobody engaged."""
+    """Share of the engaged entities that are more popular in training; 2 = never engaged."""
     positive = dataset.events.filter(pl.col("label") > 0, part="train")
     counts = positive.group_by("entity_id").len().sort("len", "entity_id", descending=[True, False])
     ranked = {entity: place / len(counts) for place, entity in enumerate(counts["entity_id"])}
@@ -119,12 +119,12 @@ def _popularity_ranks(dataset: Dataset) -> dict[str, float]:
 def _slices(ranking: LabelledRanking, popularity: Mapping[str, float], known: Set[str]) -> frozenset[str]:
     relevant = [popularity[e] for e, label in zip(ranking.entity_ids, ranking.labels, strict=True) if label > 0]
     user = ranking.context.user_id
-    new = [] if user is None else ["known user" if user in known else "new user"]
-    return frozenset({_popularity_slice(float(np.median(relevant))), *_query_slice(ranking.context.query), *new})
+    novelty = [] if user is None else ["known user" if user in known else "new user"]
+    return frozenset({_popularity_slice(float(np.median(relevant))), *_query_slice(ranking.context.query), *novelty})
 
 
 def _popularity_slice(rank: float) -> str:
-    """Where the median relevant entity stands in training."""
+    """Slice of the median relevant entity by its popularity in training."""
     if rank > 1:
         return "cold"
     return "head" if rank < HEAD else "torso" if rank < TORSO else "tail"

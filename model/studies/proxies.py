@@ -1,8 +1,8 @@
-"""What stands in for judgments of likeness: pairs that no model has trained on, against matched other entities.
+"""Proxies for judgments of similarity: pairs that no model was trained on, against matched other entities.
 
 Three kinds: films liked by the same users in the test part, films under the same tag of the test part, films of
-one franchise or director. Each positive meets negatives of like popularity and the same decade, so that neither
-answers in place of likeness. A model is asked for the AUC of each source.
+one franchise or director. Each positive has negatives of similar popularity and the same decade, so that neither
+can replace similarity. The metric is the AUC of each source.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from model.events.parts import source_part
 from model.events.timelines import NO_TIME, LabelledRanking
 from model.text.normalise import normalise, stable_hash
 
-Pairs = Mapping[str, Collection[str]]  # source → those like it
+Pairs = Mapping[str, Collection[str]]  # source → similar entities
 LEAST_SHARED_FANS = 2
-MOST_POSITIVES = 6  # of one source
+MOST_POSITIVES = 6  # per source
 NEGATIVES = 4  # for each positive
-NEAREST = 40  # negatives are drawn among this many of nearest popularity
+NEAREST = 40  # negatives are drawn from this many entities of nearest popularity
 MOST_SOURCES = 400
-LARGEST_GROUP = 30  # more entities under one name are a genre
+LARGEST_GROUP = 30  # a name with more entities is a genre
 
 
 def proxies(dataset: Dataset, part: str) -> dict[str, list[LabelledRanking]]:
-    """Units of each proxy over one part: a source, its positives (label 1) and their negatives (label 0)."""
+    """Labelled rankings of each proxy over one part: a source, its positives (1) and their negatives (0)."""
     positives = {
         "co_likes": _co_likes(dataset.events, part),
         "shared_tags": _shared_tags(dataset.events, part),
@@ -47,32 +47,32 @@ def proxies(dataset: Dataset, part: str) -> dict[str, list[LabelledRanking]]:
 
 
 def _co_likes(events: pl.DataFrame, part: str) -> Pairs:
-    """Pairs that at least two users liked within the part."""
+    """Pairs that at least two users liked in the part."""
     liked = events.filter((pl.col("task") == HOMEPAGE) & (pl.col("label") > 0), part=part)
     shared: Counter[tuple[str, str]] = Counter()
     for (group,) in liked.group_by("user_id", maintain_order=True).agg("entity_id").select("entity_id").iter_rows():
         shared.update(combinations(sorted(set(group)), 2))
-    return _both_ways(pair for pair, fans in shared.items() if fans >= LEAST_SHARED_FANS)
+    return _symmetric(pair for pair, fans in shared.items() if fans >= LEAST_SHARED_FANS)
 
 
 def _shared_tags(events: pl.DataFrame, part: str) -> Pairs:
-    """Entities that users found by the same words."""
-    found = events.filter((pl.col("task") == SEARCH) & (pl.col("label") > 0), part=part)
+    """Entities that users found with the same query."""
+    searches = events.filter((pl.col("task") == SEARCH) & (pl.col("label") > 0), part=part)
     groups: dict[str, set[str]] = defaultdict(set)
-    for query, entity in found.filter(pl.col("user_id").is_not_null()).select("query", "entity_id").iter_rows():
+    for query, entity in searches.filter(pl.col("user_id").is_not_null()).select("query", "entity_id").iter_rows():
         groups[normalise(query or "")].add(entity)
-    return _both_ways(pair for group in groups.values() for pair in _pairs_of(group))
+    return _symmetric(pair for group in groups.values() for pair in _pairs_of(group))
 
 
 def _family(entities: Sequence[Mapping[str, object]], part: str) -> Pairs:
-    """Entities of one franchise or director, where the source is of the part."""
+    """Entities of one franchise or director, for sources of the part."""
     groups: dict[str, set[str]] = defaultdict(set)
     for entity in entities:
         names = [f"director {name}" for name in text_values(entity.get("director"))]
         franchise = franchise_of(str(entity["display_name"]))
         for name in [*names, *([f"franchise {franchise}"] if franchise else [])]:
             groups[name].add(str(entity["entity_id"]))
-    pairs = _both_ways(pair for group in groups.values() for pair in _pairs_of(group))
+    pairs = _symmetric(pair for group in groups.values() for pair in _pairs_of(group))
     return {source: targets for source, targets in pairs.items() if source_part(source) == part}
 
 
@@ -80,12 +80,12 @@ def _pairs_of(group: set[str]) -> Iterable[tuple[str, str]]:
     return combinations(sorted(group), 2) if len(group) <= LARGEST_GROUP else ()
 
 
-def _both_ways(pairs: Iterable[tuple[str, str]]) -> Pairs:
-    found: dict[str, set[str]] = defaultdict(set)
-    for one, other in pairs:
-        found[one].add(other)
-        found[other].add(one)
-    return found
+def _symmetric(pairs: Iterable[tuple[str, str]]) -> Pairs:
+    partners: dict[str, set[str]] = defaultdict(set)
+    for first, second in pairs:
+        partners[first].add(second)
+        partners[second].add(first)
+    return partners
 
 
 class _Matcher:
@@ -102,7 +102,7 @@ class _Matcher:
         self.places = {entity: place for group in self.groups.values() for place, entity in enumerate(group)}
 
     def near(self, entity: str) -> list[str]:
-        """At most `NEAREST` others of the decade, from both sides in popularity."""
+        """At most `NEAREST` others of the decade, more and less popular."""
         group, place = self.groups[self.decade[entity]], self.places[entity]
         start = max(0, min(place - NEAREST // 2, len(group) - NEAREST - 1))
         return [other for other in group[start : start + NEAREST + 1] if other != entity]
@@ -113,7 +113,7 @@ def _decade(year: object) -> int | None:
 
 
 def _rankings(pairs: Pairs, alike: Mapping[str, set[str]], matcher: _Matcher) -> list[LabelledRanking]:
-    """Sources and positives that the catalogue knows, chosen by hash so that a rerun chooses alike."""
+    """Rankings of sources and positives in the catalogue, chosen by hash so that a rerun chooses the same."""
     rankings = []
     known = [source for source in pairs if source in matcher.places]
     for source in sorted(known, key=lambda entity: (stable_hash(f"proxy {entity}"), entity))[:MOST_SOURCES]:

@@ -1,6 +1,6 @@
-"""Thirty well-known films as people describe them when the name has slipped their mind. A protocol, no training data.
+"""Thirty well-known films, described as by a user who has forgotten the name. A protocol, not training data.
 
-Written before any model was asked, from memory, not from the catalogue's texts. Judged by the one film meant.
+Written before any model was evaluated, from memory, not from the catalogue's texts. Only the film meant is relevant.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 from model.context.context import SEARCH, Context
 from model.events.timelines import NO_TIME, LabelledRanking
 
-LEAST_FILMS = 10  # a catalogue with fewer of them is not one of films
+LEAST_FILMS = 10  # with fewer of them, a catalogue is not one of films
 DESCRIBED: tuple[tuple[str, int, str], ...] = (
     ("Groundhog Day", 1993, "a grumpy weatherman wakes up to the same day again and again in a small town"),
     ("The Matrix", 1999, "a hacker finds out that the world is a computer simulation run by machines"),
@@ -48,7 +48,7 @@ DESCRIBED: tuple[tuple[str, int, str], ...] = (
 
 
 def sentence_searches(entities: Sequence[Mapping[str, object]]) -> list[LabelledRanking]:
-    """One search a description, over the catalogue; none where the catalogue knows too few of the films."""
+    """One search per description, over the catalogue; none if the catalogue has too few of the films."""
     ids = {(str(e["display_name"]), e.get("year")): str(e["entity_id"]) for e in entities}
     known = [(ids[name, year], sentence) for name, year, sentence in DESCRIBED if (name, year) in ids]
     return [_ranking(entity, sentence) for entity, sentence in known] if len(known) >= LEAST_FILMS else []

@@ -1,6 +1,6 @@
-"""The specialists of a study: for which task each is, what it is tuned over, and how it is made.
+"""The specialists of a study: the task, the grid of settings and the constructor of each.
 
-Every specialist has at most nine settings to choose from. Choosing and measuring is in `specialist_cells.py`.
+Every specialist has at most nine settings. Tuning and evaluation are in `specialist_cells.py`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ TREES_SECONDS, PLAIN_SECONDS = 240.0, 90.0
 
 @dataclass(frozen=True, slots=True)
 class Specialist:
-    """A model of others for one task, with the settings to choose from; `protocols[0]` decides."""
+    """A model from the literature for one task, with a grid of settings; `protocols[0]` decides."""
 
     name: str
     task: str
@@ -49,61 +49,61 @@ def _grid(**choices: Sequence[Any]) -> Sequence[Settings]:
     return combined
 
 
-# ── how each is made ────────────────────────────────────────────────────────────────────────────────────────
+# ── constructors ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _popularity(world: StudyData, _: Settings) -> Subject:
-    return LikesSubject(Popularity().fit(*world.likes), world.rows)
+def _popularity(study: StudyData, _: Settings) -> Subject:
+    return LikesSubject(Popularity().fit(*study.likes), study.rows)
 
 
-def _item_knn(world: StudyData, settings: Settings) -> Subject:
-    return LikesSubject(ItemKNN(**settings).fit(*world.likes), world.rows)
+def _item_knn(study: StudyData, settings: Settings) -> Subject:
+    return LikesSubject(ItemKNN(**settings).fit(*study.likes), study.rows)
 
 
-def _ease(world: StudyData, settings: Settings) -> Subject:
-    return LikesSubject(EASE(**settings).fit(*world.likes), world.rows)
+def _ease(study: StudyData, settings: Settings) -> Subject:
+    return LikesSubject(EASE(**settings).fit(*study.likes), study.rows)
 
 
-def _ials(world: StudyData, settings: Settings) -> Subject:
-    return LikesSubject(IALS(**settings).fit(*world.likes), world.rows)
+def _ials(study: StudyData, settings: Settings) -> Subject:
+    return LikesSubject(IALS(**settings).fit(*study.likes), study.rows)
 
 
-def _sasrec(world: StudyData, settings: Settings) -> Subject:
+def _sasrec(study: StudyData, settings: Settings) -> Subject:
     model = SASRec(**settings)
-    subject = LikesSubject(model, world.rows)
-    model.fit(world.sequences, len(world.rows), lambda: world.validation_value(subject, HOMEPAGE))
+    subject = LikesSubject(model, study.rows)
+    model.fit(study.sequences, len(study.rows), lambda: study.validation_value(subject, HOMEPAGE))
     return subject
 
 
-def _content(world: StudyData, _: Settings) -> Subject:
-    whole = [" ".join(parts) for parts in zip(*world.texts.values(), strict=True)]
-    return LikesSubject(TfIdfContent().fit(whole), world.rows)
+def _content(study: StudyData, _: Settings) -> Subject:
+    texts = [" ".join(parts) for parts in zip(*study.texts.values(), strict=True)]
+    return LikesSubject(TfIdfContent().fit(texts), study.rows)
 
 
-def _bm25(world: StudyData, settings: Settings) -> Subject:
-    return Bm25Subject(world.index, settings["column"], world.rows)
+def _bm25(study: StudyData, settings: Settings) -> Subject:
+    return Bm25Subject(study.index, settings["column"], study.rows)
 
 
-def _trees_on_words(world: StudyData, settings: Settings) -> Subject:
-    train_, valid = _slates(world)
-    words = world.words if settings["numbers"] else world.words.without_numbers()
-    made = [slates_of(u, world.rows, lambda c, r: words(c.query or "", r)) for u in (train_, valid)]
+def _trees_on_words(study: StudyData, settings: Settings) -> Subject:
+    train_, valid = _slates(study)
+    words = study.words if settings["numbers"] else study.words.without_numbers()
+    slates = [slates_of(u, study.rows, lambda c, r: words(c.query or "", r)) for u in (train_, valid)]
     trees = {name: value for name, value in settings.items() if name != "numbers"}
-    return ClassicTrees(LambdaMART(**trees).fit(*made), words, world.rows)
+    return ClassicTrees(LambdaMART(**trees).fit(*slates), words, study.rows)
 
 
-def trees_on_features(world: StudyData, settings: Settings) -> Subject:
+def trees_on_features(study: StudyData, settings: Settings) -> Subject:
     """LambdaMART on the match features of our network: other features are another specialist."""
-    subject = FeatureTrees(LambdaMART(**settings), world.match_catalogue)
-    made = [slates_of(rankings, world.rows, subject.features) for rankings in _slates(world)]
-    subject.model.fit(*made)
+    subject = FeatureTrees(LambdaMART(**settings), study.match_catalogue)
+    slates = [slates_of(rankings, study.rows, subject.features) for rankings in _slates(study)]
+    subject.model.fit(*slates)
     return subject
 
 
-def _slates(world: StudyData) -> tuple[Sequence[Any], Sequence[Any]]:
+def _slates(study: StudyData) -> tuple[Sequence[Any], Sequence[Any]]:
     """Judged slates of training and validation."""
-    every = labelled_rankings(part_rows(world.dataset.events, ("train",)).filter(pl.col("task") == SEARCH))
-    return [ranking for ranking in every if ranking.slate], world.protocols["validation"]["slates"].rankings
+    rankings = labelled_rankings(part_rows(study.dataset.events, ("train",)).filter(pl.col("task") == SEARCH))
+    return [ranking for ranking in rankings if ranking.slate], study.protocols["validation"]["slates"].rankings
 
 
 LIKENESS = ("co_likes", "shared_tags", "family", "derived")

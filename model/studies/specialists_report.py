@@ -1,4 +1,4 @@
-"""From the cells of a study to its claims: means with intervals, and differences between models, as plain JSON."""
+"""Results of cells → the report of a study: means with intervals, and differences of models, as plain JSON."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from model.studies.protocols import NAMES_BY_SOMEBODY, Protocol
 Floats = NDArray[np.float64]
 Row = dict[str, Any]
 JOINT, ALONE = "joint", "{} alone"
-ASKED = "joint, {}"  # asked without something
+ASKED = "joint, {}"  # evaluated without an input
 TENTH_JOINT, TENTH_ALONE = "joint on a tenth of {}", "{} alone on a tenth"  # of that task's training events
 SHOWN = {
     "slates": ("ndcg@10",),
@@ -33,7 +33,7 @@ CATALOGUE_METRICS, PROXY_METRICS = ("ndcg@10", "recall@30"), ("auc",)
 
 
 def metrics_of(protocol: Protocol) -> tuple[str, ...]:
-    """The metrics that a report shows of a protocol."""
+    """The metrics that a report shows for a protocol."""
     return SHOWN.get(protocol.name, PROXY_METRICS if protocol.metric == "auc" else CATALOGUE_METRICS)
 
 
@@ -45,11 +45,11 @@ class Answers:
         for result in results:
             self.by_model[result["name"]].append(result)
             if result["name"] == JOINT:
-                for way, protocols in result.get("asked without", {}).items():
-                    self.by_model[ASKED.format(way)].append({**result, "protocols": protocols})
+                for missing, protocols in result.get("asked without", {}).items():
+                    self.by_model[ASKED.format(missing)].append({**result, "protocols": protocols})
 
     def models(self, protocol: str) -> list[str]:
-        """Models that were asked."""
+        """Models with results under a protocol."""
         return [name for name, runs in self.by_model.items() if protocol in runs[0]["protocols"]]
 
     def values(self, model: str, protocol: str, metric: str) -> Floats:
@@ -59,16 +59,16 @@ class Answers:
 
     def groups(self, model: str, protocol: str) -> list[str]:
         """User or ranking of each value. [R]"""
-        found: list[str] = self.by_model[model][0]["protocols"][protocol]["groups"]
-        return found
+        groups: list[str] = self.by_model[model][0]["protocols"][protocol]["groups"]
+        return groups
 
     def slices(self, model: str, protocol: str) -> list[list[str]]:
         """Slices of each value. [R]"""
-        found: list[list[str]] = self.by_model[model][0]["protocols"][protocol]["slices"]
-        return found
+        slices: list[list[str]] = self.by_model[model][0]["protocols"][protocol]["slices"]
+        return slices
 
     def named(self) -> dict[str, str]:
-        """The specialist of each task that validation liked best, among those with the same deciding protocol."""
+        """The best specialist of each task on validation, among those with the same deciding protocol."""
         best: dict[str, tuple[float, str]] = {}
         for name, (result, *_) in self.by_model.items():
             if "chosen" in result and result["task"] and result["validation"] and not _is_ours(name):
@@ -91,9 +91,9 @@ def study_report(
     named = answers.named()
     differences = [row for protocol in protocols.values() for row in _differences(answers, protocol, named)]
     differences += [
-        row for row in (_likeness(answers, protocols, rival) for rival in answers.models(LIKENESS[0])) if row
+        row for row in (_likeness_difference(answers, protocols, rival) for rival in answers.models(LIKENESS[0])) if row
     ]
-    differences += _taste(answers)
+    differences += _taste_difference(answers)
     _correct(differences)
     joint = answers.by_model.get(JOINT, [])
     return {
@@ -130,7 +130,7 @@ def _table(answers: Answers, protocol: Protocol) -> list[Row]:
 
 
 def _differences(answers: Answers, protocol: Protocol, named: Mapping[str, str]) -> list[Row]:
-    """Ours less each rival, over all rankings and over what training held out."""
+    """Ours minus each rival, over all rankings and over those with entities unseen in training."""
     slices = ("all", "unseen_film") if protocol.name == "slates" else ("all",)
     rows = [
         _difference(answers, protocol, metric, ours, rival, name, main)
@@ -142,7 +142,7 @@ def _differences(answers: Answers, protocol: Protocol, named: Mapping[str, str])
 
 
 def _questions(models: Sequence[str], task: str, named: Mapping[str, str]) -> list[tuple[str, str, bool]]:
-    """(ours, rival, asked beforehand): joint against all on full data, and joint against alone on a tenth."""
+    """(ours, rival, asked beforehand): joint against all on the full data, and joint against alone on a tenth."""
     beforehand = {named.get(task), ALONE.format(task), *(name for name in models if name.startswith("without "))}
     others = [name for name in models if name != JOINT and "a tenth" not in name] if JOINT in models else []
     questions = [(JOINT, rival, rival in beforehand) for rival in others]
@@ -150,45 +150,45 @@ def _questions(models: Sequence[str], task: str, named: Mapping[str, str]) -> li
     return [*questions, (joint, alone, True)] if {joint, alone} <= set(models) else questions
 
 
-def _likeness(answers: Answers, protocols: Mapping[str, Protocol], rival: str) -> Row:
-    """The mean of the proxies of likeness, each counted alike, ours less a rival's."""
+def _likeness_difference(answers: Answers, protocols: Mapping[str, Protocol], rival: str) -> Row:
+    """Ours minus a rival in the mean of the proxies of similarity, with equal weights."""
     shared = [n for n in LIKENESS if n in protocols and {JOINT, rival} <= set(answers.models(n))]
     if rival == JOINT or len(shared) < len(LIKENESS):
         return {}
-    mine, theirs = ([answers.values(model, name, "auc") for name in LIKENESS] for model in (JOINT, rival))
+    first, second = ([answers.values(model, name, "auc") for name in LIKENESS] for model in (JOINT, rival))
     groups = [answers.groups(JOINT, name) for name in LIKENESS]
     return {
         "question": f"{JOINT} against {rival}", "task": MORE_LIKE_THIS, "protocol": "likeness", "metric": "mean auc",
-        "slice": "all", "ours": JOINT, "rival": rival, "main": False, **paired_mean(mine, theirs, groups).to_json(),
+        "slice": "all", "ours": JOINT, "rival": rival, "main": False, **paired_mean(first, second, groups).to_json(),
     }  # fmt: skip
 
 
-def _taste(answers: Answers) -> list[Row]:
-    """Whether it hurts a search for a name that somebody asks."""
+def _taste_difference(answers: Answers) -> list[Row]:
+    """Whether a user's taste hurts the search for a name."""
     if JOINT not in answers.models(NAMES_BY_SOMEBODY):
         return []
-    mine, theirs = (answers.values(JOINT, name, "recall@1") for name in (NAMES_BY_SOMEBODY, "names"))
-    groups = [f"name {number}" for number in range(len(mine))]
+    first, second = (answers.values(JOINT, name, "recall@1") for name in (NAMES_BY_SOMEBODY, "names"))
+    groups = [f"name {number}" for number in range(len(first))]
     return [{
         "question": "names asked by somebody against nobody", "task": SEARCH, "protocol": "names",
         "metric": "success@1", "slice": "all", "ours": "joint for somebody", "rival": "joint for nobody", "main": False,
-        **paired(mine, theirs, groups).to_json(),
+        **paired(first, second, groups).to_json(),
     }]  # fmt: skip
 
 
 def _difference(
     answers: Answers, protocol: Protocol, metric: str, ours: str, rival: str, slice_name: str, main: bool
 ) -> Row:
-    mine, theirs = (answers.values(model, protocol.name, metric) for model in (ours, rival))
+    first, second = (answers.values(model, protocol.name, metric) for model in (ours, rival))
     slices = answers.slices(ours, protocol.name)
     mask = np.array([slice_name == "all" or slice_name in group for group in slices])
-    if not (mask & np.isfinite(mine) & np.isfinite(theirs)).any():
+    if not (mask & np.isfinite(first) & np.isfinite(second)).any():
         return {}
     groups = np.array(answers.groups(ours, protocol.name), dtype=object)[mask].tolist()
-    found = paired(mine[mask], theirs[mask], groups)
+    difference = paired(first[mask], second[mask], groups)
     return {
         "question": f"{ours} against {rival}", "task": protocol.task, "protocol": protocol.name, "metric": metric,
-        "slice": slice_name, "ours": ours, "rival": rival, "main": main, **found.to_json(),
+        "slice": slice_name, "ours": ours, "rival": rival, "main": main, **difference.to_json(),
     }  # fmt: skip
 
 

@@ -1,6 +1,6 @@
-"""A dataset with all that the models of a study share: protocols, histories, likes, texts; and how a model is asked.
+"""A dataset with everything that the models of a study share: protocols, histories, likes, texts; and evaluation.
 
-Each is made when it is first asked for. Knows no model by name, and no cells.
+Each is computed on first use. Knows no model by name, and no cells.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Say = Callable[[str], None]
 
 
 class StudyData:
-    """A dataset with what several specialists share, made when first asked for."""
+    """A dataset with everything that several models share, computed on first use."""
 
     def __init__(self, dataset: Dataset, config: Config, say: Say = lambda _: None) -> None:
         self.dataset, self.config, self.say = dataset, config, say
@@ -42,26 +42,26 @@ class StudyData:
 
     @cached_property
     def histories(self) -> dict[str, Any]:
-        """Part → what users did before it."""
+        """Part → histories of users before it."""
         return {part: histories_before(self.dataset, part) for part in ("validation", "test")}
 
     @cached_property
     def likes(self) -> tuple[np.ndarray, np.ndarray, int, int]:
-        """Users and items of the training likes, with their numbers."""
-        positive = self._liked()
+        """Users and items of the training likes, and the number of users and of items."""
+        positive = self._liked_rows()
         _, users = np.unique(np.array(positive["user_id"].to_list(), dtype=object), return_inverse=True)
         items = np.array([self.rows[entity] for entity in positive["entity_id"]], np.int64)
         return users.astype(np.int64), items, int(users.max(initial=-1)) + 1, len(self.rows)
 
     @cached_property
     def sequences(self) -> list[np.ndarray]:
-        """Training likes of each user, oldest first."""
-        lines = timelines(self._liked()).values()
-        return [np.array([self.rows[event.entity_id] for event in line.events], np.int64) for line in lines]
+        """Training likes per user, oldest first."""
+        histories = timelines(self._liked_rows()).values()
+        return [np.array([self.rows[event.entity_id] for event in timeline.events], np.int64) for timeline in histories]
 
     @cached_property
     def popularity(self) -> np.ndarray:
-        """Positive training rows of each entity. [N]"""
+        """Number of positive training rows of each entity. [N]"""
         positive = part_rows(self.dataset.events, ("train",)).filter(pl.col("label") > 0)["entity_id"]
         return np.bincount([self.rows[entity] for entity in positive], minlength=len(self.rows))
 
@@ -83,11 +83,11 @@ class StudyData:
     @cached_property
     def match_catalogue(self) -> CatalogueRanker:
         """An untrained network's catalogue: match features need no weights."""
-        prepared = prepare(self.dataset, self.config, say=self.say)
-        return subject_of(prepared.ranker().eval(), prepared).catalogue
+        data = prepare(self.dataset, self.config, say=self.say)
+        return subject_of(data.ranker().eval(), data).catalogue
 
     def ranked(self, subject: Subject, names: Iterable[str]) -> dict[str, RankingResults]:
-        """Answers of a subject to the named protocols of the test part, less those that are not there."""
+        """Results of a subject under the named protocols of the test part, as far as they exist."""
         test = self.protocols["test"]
         return {
             name: ask(subject, test[name], self.histories["test"], self._progress(test[name]))
@@ -96,12 +96,12 @@ class StudyData:
         }
 
     def validation_value(self, subject: Subject, name: str) -> float:
-        """Mean of the deciding metric of a subject under one protocol of the validation part."""
+        """Mean of the deciding metric of a subject under a protocol of the validation part."""
         protocol = self.protocols["validation"][name]
         return main_value(ask(subject, protocol, self.histories["validation"]), protocol)
 
     def _progress(self, protocol: Protocol) -> Callable[[], None]:
-        """Says every 50th ranking."""
+        """A callback that reports every 50th ranking."""
         numbers = count(1)
 
         def step() -> None:
@@ -110,7 +110,7 @@ class StudyData:
 
         return step
 
-    def _liked(self) -> pl.DataFrame:
+    def _liked_rows(self) -> pl.DataFrame:
         rows = part_rows(self.dataset.events, ("train",))
         keep = (pl.col("label") > 0) & pl.col("user_id").is_not_null() & (pl.col("task") != MORE_LIKE_THIS)
         return rows.filter(keep)

@@ -1,4 +1,4 @@
-"""The specialists as `evaluate` sees them: each gives the rows of a catalogue a score in a context."""
+"""Adapts the specialists to `evaluate`: each gives the rows of a catalogue a score in a context."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ class FromLikes(Protocol):
 
 
 class LikesSubject:
-    """A recommender over a catalogue: the source where there is one, else the likes of the history."""
+    """A recommender over a catalogue, fed with the source if there is one, else with the likes of the history."""
 
     def __init__(self, model: FromLikes, rows: Mapping[str, int]) -> None:
         self.model = model
         self.rows = rows
 
     def score(self, context: Context, rows: Ints | None) -> Floats:
-        """Scores of the named rows, or of the whole catalogue."""
+        """Scores of the given rows, or of the whole catalogue."""
         liked = [self.rows[e.entity_id] for e in context.history if e.label > 0 and e.entity_id in self.rows]
         if context.source_entity_id is not None:
             liked = [self.rows[context.source_entity_id]]
@@ -48,7 +48,7 @@ class LikesSubject:
 
 
 class WordFeatures:
-    """What a classic learning-to-rank team would give its trees: BM25 a field, title overlap, numbers of the entity."""
+    """Classic learning-to-rank features: BM25 per field, title overlap, numbers of the entity."""
 
     def __init__(self, index: BM25, entities: Sequence[Entity], columns: Mapping[str, str], counts: Ints) -> None:
         self.index = index
@@ -58,21 +58,21 @@ class WordFeatures:
         self.static = np.column_stack([np.array(table, np.float32).reshape(len(entities), -1), np.log1p(counts)])
 
     def without_numbers(self) -> WordFeatures:
-        """Words alone: exact numbers let trees tell entities apart and learn judgments of those by heart."""
-        alone = copy.copy(self)
-        alone.static = self.static[:, :0]
-        return alone
+        """Word features only: with exact numbers, trees identify entities and memorise their judgments."""
+        words_only = copy.copy(self)
+        words_only.static = self.static[:, :0]
+        return words_only
 
     def __call__(self, query: str, rows: Ints | None) -> NDArray[np.float32]:
         """[C, F]"""
         chosen = np.arange(len(self.titles)) if rows is None else rows
-        asked = frozenset(words(query))
-        shared = np.array([len(asked & self.titles[row]) for row in chosen], np.float32)
+        query_words = frozenset(words(query))
+        shared = np.array([len(query_words & self.titles[row]) for row in chosen], np.float32)
         lengths = np.array([len(self.titles[row]) for row in chosen], np.float32)
-        overlap = np.stack([shared / max(len(asked), 1), shared / np.maximum(lengths, 1), lengths], axis=1)
+        overlap = np.stack([shared / max(len(query_words), 1), shared / np.maximum(lengths, 1), lengths], axis=1)
         scores = self.index.scores(query)[chosen]
-        asked_length = np.full((len(chosen), 1), len(asked))
-        return np.concatenate([scores, overlap, self.static[chosen], asked_length], axis=1, dtype=np.float32)
+        query_length = np.full((len(chosen), 1), len(query_words))
+        return np.concatenate([scores, overlap, self.static[chosen], query_length], axis=1, dtype=np.float32)
 
 
 def _number(value: object) -> float:
@@ -80,13 +80,13 @@ def _number(value: object) -> float:
 
 
 class Bm25Subject:
-    """BM25 of one column: a field, all fields, or the sum of name and all."""
+    """BM25 by one column: a field, all fields, or the sum of name and all."""
 
     def __init__(self, index: BM25, column: str, rows: Mapping[str, int]) -> None:
         self.index, self.column, self.rows = index, column, rows
 
     def score(self, context: Context, rows: Ints | None) -> Floats:
-        """Scores of the named rows, or of the whole catalogue."""
+        """Scores of the given rows, or of the whole catalogue."""
         columns = self.index.scores(context.query or "")
         names = self.index.names
         if self.column == "name + all":
@@ -103,7 +103,7 @@ class ClassicTrees:
         self.model, self.features, self.rows = model, features, rows
 
     def score(self, context: Context, rows: Ints | None) -> Floats:
-        """Scores of the named rows, or of the whole catalogue."""
+        """Scores of the given rows, or of the whole catalogue."""
         return self.model.scores(self.features(context.query or "", rows))
 
 
@@ -120,30 +120,30 @@ class FeatureTrees:
         return self.catalogue.scorer.matcher(encoded.query, encoded.source, encoded.profile, records)
 
     def score(self, context: Context, rows: Ints | None) -> Floats:
-        """Scores of the named rows, or of the whole catalogue."""
+        """Scores of the given rows, or of the whole catalogue."""
         return self.model.scores(self.features(context, rows))
 
 
 class OwnEvents:
-    """A model that knows one task alone: it is shown that task's events only."""
+    """A model of a single task: its histories contain only events of that task."""
 
     def __init__(self, subject: Subject, task: str) -> None:
         self.subject, self.task, self.rows = subject, task, subject.rows
 
     def score(self, context: Context, rows: Ints | None) -> Floats:
-        """Scores of the named rows, or of the whole catalogue."""
-        own = tuple(event for event in context.history if event.task == self.task)
-        return self.subject.score(replace(context, history=own), rows)
+        """Scores of the given rows, or of the whole catalogue."""
+        history = tuple(event for event in context.history if event.task == self.task)
+        return self.subject.score(replace(context, history=history), rows)
 
 
 class Without:
-    """A model asked without some fields of the context: how much they are worth."""
+    """A model evaluated without some fields of the context, to measure their value."""
 
     def __init__(self, subject: Subject, **nulls: object) -> None:
         self.subject, self.nulls, self.rows = subject, nulls, subject.rows
 
     def score(self, context: Context, rows: Ints | None) -> Floats:
-        """Scores of the named rows, or of the whole catalogue."""
+        """Scores of the given rows, or of the whole catalogue."""
         return self.subject.score(replace(context, **self.nulls), rows)  # type: ignore[arg-type]
 
 
@@ -154,7 +154,7 @@ def field_texts(entities: Sequence[Entity], columns: Mapping[str, str]) -> dict[
 
 
 def slates_of(rankings: Sequence[LabelledRanking], rows: Mapping[str, int], features: Features) -> Slates:
-    """Judged slates as LambdaMART reads them."""
+    """Judged slates in the form that LambdaMART takes."""
     parts = [
         features(ranking.context, np.array([rows[e] for e in ranking.entity_ids], np.int64)) for ranking in rankings
     ]
@@ -163,7 +163,7 @@ def slates_of(rankings: Sequence[LabelledRanking], rows: Mapping[str, int], feat
 
 
 class Features(Protocol):
-    """Features of named rows in a context."""
+    """Features of given rows in a context."""
 
     def __call__(self, context: Context, rows: Ints, /) -> NDArray[np.float32]:
         """[C, F]"""

@@ -1,7 +1,7 @@
-"""Another cut into parts: by one date for everybody, as a service lives. Most people of its test part are new.
+"""An alternative split into parts: at the same dates for all users, as in production. Most test users are then new.
 
-The cut of a dataset (`model/events/parts.py`) holds back the last rows of each user, so every user of its test part is
-known. What has no user or no time keeps its part.
+The split of a dataset (`model/events/parts.py`) holds out the last rows of each user, so every user of its test part
+is known. Rows without a user or a time keep their part.
 """
 
 from __future__ import annotations
@@ -13,11 +13,14 @@ import polars as pl
 from model.datasets.dataset import Dataset
 from model.events.parts import TEST, TRAIN, VALIDATION
 
-HELD = 0.1  # of the timed rankings: the latest are test, as many before are validation
+HELD = 0.1  # of the rankings with a time: the latest are test, as many before them validation
 
 
 def by_time(dataset: Dataset) -> Dataset:
-    """The dataset with the rankings of users cut at two moments. Rankings of one moment stay together."""
+    """The dataset with the rankings of users split at two times. Rankings of the same time stay together.
+
+    Raises ValueError if no event has a user and a time.
+    """
     events = dataset.events
     timed = pl.col("user_id").is_not_null() & pl.col("timestamp").is_not_null()
     starts = events.filter(timed).group_by("ranking_id").agg(pl.col("timestamp").min().alias("start"))
@@ -32,6 +35,6 @@ def by_time(dataset: Dataset) -> Dataset:
         .then(pl.lit(VALIDATION))
         .otherwise(pl.lit(TEST))
     )
-    moved = events.join(starts, on="ranking_id", how="left", maintain_order="left")
-    moved = moved.with_columns(pl.when(timed).then(part).otherwise(pl.col("part")).alias("part")).drop("start")
-    return replace(dataset, events=moved)
+    split = events.join(starts, on="ranking_id", how="left", maintain_order="left")
+    split = split.with_columns(pl.when(timed).then(part).otherwise(pl.col("part")).alias("part")).drop("start")
+    return replace(dataset, events=split)

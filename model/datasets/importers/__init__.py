@@ -1,1 +1,1 @@
-"""Sources of datasets: real films, the demo's films, one's own tables."""
+"""Importers of datasets: film data sets, the demo's films, the user's own tables."""

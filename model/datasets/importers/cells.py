@@ -1,4 +1,4 @@
-"""Cells as people write them → values: ids, numbers, labels, attributes. One cell or one column at a time."""
+"""Text or typed cells → values: ids, numbers, labels, attributes. One cell or one column at a time."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from model.datasets.errors import FileFormatError, shown
 
 LIST_MARK = "|"
 LABEL_WORDS = {"true": 1.0, "yes": 1.0, "y": 1.0, "t": 1.0, "false": 0.0, "no": 0.0, "n": 0.0, "f": 0.0}
-_WHOLE_AS_DECIMAL = re.compile(r"([+-]?\d+)\.0+")
-_GROUPS = "\u00a0\u202f'\u2019"  # blanks that do not break, and apostrophes, between thousands
+_INTEGER_AS_DECIMAL = re.compile(r"([+-]?\d+)\.0+")
+_GROUPS = "\u00a0\u202f'\u2019"  # no-break spaces and apostrophes between thousands
 _GROUPED = {
     ".": re.compile(rf"[+-]?\d{{1,3}}(?:[,{_GROUPS} ]\d{{3}})+(?:\.\d+)?"),
     ",": re.compile(rf"[+-]?(?:\d{{1,3}}(?:[.{_GROUPS} ]\d{{3}})+|\d+)?(?:,\d+)?(?:[eE][+-]?\d+)?"),
@@ -37,19 +37,19 @@ def identifier(cell: object) -> object:
 
 
 def same_id(cell: object) -> object:
-    """An id, where a tool has written the whole number 1 as `1.0`: the same in every column of ids.
+    """An id, with an integer that a tool has written as `1.0` turned back into `1`; the same in every column of ids.
 
     >>> same_id("1.0"), same_id(1.0), same_id("1.5"), same_id("v1.0")
     ('1', '1', '1.5', 'v1.0')
     """
     text = identifier(cell)
-    if isinstance(text, str) and (whole := _WHOLE_AS_DECIMAL.fullmatch(text)):
-        return whole[1]
+    if isinstance(text, str) and (match := _INTEGER_AS_DECIMAL.fullmatch(text)):
+        return match[1]
     return text
 
 
 def number_or_none(cell: object, decimal: str = ".") -> float | int | None:
-    """A finite number from a number or its text; NaN and infinities are none. Thousands may be grouped.
+    """A finite number from a number or its text; NaN and infinities give None. Thousands may be grouped.
 
     >>> number_or_none("1,234.5"), number_or_none("1.234,5", ","), number_or_none("1,5"), number_or_none("nan")
     (1234.5, 1234.5, None, None)
@@ -72,17 +72,17 @@ def number_or_none(cell: object, decimal: str = ".") -> float | int | None:
 
 
 def numbers(cells: pl.Series, decimal: str = ".") -> pl.Series:
-    """A column of texts as Float64, null where a cell is no finite number."""
+    """A column of texts as Float64, null if a cell is not a finite number."""
     plain = (
         cells.str.contains(r"^[+-]?\d{1,15}$") if decimal == "," else pl.Series([True]).new_from_index(0, len(cells))
     )
-    quick = cells.set(~plain.fill_null(False), None).cast(pl.Float64, strict=False)
-    quick = quick.set(~quick.is_finite().fill_null(True), None)
-    left = (quick.is_null() & cells.is_not_null()).arg_true()
-    if left.is_empty():
-        return quick
-    values = [number_or_none(cell, decimal) for cell in cells.gather(left)]
-    return quick.scatter(left, pl.Series(values, dtype=pl.Float64, strict=False))
+    parsed = cells.set(~plain.fill_null(False), None).cast(pl.Float64, strict=False)
+    parsed = parsed.set(~parsed.is_finite().fill_null(True), None)
+    remaining = (parsed.is_null() & cells.is_not_null()).arg_true()
+    if remaining.is_empty():
+        return parsed
+    values = [number_or_none(cell, decimal) for cell in cells.gather(remaining)]
+    return parsed.scatter(remaining, pl.Series(values, dtype=pl.Float64, strict=False))
 
 
 def labels(cells: pl.Series, decimal: str = ".") -> pl.Series:
@@ -94,7 +94,7 @@ def labels(cells: pl.Series, decimal: str = ".") -> pl.Series:
 
 
 def as_texts(name: str, cells: pl.Series | Sequence[object]) -> tuple[pl.Series, dict[int, object]]:
-    """A column as texts, and by place the cells that have no text: lists, objects, bytes that are not UTF-8."""
+    """A column as texts, and by row the cells that have no text: lists, objects, bytes that are not UTF-8."""
     if isinstance(cells, pl.Series):
         if cells.dtype == pl.String:
             return cells, {}
@@ -112,7 +112,7 @@ def as_texts(name: str, cells: pl.Series | Sequence[object]) -> tuple[pl.Series,
 
 
 def as_text(cell: object) -> str | None:
-    """The text of one typed cell; None where it has none (null, NaN, a list, an object, other bytes)."""
+    """The text of one typed cell; None if it has none (null, NaN, a list, an object, other bytes)."""
     if isinstance(cell, str):
         return cell
     if isinstance(cell, bool):
@@ -135,25 +135,25 @@ def as_text(cell: object) -> str | None:
 def attribute(cells: Sequence[object], decimal: str = ".") -> list[object]:
     """A column of attribute values, typed.
 
-    Strings become numbers where all of them are (and none has a leading zero), lists where more than half of them
-    hold `|`; else they stay.
+    Strings become numbers if all of them are numbers (none with a leading zero), lists if more than half of them
+    contain `|`; else they stay strings.
     """
     filled = [cell for cell in cells if cell is not None]
     if not filled or not all(isinstance(cell, str) for cell in filled):
-        return [_plain(cell) for cell in cells]
+        return [_typed_value(cell) for cell in cells]
     if not any(map(_has_leading_zero, filled)) and None not in [number_or_none(cell, decimal) for cell in filled]:
         return [None if cell is None else number_or_none(cell, decimal) for cell in cells]
     if 2 * sum(LIST_MARK in str(cell) for cell in filled) > len(filled):
-        return [_split(cell) for cell in cells]
+        return [_split_list(cell) for cell in cells]
     return list(cells)
 
 
 def _has_leading_zero(cell: object) -> bool:
-    """A code such as a postcode, not a number."""
+    """Whether the cell is a code such as a postcode, not a number."""
     return re.fullmatch(r"0\d+", str(cell)) is not None
 
 
-def _plain(cell: object) -> object:
+def _typed_value(cell: object) -> object:
     """A cell of a typed file as text, list or number: booleans are 0 and 1, a list loses its nulls."""
     if isinstance(cell, (bool, Decimal)):
         return number_or_none(int(cell) if isinstance(cell, bool) else float(cell))
@@ -164,7 +164,7 @@ def _plain(cell: object) -> object:
     return cell if isinstance(cell, (str, int, float)) else as_text(cell)
 
 
-def _split(cell: object) -> list[str] | None:
+def _split_list(cell: object) -> list[str] | None:
     if cell is None:
         return None
     return [item.strip() for item in str(cell).split(LIST_MARK) if item.strip()]

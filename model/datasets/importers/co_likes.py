@@ -1,7 +1,7 @@
 """More-like-this pairs from likes close in time, for sources that have no labels for that task.
 
-A co-like pair stays only where the training likes of *all* users say that the two belong together; validation and
-test likes are never counted. Every pair is a positive. Pure functions; pairs from content are in `content_pairs.py`.
+A co-like pair is kept only if the training likes of *all* users associate the two; validation and test likes are
+never counted. Every pair is a positive. Pure functions; pairs from content are in `content_pairs.py`.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from model.events.table import conform
 
 HOUR_MS = 3_600_000
 NEAR_IN_ORDER = 6
-SHRINKAGE = 10.0  # shared fans at which a cosine counts half
+SHRINKAGE = 10.0  # number of shared fans at which a cosine is halved
 LEAST_SHARED_FANS = 4
 LEAST_ASSOCIATION = 0.15
 LEAST_LIFT = 3.0
-PAIR_REPEATS = 4  # users that may give the same pair: keeps the few best-known pairs from being most of the task
-CO_LIKE_LIMIT = 8_000  # pairs of one part
+PAIR_REPEATS = 4  # users per pair, so that the few best-known pairs do not dominate the task
+CO_LIKE_LIMIT = 8_000  # pairs per part
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ def likes_of(events: pl.DataFrame) -> list[Like]:
 
 
 class Association:
-    """How strongly training likes tie two entities together."""
+    """How strongly training likes associate two entities."""
 
     def __init__(self, likes: Iterable[Like]) -> None:
         self._fans: dict[str, set[str]] = defaultdict(set)
@@ -71,7 +71,7 @@ class Association:
         return shared / math.sqrt(sizes) * shared / (shared + SHRINKAGE) if shared else 0.0
 
     def lift(self, first: str, second: str) -> float:
-        """Shared fans over what independence expects: 1 = chance."""
+        """Shared fans over the number expected under independence: 1 = chance."""
         shared, sizes = self._overlap(first, second)
         return shared * self._users / sizes if shared else 0.0
 
@@ -83,8 +83,8 @@ class Association:
         return self.strength(first, second) >= LEAST_ASSOCIATION
 
     def _overlap(self, first: str, second: str) -> tuple[int, int]:
-        one, other = self._fans.get(first, set()), self._fans.get(second, set())
-        return len(one & other), len(one) * len(other)
+        first_fans, second_fans = self._fans.get(first, set()), self._fans.get(second, set())
+        return len(first_fans & second_fans), len(first_fans) * len(second_fans)
 
 
 def near_pairs(likes: Iterable[Like]) -> Iterator[CoLike]:
@@ -102,15 +102,15 @@ def near_pairs(likes: Iterable[Like]) -> Iterator[CoLike]:
 
 
 def co_like_pairs(likes: Sequence[Like], limit: int = CO_LIKE_LIMIT) -> list[CoLike]:
-    """The near pairs that are real associations; at most `limit` of a part, chosen by hash."""
+    """The near pairs that are real associations; at most `limit` per part, chosen by hash."""
     association = Association(likes)
-    found = {
+    distinct = {
         (pair.user_id, pair.source, pair.target): pair
         for pair in near_pairs(likes)
         if association.holds(pair.source, pair.target)
     }
     kept, repeats, sizes = [], Counter[tuple[str, str, str]](), Counter[str]()
-    for pair in sorted(found.values(), key=_by_hash):
+    for pair in sorted(distinct.values(), key=_by_hash):
         key = (pair.part, min(pair.source, pair.target), max(pair.source, pair.target))
         repeats[key] += 1
         if repeats[key] <= PAIR_REPEATS and sizes[pair.part] < limit:
@@ -125,7 +125,7 @@ def _by_hash(pair: CoLike) -> tuple[float, str]:
 
 
 def co_like_events(pairs: Sequence[CoLike]) -> pl.DataFrame:
-    """One ranking a pair, with user, time and part."""
+    """One ranking per pair, with user, time and part."""
     return conform(
         pl.DataFrame(
             {

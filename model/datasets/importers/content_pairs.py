@@ -20,7 +20,7 @@ from model.events.table import PARTS, conform
 
 CONTENT_LIMIT = 15_000
 TARGETS_PER_SOURCE = 4
-RAREST_TAG, COMMONEST_TAG = 2, 30  # entities that carry a rare tag
+RAREST_TAG, COMMONEST_TAG = 2, 30  # number of entities with a rare tag
 FRANCHISE_LIMIT = 30  # a longer series is a common word, not a franchise
 FRANCHISE_WEIGHT, DIRECTOR_WEIGHT, GENRE_WEIGHT = 1.0, 0.4, 0.3
 LEAST_CONTENT = 0.6
@@ -28,7 +28,7 @@ LEAST_CONTENT = 0.6
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What the content pairs look at. Empty where unknown."""
+    """The fields that content pairs are made from. Empty if unknown."""
 
     entity_id: str
     display_name: str
@@ -68,7 +68,7 @@ def tag_weights(contents: Sequence[Content]) -> dict[str, float]:
 
 
 def tag_cosines(contents: Sequence[Content]) -> dict[tuple[str, str], float]:
-    """Pair (in order of the contents) → cosine by idf over the rare tags; two shared ones are the least."""
+    """Pair (in order of the contents) → cosine by idf over the rare tags; at least two must be shared."""
     weights = tag_weights(contents)
     norms = {c.entity_id: math.sqrt(sum(weights[tag] ** 2 for tag in c.tags)) for c in contents}
     dots: dict[tuple[str, str], float] = defaultdict(float)
@@ -82,7 +82,7 @@ def tag_cosines(contents: Sequence[Content]) -> dict[tuple[str, str], float]:
 
 
 def jaccard(first: frozenset[str], second: frozenset[str]) -> float:
-    """Size of the intersection over size of the union; 0 where both are empty."""
+    """Size of the intersection over size of the union; 0 if both are empty."""
     union = len(first | second)
     return len(first & second) / union if union else 0.0
 
@@ -90,40 +90,40 @@ def jaccard(first: frozenset[str], second: frozenset[str]) -> float:
 def content_scores(contents: Sequence[Content]) -> dict[tuple[str, str], float]:
     """Pair → score: franchise, director, rare tags, and genres for pairs that have any of these.
 
-    A pair in which both have genres and share none scores nothing: a name in common is then a coincidence.
+    A pair whose genres are known but disjoint is left out: a shared name is then a coincidence.
     """
     by_id = {content.entity_id: content for content in contents}
     scores: dict[tuple[str, str], float] = defaultdict(float, tag_cosines(contents))
     for group in groups_of(contents, _franchises, FRANCHISE_LIMIT).values():
         for one, other in combinations(group, 2):
-            scores[one.entity_id, other.entity_id] += FRANCHISE_WEIGHT * _sure_of_franchise(one, other)
+            scores[one.entity_id, other.entity_id] += FRANCHISE_WEIGHT * _franchise_confidence(one, other)
     for group in groups_of(contents, _directors, len(contents)).values():
         for one, other in combinations(group, 2):
             scores[one.entity_id, other.entity_id] += DIRECTOR_WEIGHT
     return dict(_with_genres(scores, by_id))
 
 
-def _sure_of_franchise(one: Content, other: Content) -> float:
-    """1 where the names differ (a sequel); a same name (remake or chance) counts as far as genres agree."""
-    same = article_free(one.display_name) == article_free(other.display_name)
-    return jaccard(one.genres, other.genres) if same else 1.0
+def _franchise_confidence(one: Content, other: Content) -> float:
+    """1 if the names differ (a sequel); for equal names (a remake or chance) the overlap of the genres."""
+    same_name = article_free(one.display_name) == article_free(other.display_name)
+    return jaccard(one.genres, other.genres) if same_name else 1.0
 
 
 def _with_genres(
     scores: Mapping[tuple[str, str], float], by_id: Mapping[str, Content]
 ) -> Iterator[tuple[tuple[str, str], float]]:
     for (first, second), score in scores.items():
-        one, other = by_id[first].genres, by_id[second].genres
-        if first != second and not (one and other and not one & other):
-            yield (first, second), score + GENRE_WEIGHT * jaccard(one, other)
+        first_genres, second_genres = by_id[first].genres, by_id[second].genres
+        if first != second and not (first_genres and second_genres and not first_genres & second_genres):
+            yield (first, second), score + GENRE_WEIGHT * jaccard(first_genres, second_genres)
 
 
 def content_pairs(
     contents: Sequence[Content], limit: int = CONTENT_LIMIT, targets: int = TARGETS_PER_SOURCE
 ) -> list[tuple[str, str]]:
-    """(source, target) pairs: the best `targets` of each source, of these the best `limit`; both directions.
+    """(source, target) pairs: the best `targets` of each source, of these the best `limit`, in both directions.
 
-    Ordered by source, then by falling score; ties by id.
+    Ordered by source, then by descending score; ties by id.
     """
     best: dict[str, list[tuple[float, str]]] = defaultdict(list)
     for (first, second), score in content_scores(contents).items():
@@ -161,7 +161,7 @@ def content_events(pairs: Sequence[tuple[str, str]]) -> pl.DataFrame:
 def without_reversals(events: pl.DataFrame) -> pl.DataFrame:
     """Content events with parts, less each pair whose reverse is in a later part (train < validation < test).
 
-    Content pairs are symmetric: a held-out pair that training holds turned round would be no test.
+    Content pairs are symmetric: a held-out pair whose reverse is in training would not be a test.
     """
     place = pl.col("part").replace_strict(list(PARTS), [0, 1, 2], return_dtype=pl.Int8)
     reverse = events.select(

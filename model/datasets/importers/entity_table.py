@@ -1,4 +1,4 @@
-"""Entities of any table → checked rows with typed attributes. They are held in memory, as training does."""
+"""Entities of any table → checked rows with typed attributes. Held in memory, as in training."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _EVENT_LIKE = {"user_id", "timestamp", "label", "position", "ranking_id", "task"
 
 @dataclass
 class WholeTable:
-    """All cells of a file by column, the line of each row, and what could not be read."""
+    """All cells of a file by column, the line of each row, and the rejected rows."""
 
     file: str
     columns: dict[str, list[object]] = field(default_factory=dict)
@@ -28,11 +28,11 @@ class WholeTable:
 
     @property
     def rows(self) -> int:
-        """Rows of the file, rejected ones included."""
+        """Number of rows of the file, rejected ones included."""
         return len(self.lines) + len(self.rejected)
 
     def add(self, batch: Batch) -> None:
-        """Append one batch; a column that it lacks is null there."""
+        """Append one batch; columns that it lacks are null in its rows."""
         before = len(self.lines)
         for name, cells in batch.columns.items():
             kept = self.columns.setdefault(name, [None] * before)
@@ -45,7 +45,7 @@ class WholeTable:
 
 
 def flat_columns(columns: Mapping[str, list[object]]) -> Iterator[tuple[str, list[object]]]:
-    """Columns, those that hold objects as one column a key: `a.b`."""
+    """The columns; a column of objects becomes one column per key: `a.b`."""
     for name, cells in columns.items():
         keys = dict.fromkeys(key for cell in cells if isinstance(cell, dict) for key in cell)
         if not keys:
@@ -60,13 +60,13 @@ def typed_entities(table: WholeTable, columns: Mapping[str, list[object]], optio
 
     Raises `FileFormatError` for a column that no attribute can hold.
     """
-    cells = {"entity_id": [_filled(same_id(cell)) for cell in columns["entity_id"]]}
-    cells["display_name"] = [_filled(_name(cell)) for cell in columns["display_name"]]
+    cells = {"entity_id": [_text_or_none(same_id(cell)) for cell in columns["entity_id"]]}
+    cells["display_name"] = [_text_or_none(_name(cell)) for cell in columns["display_name"]]
     null = {"", *options.null}
     for name, values in flat_columns({n: c for n, c in columns.items() if n not in cells}):
-        known = [None if isinstance(cell, str) and cell in null else cell for cell in values]
-        refuse_attribute(table.file, name, known)
-        cells[name] = attribute(known, options.decimal)
+        cleaned = [None if isinstance(cell, str) and cell in null else cell for cell in values]
+        refuse_attribute(table.file, name, cleaned)
+        cells[name] = attribute(cleaned, options.decimal)
     return [dict(zip(cells, row, strict=True)) for row in zip(*cells.values(), strict=True)]
 
 
@@ -74,24 +74,24 @@ def _name(cell: object) -> object:
     return cell if (text := as_text(cell)) is None else text
 
 
-def _filled(cell: object) -> object:
-    """An id or name; bytes and dates as their text, an empty one as None."""
+def _text_or_none(cell: object) -> object:
+    """An id or name; bytes and dates as their text, the empty text as None."""
     text = _name(cell)
     return None if text == "" else text
 
 
 def checked_entities(table: WholeTable, rows: Sequence[Row]) -> tuple[list[Row], dict[str, str], list[Rejected]]:
-    """Good entities, their column types, and all that was set aside in order of lines."""
+    """Good entities, their column types, and all rejected rows in order of lines."""
     types = infer_columns(rows)
     good, bad = check_entities(zip(table.lines, rows, strict=True), table.file, types)
-    return good, types, sorted([*table.rejected, *bad], key=lambda one: one.line)
+    return good, types, sorted([*table.rejected, *bad], key=lambda row: row.line)
 
 
 def refuse_events(table: WholeTable, columns: Mapping[str, list[object]], good: int) -> None:
-    """Raise `FileFormatError` where a table given as entities repeats most of its ids as events do."""
+    """Raise `FileFormatError` if a table of entities repeats most of its ids, as a table of events does."""
     repeated = len(table.lines) - good
-    if 2 * repeated > len(table.lines) and (met := sorted(_EVENT_LIKE & set(columns))):
+    if 2 * repeated > len(table.lines) and (event_columns := sorted(_EVENT_LIKE & set(columns))):
         raise FileFormatError(
             f"{table.file}: expected each entity once, but {repeated} of {len(table.lines)} rows are repeated or bad, "
-            f"and it has the columns {', '.join(met)}: it looks like a file of events"
+            f"and it has the columns {', '.join(event_columns)}: it looks like a file of events"
         )

@@ -1,6 +1,6 @@
-"""The files of the movie search set and of the Wikipedia extracts, read; MovieLens has `movielens.py`.
+"""Reads the files of the movie search set and of the Wikipedia extracts; `movielens.py` reads MovieLens.
 
-Lines of another shape are set aside with file and line. What is made of the rows is in `movies.py`.
+Lines of another shape are rejected with file and line. `movies.py` turns the rows into a dataset.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Row = TypeVar("Row")
 
 
 class SearchFilm(msgspec.Struct):
-    """A line of `movies.jsonl.gz` of the search set. 0 and empty stand for unknown there."""
+    """A line of `movies.jsonl.gz` of the search set. 0 and empty values mean unknown."""
 
     id: str
     title: str
@@ -50,7 +50,7 @@ class Extract(msgspec.Struct, rename={"movie_id": "movieId"}):
 
 @dataclass
 class Sources:
-    """What was read. Empty where a source is not given."""
+    """What was read. Empty if a source is not given."""
 
     movielens: MovieLens | None = None
     search_films: list[SearchFilm] = field(default_factory=list)
@@ -60,7 +60,7 @@ class Sources:
 
 
 def read_sources(movielens: Path | None, movie_search: Path | None, wikipedia: Path | None, say: Progress) -> Sources:
-    """Read the folders that are given. Raises `DatasetError` where a file is missing or not what it should be."""
+    """Read the folders that are given. Raises `DatasetError` if a file is missing or malformed."""
     sources = Sources()
     if movielens is not None:
         say("reading MovieLens")
@@ -80,7 +80,7 @@ def _json_rows(file: Path, kind: type[Row], rejected: list[Rejected]) -> list[Ro
     """Rows of a gzipped JSON lines file; those of another shape are added to `rejected`."""
     decoder = msgspec.json.Decoder(kind)
     rows = []
-    for number, line in enumerate(_unzipped(file).splitlines(), start=1):
+    for number, line in enumerate(_read_gzip(file).splitlines(), start=1):
         try:
             rows.append(decoder.decode(line))
         except UNREADABLE as error:
@@ -88,7 +88,7 @@ def _json_rows(file: Path, kind: type[Row], rejected: list[Rejected]) -> list[Ro
     return rows
 
 
-def _unzipped(file: Path) -> bytes:
+def _read_gzip(file: Path) -> bytes:
     if not file.is_file():
         raise MissingFileError(f"{file}: expected this file, found nothing")
     try:
@@ -101,7 +101,7 @@ def _judgments(file: Path) -> pl.DataFrame:
     """Columns query_id, query, doc_id, grade, and `line` of the file from 1 (line 1 is its header)."""
     types = {"query_id": pl.String, "query": pl.String, "doc_id": pl.String, "grade": pl.Float64}
     try:
-        frame = pl.read_csv(_unzipped(file), separator="\t", quote_char=None, schema_overrides=types, glob=False)
+        frame = pl.read_csv(_read_gzip(file), separator="\t", quote_char=None, schema_overrides=types, glob=False)
         return frame.select(list(types)).with_row_index("line", offset=2)
     except pl.exceptions.PolarsError as error:
         first = (str(error).splitlines() or ["unreadable"])[0]

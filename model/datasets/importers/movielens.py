@@ -1,4 +1,4 @@
-"""MovieLens rows → films and events: ids, genres, ratings, tags. Joins no other source."""
+"""MovieLens rows → films and events: ids, genres, ratings, tags. Knows no other source."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _COLUMNS = {
 
 @dataclass(frozen=True, slots=True)
 class Film:
-    """One film of MovieLens. `tmdb_id` None where the archive links none."""
+    """One film of MovieLens. `tmdb_id` is None if the archive has no link."""
 
     movie_id: int
     title: Title
@@ -40,7 +40,7 @@ class Film:
 
 @dataclass(frozen=True)
 class MovieLens:
-    """The archive: films, and its ratings and tags as frames of the published columns (timestamps in s)."""
+    """The archive: films, and ratings and tags as frames of the published columns (timestamps in s)."""
 
     films: list[Film]
     ratings: pl.DataFrame
@@ -59,12 +59,12 @@ def genre_name(raw: str) -> str:
 
 
 def genre_names(raw: list[str]) -> tuple[str, ...]:
-    """Genres in one vocabulary, each once, without MovieLens' mark for none."""
+    """Genres in one vocabulary, each once, without MovieLens' placeholder for none."""
     return tuple(dict.fromkeys(genre_name(name) for name in raw if name and name != NO_GENRES))
 
 
 def read_movielens(folder: Path) -> MovieLens:
-    """Read `movies.csv`, `ratings.csv`, and `tags.csv` and `links.csv` where they are there."""
+    """Read `movies.csv`, `ratings.csv`, and `tags.csv` and `links.csv` if they exist."""
     links = _tmdb_ids(folder)
     films = [
         Film(movie, parse_title(title), genre_names(genres.split("|")), links.get(movie))
@@ -81,7 +81,7 @@ def _tmdb_ids(folder: Path) -> dict[int, str]:
 
 
 def _table(folder: Path, name: str, required: bool = False) -> pl.DataFrame:
-    """The columns that are used of one CSV file; without the file no rows, or an error where required."""
+    """The used columns of one CSV file; without the file no rows, or an error if it is required."""
     file, columns = folder / name, _COLUMNS[name]
     types = {c: pl.Int64 if c.endswith("Id") or c == "timestamp" else pl.String for c in columns}
     schema = types | ({"rating": pl.Float64} if "rating" in columns else {})
@@ -100,9 +100,9 @@ def _first_line(error: Exception) -> str:
 
 
 def rating_events(ratings: pl.DataFrame, entity_ids: dict[int, str], prefix: str = "ml") -> pl.DataFrame:
-    """Homepage events: one ranking a rating, 1.0 from `LIKED` stars on, else 0.0. No row is dropped.
+    """Homepage events: one ranking per rating, label 1.0 from `LIKED` stars on, else 0.0. No row is dropped.
 
-    `ratings` has userId, movieId, rating, timestamp (s). A film that `entity_ids` lacks keeps the id
+    `ratings` has userId, movieId, rating, timestamp (s). A film that is not in `entity_ids` gets the id
     `<prefix>-<movieId>`, so that the check of the dataset can name it.
     """
     user, movie = pl.col("userId").cast(pl.String), pl.col("movieId").cast(pl.String)
@@ -119,7 +119,7 @@ def rating_events(ratings: pl.DataFrame, entity_ids: dict[int, str], prefix: str
 
 
 def tag_events(tags: pl.DataFrame, entity_ids: dict[int, str], prefix: str = "ml") -> pl.DataFrame:
-    """Search events with a user: the tag is the query, the film what was found; one ranking a row."""
+    """Search events with a user: the tag is the query, the film its positive; one ranking per row."""
     user, movie = pl.col("userId").cast(pl.String), pl.col("movieId").cast(pl.String)
     row = pl.int_range(pl.len()).cast(pl.String)
     return conform(

@@ -1,7 +1,7 @@
 """`unirank data movies`: MovieLens, Movie Search Ranking Dataset, Wikipedia extracts → one joint dataset.
 
 Films are joined by TMDB id; judged queries are search, ratings the homepage, and more-like-this is derived.
-Each source may be missing, as long as one of the first two is given. Reads local folders, downloads nothing.
+Each source may be missing, as long as one of the first two is given. Reads local folders; downloads nothing.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ def import_movies(
 ) -> dict[str, int]:
     """Write the joint dataset to `out` and return its counts: entities, events, rejected.
 
-    The folders hold the files as their publishers name them. Raises `DatasetError` where neither MovieLens
-    nor the search set is given, or a file is missing or not what it should be.
+    The folders contain the files under their published names. Raises `DatasetError` if neither MovieLens nor the
+    search set is given, or if a file is missing or malformed.
     """
     if movielens is None and movie_search is None:
         raise DatasetError("expected a folder of MovieLens or of the movie search set, got neither")
@@ -81,7 +81,7 @@ def import_movies(
 
 
 def film_entities(sources: Sources) -> list[Entity]:
-    """The union of both catalogues, search set first, then MovieLens' films that it lacks, in file order."""
+    """The union of both catalogues, in file order: the search set, then the films that only MovieLens has."""
     films: dict[str, list[Film]] = {}
     for film in sources.movielens.films if sources.movielens else ():
         films.setdefault(film.entity_id, []).append(film)
@@ -94,22 +94,22 @@ def _entity(entity_id: str, searched: SearchFilm | None, films: Sequence[Film], 
     """One film with the attributes that are known, in the order of `FILM_COLUMNS`."""
     extract = next((sources.extracts[f.movie_id] for f in films if f.movie_id in sources.extracts), None)
     name = searched.title if searched else films[0].title.name
-    found = {
+    values = {
         **_from_wikipedia(extract),
         **_from_movielens(films, name),
         **(_from_search(searched) if searched else {}),
     }
-    attributes = {column: found[column] for column in FILM_COLUMNS if column in found}
+    attributes = {column: values[column] for column in FILM_COLUMNS if column in values}
     return {"entity_id": entity_id, "display_name": name, **attributes}
 
 
-def _known(values: Mapping[str, object]) -> Entity:
-    """The values that say something: neither None nor 0 nor empty."""
+def _without_unknown(values: Mapping[str, object]) -> Entity:
+    """The values that are known: neither None nor 0 nor empty."""
     return {name: value for name, value in values.items() if value}
 
 
 def _from_search(film: SearchFilm) -> Entity:
-    return _known(
+    return _without_unknown(
         {
             "overview": film.overview,
             "director": [film.director] if film.director else [],
@@ -126,37 +126,37 @@ def _from_movielens(films: Sequence[Film], name: str) -> Entity:
     years = [film.title.year for film in films if film.title.year]
     genres = dict.fromkeys(genre for film in films for genre in film.genres)
     titles = dict.fromkeys(title for film in films for title in (film.title.name, *film.title.others))
-    same = name.casefold()
-    others = [title for title in titles if title.casefold() != same]
-    return _known({"genres": list(genres), "year": years[0] if years else None, "other_titles": others})
+    folded_name = name.casefold()
+    others = [title for title in titles if title.casefold() != folded_name]
+    return _without_unknown({"genres": list(genres), "year": years[0] if years else None, "other_titles": others})
 
 
 def _from_wikipedia(row: Extract | None) -> Entity:
     if row is None:
         return {}
     cast = [name for name in row.cast if name and not name.startswith("(")]
-    return _known({"extract": row.extract, "actors": cast[:CAST_LIMIT], "year": row.year})
+    return _without_unknown({"extract": row.extract, "actors": cast[:CAST_LIMIT], "year": row.year})
 
 
 # ── events ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def film_events(sources: Sources, entities: Sequence[Entity], say: Progress) -> tuple[pl.DataFrame, list[Rejected]]:
-    """All events with parts, and the rows that name a film nobody knows."""
+    """All events with parts, and the rejected rows, which name an unknown film."""
     ids = [entity["entity_id"] for entity in entities]
     frames, rejected = [], []
-    for file, frame in _observed(sources):
+    for file, frame in _source_events(sources):
         good, bad = check_events(frame, file, ids)
         frames.append(conform(good))
         rejected += bad
     events = assign_parts(pl.concat(frames), unseen_share=UNSEEN_SHARE)
     say("deriving more-like-this pairs")
-    liked = co_like_events(co_like_pairs(likes_of(events)))
-    alike = without_reversals(assign_parts(content_events(content_pairs(film_contents(entities)))))
-    return pl.concat([events, liked, alike]), rejected
+    co_liked = co_like_events(co_like_pairs(likes_of(events)))
+    similar = without_reversals(assign_parts(content_events(content_pairs(film_contents(entities)))))
+    return pl.concat([events, co_liked, similar]), rejected
 
 
-def _observed(sources: Sources) -> Iterable[tuple[str, pl.DataFrame]]:
+def _source_events(sources: Sources) -> Iterable[tuple[str, pl.DataFrame]]:
     """File name and events of each source, with the line of the file."""
     if sources.judgments is not None:
         yield "judgments.tsv.gz", judgment_events(sources.judgments)
@@ -166,7 +166,7 @@ def _observed(sources: Sources) -> Iterable[tuple[str, pl.DataFrame]]:
 
 
 def judgment_events(judgments: pl.DataFrame) -> pl.DataFrame:
-    """Search slates: one ranking a judged query, grade as label, no user, no time, no order known."""
+    """Search slates: one ranking per judged query, grade as label; user, time and order are unknown."""
     events = conform(
         judgments.select(
             pl.format("msr-{}", "query_id").alias("ranking_id"),
@@ -180,7 +180,7 @@ def judgment_events(judgments: pl.DataFrame) -> pl.DataFrame:
 
 
 def film_contents(entities: Iterable[Mapping[str, object]]) -> list[Content]:
-    """What content pairs need of each film."""
+    """The fields of each film that content pairs are made from."""
     return [
         Content(
             str(entity["entity_id"]),

@@ -1,7 +1,7 @@
-"""Parts for events that come in batches: the rules 1 to 3 of `model/events/parts.py` with 27 bytes a row in memory.
+"""Parts for events that arrive in batches: rules 1 to 3 of `model/events/parts.py` with 27 bytes per row in memory.
 
-A row is reduced to numbers (hashes of its ranking and its user, its time, the part that its key gives); the part
-of a ranking is decided when all rows were met. Does not do rule 4 (unseen entities).
+A row is reduced to numbers (hashes of its ranking and user, its time, the part by its key); the part of a ranking
+is decided once all rows are known. Does not apply rule 4 (unseen entities).
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from model.events.table import PARTS
 from model.text.normalise import normalise
 
 Ints = NDArray[np.int64]
-_NOTHING, _SOURCE, _QUERY = 0, 1, 2  # what the part of a ranking without time is decided by
+_NOTHING, _SOURCE, _QUERY = 0, 1, 2  # what decides the part of a ranking without time
 _RANK = {part: rank for rank, part in enumerate(PARTS)}
 
 
 @dataclass
 class RowKeys:
-    """What is kept of the rows, batch by batch. `alone` = each row is a ranking of its own."""
+    """The numbers kept of each row, batch by batch. `alone` = each row is its own ranking."""
 
     alone: bool
     rankings: list[NDArray[np.uint64]] = field(default_factory=list)
@@ -33,7 +33,7 @@ class RowKeys:
     ranks: list[NDArray[np.int8]] = field(default_factory=list)
 
     def add(self, events: pl.DataFrame, timed: pl.Series) -> None:
-        """Events of `EVENT_SCHEMA`; `timed` [n] says which have a time."""
+        """Events of `EVENT_SCHEMA`; `timed` [n] = which of them have a time."""
         if not self.alone:
             self.rankings.append(events["ranking_id"].hash().to_numpy())
         users = events["user_id"]
@@ -53,16 +53,16 @@ class RowKeys:
         times, has_time = times[kept], has_time[kept]
         if self.alone:
             timed = (users != 0) & has_time
-            return _decided(users, times, timed, kinds, ranks, np.arange(len(users)))
+            return _decide_ranks(users, times, timed, kinds, ranks, np.arange(len(users)))
         return _by_ranking(np.concatenate(self.rankings)[kept], users, times, has_time, kinds, ranks)
 
 
 def _keys(events: pl.DataFrame, timed: pl.Series) -> pl.DataFrame:
-    """`kind` and `rank` of each row by what it is decided by where time does not decide."""
-    texts = _mapped(events["query"], lambda query: _RANK[text_part(query)] if normalise(query) else None)
-    sources = _mapped(events["source_entity_id"], lambda source: _RANK[source_part(source)])
+    """`kind` and `rank` of each row: the key that decides its part if time does not, and that part."""
+    texts = _ranks_by_text(events["query"], lambda query: _RANK[text_part(query)] if normalise(query) else None)
+    sources = _ranks_by_text(events["source_entity_id"], lambda source: _RANK[source_part(source)])
     unkeyed = texts.is_null() & sources.is_null() & ~timed
-    rankings = _mapped(
+    rankings = _ranks_by_text(
         events["ranking_id"].set(~unkeyed, None),
         lambda ranking: _RANK[part_by_hash("ranking", ranking, *SOURCE_SHARES)],
     )
@@ -74,8 +74,8 @@ def _keys(events: pl.DataFrame, timed: pl.Series) -> pl.DataFrame:
     )
 
 
-def _mapped(cells: pl.Series, rank: Callable[[str], int | None]) -> pl.Series:
-    """`rank` of each text, called once a distinct text."""
+def _ranks_by_text(cells: pl.Series, rank: Callable[[str], int | None]) -> pl.Series:
+    """`rank` of each text, called once per distinct text."""
     distinct = cells.drop_nulls().unique()
     table = pl.DataFrame({"text": distinct, "rank": pl.Series([rank(text) for text in distinct], dtype=pl.Int8)})
     return cells.to_frame("text").join(table, on="text", how="left", maintain_order="left")["rank"]
@@ -88,42 +88,44 @@ def _by_ranking(
     """Rows → rankings: first known user, earliest time, the first of the strongest keys → rows again."""
     order = np.argsort(rankings, kind="stable")
     ordered = rankings[order]
-    opens = np.concatenate([[True], ordered[1:] != ordered[:-1]])[: len(ordered)]
-    starts = np.flatnonzero(opens)
+    is_start = np.concatenate([[True], ordered[1:] != ordered[:-1]])[: len(ordered)]
+    starts = np.flatnonzero(is_start)
     if not len(starts):
         return ranks
     del ordered
-    first_user = _first(users[order] != 0, starts)
+    first_user = _first_good(users[order] != 0, starts)
     key = np.minimum.reduceat((_QUERY - kinds[order].astype(np.int64) << 40) + np.arange(len(order)), starts) % 2**40
     earliest = np.minimum.reduceat(np.where(has_time, times, np.iinfo(np.int64).max)[order], starts)
-    whose = users[order[first_user]]
-    timed = (whose != 0) & (earliest != np.iinfo(np.int64).max)
-    decided = _decided(whose, earliest, timed, kinds[order[key]], ranks[order[key]], order[starts])
+    ranking_users = users[order[first_user]]
+    timed = (ranking_users != 0) & (earliest != np.iinfo(np.int64).max)
+    decided = _decide_ranks(ranking_users, earliest, timed, kinds[order[key]], ranks[order[key]], order[starts])
     rows = np.empty(len(order), np.int8)
-    rows[order] = decided[np.cumsum(opens) - 1]
+    rows[order] = decided[np.cumsum(is_start) - 1]
     return rows
 
 
-def _first(good: NDArray[np.bool_], starts: Ints) -> Ints:
-    """Place of the first good row of each group, or of the group's first row where none is."""
+def _first_good(good: NDArray[np.bool_], starts: Ints) -> Ints:
+    """Place of the first good row of each group, or of its first row if none is good."""
     places = np.where(good, np.arange(len(good)), len(good))
-    found = np.minimum.reduceat(places, starts)
-    return np.where(found == len(good), starts, found)
+    first = np.minimum.reduceat(places, starts)
+    return np.where(first == len(good), starts, first)
 
 
-def _decided(
+def _decide_ranks(
     users: NDArray[np.uint64], times: Ints, timed: NDArray[np.bool_], kinds: NDArray[np.int8],
     ranks: NDArray[np.int8], appearance: Ints,
 ) -> NDArray[np.int8]:  # fmt: skip
-    """The later of the ranks by time and by key, one a ranking. A ranking with a time needs a query for its key."""
+    """The later of the ranks by time and by key, per ranking. With a time, only a query counts as a key."""
     by_key = np.where(timed & (kinds < _QUERY), 0, ranks).astype(np.int8)
     rows = np.flatnonzero(timed)
     order = rows[np.lexsort((appearance[rows], times[rows], users[rows]))]
-    whose = users[order]
-    starts = np.flatnonzero(np.concatenate([[True], whose[1:] != whose[:-1]])[: len(whose)])
-    totals = np.diff(np.append(starts, len(whose)))
+    ordered_users = users[order]
+    starts = np.flatnonzero(np.concatenate([[True], ordered_users[1:] != ordered_users[:-1]])[: len(ordered_users)])
+    totals = np.diff(np.append(starts, len(ordered_users)))
     total = np.repeat(totals, totals)
-    place = np.arange(len(whose)) - np.repeat(starts, totals) + 1
-    held = np.where(total >= SHORTEST_HISTORY, total // 10, 0)
-    by_key[order] = np.maximum(by_key[order], (place > total - held).astype(np.int8) + (place > total - 2 * held))
+    place = np.arange(len(ordered_users)) - np.repeat(starts, totals) + 1
+    held_out = np.where(total >= SHORTEST_HISTORY, total // 10, 0)
+    by_key[order] = np.maximum(
+        by_key[order], (place > total - held_out).astype(np.int8) + (place > total - 2 * held_out)
+    )
     return by_key

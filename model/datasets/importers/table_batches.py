@@ -1,4 +1,4 @@
-"""What every reader of tables gives: batches of cells with their lines, and how it is to read them."""
+"""What every table reader yields, batches of cells with their lines, and the options for reading."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """How tables are to be read. None = told by the file.
+    """Options for reading tables. None = detected from the file.
 
-    `null` are the words that stand for an absent value besides the empty cell. `drop` names columns to leave out.
+    `null` = words that mean an absent value, besides the empty cell. `drop` = columns to leave out.
     """
 
     encoding: str | None = None
@@ -28,7 +28,7 @@ class ReadOptions:
     drop: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Raise `FileFormatError` where an option cannot be used."""
+        """Raise `FileFormatError` if an option is invalid."""
         if self.decimal not in (".", ","):
             raise FileFormatError(f"--decimal: expected . or , got {self.decimal}")
         for name, mark in (("--delimiter", self.delimiter), ("--quote", self.quote)):
@@ -43,17 +43,17 @@ class Batch:
     columns: dict[str, pl.Series | list[object]]
     lines: list[int]
     rejected: list[Rejected] = field(default_factory=list)
-    undecodable: int = 0  # of the rejected: rows that are not UTF-8
+    undecodable: int = 0  # of the rejected rows, those that are not UTF-8
 
     @property
     def rows(self) -> int:
-        """Rows that were met, rejected ones included."""
+        """Number of rows, rejected ones included."""
         return len(self.lines) + len(self.rejected)
 
 
 @dataclass
 class TableFile:
-    """A table that is read in batches. `columns` is None where only reading all of it tells."""
+    """A table that is read in batches. `columns` is None if only reading the whole table gives them."""
 
     file: str
     columns: list[str] | None
@@ -61,9 +61,9 @@ class TableFile:
 
 
 def checked_header(cells: Sequence[str], file: str, drop: Sequence[str], warn: Say) -> list[str]:
-    """Column names without blanks around them; an unnamed column gets "" and is left out by the reader.
+    """Column names, stripped; an unnamed column gets "" and is left out by the reader.
 
-    Raises `FileFormatError` where a name comes twice.
+    Raises `FileFormatError` if a name occurs twice.
     """
     names = [cell.strip() for cell in cells]
     seen: dict[str, int] = {}

@@ -1,12 +1,12 @@
-"""`unirank data import`: tables of one's own (CSV and the like, Parquet, JSON) → a dataset.
+"""`unirank data import`: the user's own tables (CSV and the like, Parquet, JSON) → a dataset.
 
-Column names are mapped (`target=column`), cells are converted to the contract's types, and each row that
-cannot be is set aside with line, column and reason. Values are checked by `dataset.py` and `model/events/table.py`.
+Column names are mapped (`target=column`), cells are converted to the required types, and each row that cannot be
+converted is rejected with line, column and reason. `dataset.py` and `model/events/table.py` check the values.
 
 A target may be prefixed with its table: `entities.entity_id=movieId`, `events.entity_id=item`. Without a
-prefix it holds for each table that has the column. Unmapped event columns outside the contract are left out;
-unmapped entity columns are attributes. Lines of a text count from 1, the header included. Entities are held in
-memory, events are not: a file of them may be larger than memory.
+prefix it applies to each table that has the column. Unmapped event columns that the event table does not have are
+left out; unmapped entity columns are attributes. Lines of a text file count from 1, the header included. Entities
+are held in memory, events are not: their file may be larger than memory.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ TEXT_SUFFIXES = (".csv", ".tsv", ".tab", ".psv", ".txt")
 JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
 PARQUET_SUFFIXES = (".parquet", ".pq")
 Cells = TypeVar("Cells")
-Rows = Callable[[int, int], None]  # rows so far, and how many there may be
+Rows = Callable[[int, int], None]  # rows so far, and their estimated total
 
 
 @dataclass(frozen=True)
 class Import:
-    """What an import is told, besides its files. `warn` hears of doubtful things, `rows` how far it is."""
+    """The settings of an import. `warn` receives doubtful findings, `rows` the progress."""
 
     mapping: Mapping[str, str]
     max_rejected: float
@@ -80,15 +80,15 @@ def import_tables(
     """Write a dataset to `out` and return its counts: entities, events, rejected.
 
     Without a column `task` every event is of `task`; without `label` it is 1.0; without `ranking_id` each row
-    is its own ranking; an empty cell of the three likewise. Without `part` parts are assigned. Raises
-    `DatasetError` where a file cannot be used or over `max_rejected` of a table's rows were rejected (their list
-    is written first), and `OSError` where the disk is full; a dataset that was in `out` is then as it was.
+    is its own ranking; so it is with empty cells of these columns. Without `part`, parts are assigned. Raises
+    `DatasetError` if a file cannot be used or more than `max_rejected` of a table's rows were rejected (their list
+    is written first), and `OSError` if the disk is full; an earlier dataset in `out` is then unchanged.
     """
-    told = Import(mapping, max_rejected, task, options or ReadOptions(), progress, warn, rows)
+    job = Import(mapping, max_rejected, task, options or ReadOptions(), progress, warn, rows)
     rejected: list[Rejected] = []
     try:
         with dataset_written_whole(out) as folder:
-            counts = _written(folder, entities, events, told, name or out.name, rejected)
+            counts = _write_tables(folder, entities, events, job, name or out.name, rejected)
     except TooManyRejectedError as error:
         place = out / REJECTED if not (out / ABOUT).exists() else out.with_name(f"{out.name}.{REJECTED}")
         write_file_whole(place, rejected_lines(rejected))
@@ -96,19 +96,19 @@ def import_tables(
     return counts
 
 
-def _written(
-    folder: Path, entities: Path, events: Path, told: Import, name: str, rejected: list[Rejected]
+def _write_tables(
+    folder: Path, entities: Path, events: Path, job: Import, name: str, rejected: list[Rejected]
 ) -> dict[str, int]:
-    told.progress(f"reading {entities.name} and {events.name}")
-    tables = {"entities": _opened(entities, told), "events": _opened(events, told)}
-    _refuse_unmapped(told.mapping, tables)
-    items, types = _entities(tables, told, rejected)
+    job.progress(f"reading {entities.name} and {events.name}")
+    tables = {"entities": _open_counted(entities, job), "events": _open_counted(events, job)}
+    _refuse_unmapped(job.mapping, tables)
+    items, types = _read_entities(tables, job, rejected)
     write_rows(folder / "entities.jsonl", items)
     known = [row["entity_id"] for row in items]
     del items
-    stream = _streamed(folder, tables, told, known, rejected)
-    told.progress(f"writing {len(known)} entities and {stream.rows} events")
-    written = stream.write(folder / "events.jsonl", lambda rows: told.rows(rows, stream.rows))
+    stream = _stream_events(folder, tables, job, known, rejected)
+    job.progress(f"writing {len(known)} entities and {stream.rows} events")
+    written = stream.write(folder / "events.jsonl", lambda rows: job.rows(rows, stream.rows))
     write_rejected(folder, rejected)
     counts = {"entities": len(known), "events": written, "rejected": len(rejected)}
     write_about(folder, {"name": name, "columns": types, "counts": counts})
@@ -119,7 +119,7 @@ def _written(
 
 
 def open_table(file: Path, options: ReadOptions, warn: Say, share: Share = lambda done: None) -> TableFile:
-    """Open a file by its suffix, in any case and packed or not. Raises `DatasetError` where it is another kind."""
+    """Open a file by its suffix, in any letter case, compressed or not. Raises `DatasetError` for other kinds."""
     if not file.is_file():
         raise MissingFileError(f"{file}: expected a file, found nothing")
     suffixes = [suffix.lower() for suffix in file.suffixes]
@@ -135,31 +135,31 @@ def open_table(file: Path, options: ReadOptions, warn: Say, share: Share = lambd
     raise FileFormatError(f"{file.name}: expected one of {known}, got {shown(''.join(suffixes[-2:]))}")
 
 
-def _opened(file: Path, told: Import) -> TableFile:
-    """The table, telling of its rows as its batches are read."""
+def _open_counted(file: Path, job: Import) -> TableFile:
+    """The table; reports its rows as its batches are read."""
     share = 0.0
 
-    def hear(done: float) -> None:
+    def set_share(done: float) -> None:
         nonlocal share
         share = done
 
-    table = open_table(file, told.options, told.warn, hear)
+    table = open_table(file, job.options, job.warn, set_share)
 
-    def counted() -> Iterator[Batch]:
+    def counted_batches() -> Iterator[Batch]:
         rows = 0
         for batch in table.batches:
             rows += batch.rows
-            told.rows(rows, round(rows / max(share, 1e-9)))
+            job.rows(rows, round(rows / max(share, 1e-9)))
             yield batch
 
-    return replace(table, batches=counted())
+    return replace(table, batches=counted_batches())
 
 
 # ── names ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def renamed(columns: Mapping[str, Cells], table: str, mapping: Mapping[str, str]) -> dict[str, Cells]:
-    """The columns under their mapped names. A mapped column replaces one that has the target's name."""
+    """The columns under their mapped names. A mapped column replaces a column named as the target."""
     targets = {
         target.removeprefix(f"{table}."): column
         for target, column in sorted(mapping.items(), key=lambda item: item[0].startswith(f"{table}."))
@@ -175,85 +175,89 @@ def _table_of(target: str) -> str | None:
 
 
 def _refuse_unmapped(mapping: Mapping[str, str], tables: Mapping[str, TableFile]) -> None:
-    """Refuse a mapping whose column no table has; a table whose columns are not known yet may have it."""
+    """Raise `DatasetError` for a mapping whose column no table has; a table with unknown columns may have it."""
     for target, column in mapping.items():
-        wanted = _table_of(target)
-        asked = [table for name, table in tables.items() if wanted in (None, name)]
-        if not any(table.columns is None or column in table.columns for table in asked):
-            where = " or ".join(table.file for table in asked)
-            raise DatasetError(f"map {target}={column}: expected a column of {where}, found none named {column}")
+        prefix = _table_of(target)
+        candidates = [table for name, table in tables.items() if prefix in (None, name)]
+        if not any(table.columns is None or column in table.columns for table in candidates):
+            files = " or ".join(table.file for table in candidates)
+            raise DatasetError(f"map {target}={column}: expected a column of {files}, found none named {column}")
 
 
-def _needed(columns: Collection[str], names: Sequence[str], table: str, file: str, mapping: Mapping[str, str]) -> None:
-    have = renamed(dict.fromkeys(columns), table, mapping)
+def _require_columns(
+    columns: Collection[str], names: Sequence[str], table: str, file: str, mapping: Mapping[str, str]
+) -> None:
+    mapped = renamed(dict.fromkeys(columns), table, mapping)
     for name in names:
-        if name not in have:
+        if name not in mapped:
             hint = ""
-            if name == "display_name" and len({"user_id", "timestamp", "label", "position", "query"} & set(have)) > 1:
+            if name == "display_name" and len({"user_id", "timestamp", "label", "position", "query"} & set(mapped)) > 1:
                 hint = "; it looks like a file of events"
-            found = ", ".join(have) or "no columns"
-            raise FileFormatError(f"{file}, column {name}: expected it or a map {name}=COLUMN, found {found}{hint}")
+            existing = ", ".join(mapped) or "no columns"
+            raise FileFormatError(f"{file}, column {name}: expected it or a map {name}=COLUMN, found {existing}{hint}")
 
 
 # ── the two tables ──────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _entities(tables: dict[str, TableFile], told: Import, rejected: list[Rejected]) -> tuple[list[Row], dict[str, str]]:
-    """Checked entities and their column types. What is rejected is added to `rejected`, held to the limit."""
+def _read_entities(
+    tables: dict[str, TableFile], job: Import, rejected: list[Rejected]
+) -> tuple[list[Row], dict[str, str]]:
+    """Checked entities and their column types. Adds rejected rows to `rejected`, and enforces the limit."""
     table = tables["entities"]
-    whole = WholeTable(table.file)
+    cells = WholeTable(table.file)
     needed = ("entity_id", "display_name")
     if table.columns is not None:
-        _needed(table.columns, needed, "entities", table.file, told.mapping)
+        _require_columns(table.columns, needed, "entities", table.file, job.mapping)
     for batch in table.batches:
-        whole.add(batch)
-    _refuse_other_encoding(whole.file, whole.undecodable, whole.rows, whole.rejected, told.max_rejected)
-    _refuse_empty(table.file, whole.rows)
-    tables["entities"] = replace(table, columns=list(whole.columns))
-    _refuse_unmapped(told.mapping, tables)
-    if whole.lines:
-        _needed(whole.columns, needed, "entities", table.file, told.mapping)
-    columns = renamed(whole.columns, "entities", told.mapping)
-    rows = typed_entities(whole, columns, told.options) if whole.lines else []
-    good, types, bad = checked_entities(whole, rows)
+        cells.add(batch)
+    _refuse_other_encoding(cells.file, cells.undecodable, cells.rows, cells.rejected, job.max_rejected)
+    _refuse_empty(table.file, cells.rows)
+    tables["entities"] = replace(table, columns=list(cells.columns))
+    _refuse_unmapped(job.mapping, tables)
+    if cells.lines:
+        _require_columns(cells.columns, needed, "entities", table.file, job.mapping)
+    columns = renamed(cells.columns, "entities", job.mapping)
+    rows = typed_entities(cells, columns, job.options) if cells.lines else []
+    good, types, bad = checked_entities(cells, rows)
     rejected += bad
-    refuse_events(whole, columns, len(good))
-    hold_limit(bad, whole.rows, told.max_rejected)
+    refuse_events(cells, columns, len(good))
+    hold_limit(bad, cells.rows, job.max_rejected)
     return good, types
 
 
-def _streamed(
-    folder: Path, tables: dict[str, TableFile], told: Import, known: Sequence[object], rejected: list[Rejected]
+def _stream_events(
+    folder: Path, tables: dict[str, TableFile], job: Import, known: Sequence[object], rejected: list[Rejected]
 ) -> EventStream:
-    """All events checked and spooled. What is rejected is added to `rejected`, held to the limit."""
+    """All events, checked and spooled. Adds rejected rows to `rejected`, and enforces the limit."""
     table = tables["events"]
     if table.columns is not None:
-        _needed(table.columns, ("entity_id",), "events", table.file, told.mapping)
-    have = renamed(dict.fromkeys(table.columns or ()), "events", told.mapping)
-    alone = table.columns is not None and "ranking_id" not in have
-    stream = EventStream(folder, known, told.options, told.task, alone, table.file, told.warn)
-    met: dict[str, None] = {}
+        _require_columns(table.columns, ("entity_id",), "events", table.file, job.mapping)
+    mapped = renamed(dict.fromkeys(table.columns or ()), "events", job.mapping)
+    alone = table.columns is not None and "ranking_id" not in mapped
+    stream = EventStream(folder, known, job.options, job.task, alone, table.file, job.warn)
+    seen: dict[str, None] = {}
     try:
         for batch in table.batches:
-            met.update(dict.fromkeys(batch.columns))
-            stream.add(replace(batch, columns=renamed(batch.columns, "events", told.mapping)))
+            seen.update(dict.fromkeys(batch.columns))
+            stream.add(replace(batch, columns=renamed(batch.columns, "events", job.mapping)))
         stream.settle_times()
     finally:
         rejected += stream.rejected
-    _refuse_other_encoding(table.file, stream.undecodable, stream.rows, stream.rejected, told.max_rejected)
+    _refuse_other_encoding(table.file, stream.undecodable, stream.rows, stream.rejected, job.max_rejected)
     _refuse_empty(table.file, stream.rows)
-    tables["events"] = replace(table, columns=table.columns or list(met))
-    _refuse_unmapped(told.mapping, tables)
-    if met:
-        _needed(met, ("entity_id",), "events", table.file, told.mapping)
-    hold_limit(stream.rejected, stream.rows, told.max_rejected)
+    tables["events"] = replace(table, columns=table.columns or list(seen))
+    _refuse_unmapped(job.mapping, tables)
+    if seen:
+        _require_columns(seen, ("entity_id",), "events", table.file, job.mapping)
+    hold_limit(stream.rejected, stream.rows, job.max_rejected)
     return stream
 
 
 def _refuse_other_encoding(file: str, bad: int, rows: int, rejected: Sequence[Rejected], limit: float) -> None:
-    """A file in another encoding is a bad file, not many bad rows."""
+    """Raise `FileFormatError` for a file in another encoding: it is a bad file, not many bad rows."""
     if bad > limit * rows:
-        first = next(one for one in rejected if "UTF-8" in one.reason)
+        first = next(row for row in rejected if "UTF-8" in row.reason)
         raise FileFormatError(f"{first} ({bad} of {rows} rows)")
 
 

@@ -1,6 +1,6 @@
-"""A text file as blocks of UTF-8 that end at line ends: unpacked, decoded, bounded in memory.
+"""A text file as blocks of UTF-8 that end at line ends: decompressed, decoded, bounded in memory.
 
-Compression and byte order marks are told by the first bytes, not by the name. Knows nothing of columns.
+Compression and byte order marks are detected from the first bytes, not from the name. Knows nothing of columns.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ Share = Callable[[float], None]
 
 
 def text_blocks(file: Path, encoding: str | None = None, share: Share = lambda done: None) -> Iterator[bytes]:
-    """Blocks of UTF-8 without byte order mark, each cut behind a line end (LF, CR or CRLF).
+    """Blocks of UTF-8 without byte order mark, each cut after a line end (LF, CR or CRLF).
 
     A byte order mark decides the encoding; without one it is `encoding`, or UTF-8, which is *not* checked here.
-    `share` is told what part of the file was read, 0 to 1. Raises `DatasetError` where the file is missing,
-    cannot be unpacked or decoded, or has a line above 64 MiB.
+    `share` receives the part of the file that was read, 0 to 1. Raises `DatasetError` if the file is missing,
+    cannot be decompressed or decoded, or has a line above 64 MiB.
     """
     rest = b""
     for block in _utf8(file, encoding, share):
@@ -65,7 +65,7 @@ def text_blocks(file: Path, encoding: str | None = None, share: Share = lambda d
 
 
 def _utf8(file: Path, encoding: str | None, share: Share) -> Iterator[bytes]:
-    with _unpacked(file) as (stream, raw):
+    with _open_unpacked(file) as (stream, raw):
         size = max(os.fstat(raw.fileno()).st_size, 1)
         block = _read(stream, file)
         mark, name = next(((mark, name) for mark, name in _MARKS if block.startswith(mark)), (b"", encoding or "utf-8"))
@@ -79,7 +79,7 @@ def _utf8(file: Path, encoding: str | None, share: Share) -> Iterator[bytes]:
 
 
 def _decoder(name: str, file: Path) -> Callable[[bytes, bool], bytes]:
-    """Bytes of a block and whether it is the last → UTF-8."""
+    """A function: bytes of a block, and whether it is the last → UTF-8."""
     try:
         codec = codecs.lookup(name)
         decoder = codec.incrementaldecoder()
@@ -98,8 +98,8 @@ def _decoder(name: str, file: Path) -> Callable[[bytes, bool], bytes]:
 
 
 @contextmanager
-def _unpacked(file: Path) -> Iterator[tuple[BinaryIO, BinaryIO]]:
-    """The file's content and the file itself."""
+def _open_unpacked(file: Path) -> Iterator[tuple[BinaryIO, BinaryIO]]:
+    """The decompressed stream and the raw file."""
     if not file.is_file():
         raise MissingFileError(f"{file}: expected a file, found nothing")
     with file.open("rb") as raw:

@@ -1,4 +1,4 @@
-"""Timestamps as people write them → ms since 1970. A column of numbers has one unit, which its sizes tell."""
+"""Timestamps in common notations → ms since 1970. All numbers of a column have one unit, inferred from their size."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from model.datasets.importers.cells import number_or_none
 
 SECONDS_BELOW, MILLISECONDS_BELOW, MICROSECONDS_BELOW = 1e11, 1e14, 1e17
 DAY_MS = 86_400_000
-EXCEL_1970 = 25_569  # the serial number of 1970-01-01 where 1 is 1900-01-01
+EXCEL_1970 = 25_569  # the serial number of 1970-01-01, counted from 1 = 1900-01-01
 EARLIEST, LATEST = 631_152_000_000, 4_102_444_800_000  # 1990 and 2100: outside, a time is implausible
 UNITS = {"s": 1e3, "ms": 1.0, "µs": 1e-3, "ns": 1e-6}  # → ms
 SMALL = ("years", "dates as YYYYMMDD", "Excel days")
-NAMES = ("", *UNITS, *SMALL)  # by code; "" = 0 and what is too small to tell
-SMALLEST_SECONDS = 1e8  # 1973; a smaller number is none of the UNITS for certain
+NAMES = ("", *UNITS, *SMALL)  # by code; "" = 0 and numbers too small to decide
+SMALLEST_SECONDS = 1e8  # 1973; the unit of a smaller number is uncertain
 
 Floats = NDArray[np.float64]
 
@@ -38,7 +38,7 @@ def time_scale(cells: Iterable[object]) -> float:
 
 
 def to_milliseconds(cell: object, scale: float) -> int | None:
-    """Ms since 1970 from a number times `scale`, an ISO 8601 text or a datetime (UTC where no zone is given).
+    """Ms since 1970 from a number times `scale`, an ISO 8601 text or a datetime (UTC if no zone is given).
 
     >>> to_milliseconds("1970-01-01T00:00:01Z", 1.0), to_milliseconds("2", 1e3), to_milliseconds("soon", 1.0)
     (1000, 2000, None)
@@ -69,7 +69,7 @@ def text_time(cell: object) -> int | None:
 
 
 def text_times(cells: pl.Series) -> pl.Series:
-    """A column of texts as ms, null where a cell is none. Few distinct ones are parsed once."""
+    """A column of texts as ms, null if a cell is not a time. Each distinct text is parsed once."""
     distinct = cells.drop_nulls().unique()
     table = pl.DataFrame({"text": distinct, "ms": pl.Series([text_time(cell) for cell in distinct], dtype=pl.Int64)})
     return cells.to_frame("text").join(table, on="text", how="left", maintain_order="left")["ms"]
@@ -79,25 +79,25 @@ def text_times(cells: pl.Series) -> pl.Series:
 
 
 def units_of(values: Floats) -> NDArray[np.int8]:
-    """What each number [n] can be, as a code of NAMES."""
+    """The likely unit of each number [n], as a code of NAMES."""
     size = np.abs(values)
     codes = np.zeros(len(values), np.int8)
-    for code, least in enumerate((SMALLEST_SECONDS, SECONDS_BELOW, MILLISECONDS_BELOW, MICROSECONDS_BELOW), start=1):
-        codes[size >= least] = code
-    whole = values == np.floor(values)
-    near = whole & (values >= 19_000_101) & (values <= 21_001_231)
-    written = np.where(near, values, 19_000_101).astype(np.int64)
-    dated = near & (_date_digits(_days_of(written)) == written)
-    years = whole & (values >= 1900) & (values <= 2100)
+    for code, start in enumerate((SMALLEST_SECONDS, SECONDS_BELOW, MILLISECONDS_BELOW, MICROSECONDS_BELOW), start=1):
+        codes[size >= start] = code
+    integral = values == np.floor(values)
+    plausible = integral & (values >= 19_000_101) & (values <= 21_001_231)
+    digits = np.where(plausible, values, 19_000_101).astype(np.int64)
+    is_date = plausible & (_date_digits(_days_of(digits)) == digits)
+    years = integral & (values >= 1900) & (values <= 2100)
     excel = (values >= 20_000) & (values <= 80_000)
-    for name, found in zip(SMALL, (years, dated, excel), strict=True):
-        codes[found] = NAMES.index(name)
+    for name, matches in zip(SMALL, (years, is_date, excel), strict=True):
+        codes[matches] = NAMES.index(name)
     return codes
 
 
 @dataclass
 class TimeUnits:
-    """Counts what the numbers of a column can be, batch by batch."""
+    """Counts the likely units of the numbers of a column, batch by batch."""
 
     counts: dict[str, int] = field(default_factory=dict)
 
@@ -109,15 +109,15 @@ class TimeUnits:
 
     @property
     def unit(self) -> str:
-        """The unit of the column: the commonest of UNITS; without any, one of SMALL that nine of ten can be; else s."""
+        """The most frequent of UNITS; without any, the one of SMALL that fits nine of ten numbers; else s."""
         large = {name: count for name, count in self.counts.items() if name in UNITS}
         if large:
             return max(large, key=lambda name: large[name])
-        most = max(self.counts, key=lambda name: self.counts[name], default="")
-        return most if most in SMALL and self.counts[most] >= 0.9 * sum(self.counts.values()) else "s"
+        commonest = max(self.counts, key=lambda name: self.counts[name], default="")
+        return commonest if commonest in SMALL and self.counts[commonest] >= 0.9 * sum(self.counts.values()) else "s"
 
     def mixed(self, values: Floats) -> NDArray[np.bool_]:
-        """Which numbers [n] (NaN = none) are of another unit than the column; what is too small to tell is not."""
+        """Which numbers [n] (NaN = none) have another unit than the column; numbers too small to decide do not."""
         codes = units_of(values)
         others = (codes >= 1) & (codes <= len(UNITS)) if self.unit in UNITS else ~np.isnan(values)
         return np.asarray(others & (codes != NAMES.index(self.unit)), np.bool_)
@@ -135,12 +135,12 @@ def in_milliseconds(values: Floats, unit: str) -> Floats:
         return np.round(values * UNITS[unit])
     if unit == "Excel days":
         return np.round((values - EXCEL_1970) * DAY_MS)
-    whole = values.astype(np.int64)
-    return np.asarray(_days_of(whole * 10_000 + 101 if unit == "years" else whole) * DAY_MS, np.float64)
+    integers = values.astype(np.int64)
+    return np.asarray(_days_of(integers * 10_000 + 101 if unit == "years" else integers) * DAY_MS, np.float64)
 
 
 def _days_of(digits: NDArray[np.int64]) -> NDArray[np.int64]:
-    """YYYYMMDD [n] → days since 1970; a day too many rolls over."""
+    """YYYYMMDD [n] → days since 1970; a day beyond the end of its month rolls over."""
     months = (digits // 10_000 - 1970) * 12 + digits // 100 % 100 - 1
     return np.asarray(
         months.astype("datetime64[M]").astype("datetime64[D]").astype(np.int64) + digits % 100 - 1, np.int64

@@ -1,4 +1,4 @@
-"""Film titles as MovieLens writes them → clean name, year, alternative titles, franchise. Pure text."""
+"""Film titles in MovieLens notation → clean name, year, alternative titles, franchise. Pure functions on text."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _GENERIC = frozenset({"love", "home", "american", "night", "dead", "man", "girl"
 
 @dataclass(frozen=True, slots=True)
 class Title:
-    """A film's clean name; `year` None and `others` empty where the source has none."""
+    """A film's clean name; `year` is None and `others` empty if the source has none."""
 
     name: str
     year: int | None
@@ -36,27 +36,27 @@ def parse_title(raw: str) -> Title:
     Title(name='The City of Lost Children', year=1995, others=('La Cité des enfants perdus',))
     """
     rest, year = raw.strip(), None
-    if (found := _YEAR.search(rest)) is not None:
-        rest, year = rest[: found.start()], int(found.group(1))
+    if (match := _YEAR.search(rest)) is not None:
+        rest, year = rest[: match.start()], int(match.group(1))
     others: list[str] = []
-    while (found := _LAST_PARENTHESES.search(rest)) is not None and found.start() > 0:
-        rest = rest[: found.start()]
-        others.insert(0, article_first(_ALSO_KNOWN_AS.sub("", found.group(1).strip())))
+    while (match := _LAST_PARENTHESES.search(rest)) is not None and match.start() > 0:
+        rest = rest[: match.start()]
+        others.insert(0, article_first(_ALSO_KNOWN_AS.sub("", match.group(1).strip())))
     name = article_first(rest) or raw.strip()
     return Title(name, year, tuple(other for other in others if other and other != name))
 
 
 def article_first(title: str) -> str:
-    """A trailing article moves to the front.
+    """Move a trailing article to the front.
 
     >>> article_first("Matrix, The"), article_first("Atalante, L'")
     ('The Matrix', "L'Atalante")
     """
-    found = _TRAILING_ARTICLE.match(title.strip())
-    if found is None:
+    match = _TRAILING_ARTICLE.match(title.strip())
+    if match is None:
         return title.strip()
-    gap = "" if found["article"].endswith("'") else " "
-    return f"{found['article']}{gap}{found['rest']}"
+    gap = "" if match["article"].endswith("'") else " "
+    return f"{match['article']}{gap}{match['rest']}"
 
 
 def article_free(name: str) -> str:
@@ -65,24 +65,24 @@ def article_free(name: str) -> str:
     >>> article_free("The Room")
     'room'
     """
-    kept = words(name)
-    return " ".join(kept[1:] if len(kept) > 1 and kept[0] in _ARTICLES else kept)
+    parts = words(name)
+    return " ".join(parts[1:] if len(parts) > 1 and parts[0] in _ARTICLES else parts)
 
 
 def franchise_of(name: str) -> str | None:
-    """The words that films of one series share at the front of their names, or None where there are too few.
+    """The words that films of one series share at the front of their names, or None if there are too few.
 
     >>> franchise_of("Toy Story 2"), franchise_of("Star Trek II: The Wrath of Khan"), franchise_of("Heat 2")
     ('toy story', 'star trek', 'heat')
     >>> franchise_of("Indiana Jones and the Temple of Doom"), franchise_of("Beauty and the Beast")
     ('indiana jones', 'beauty and the beast')
     """
-    kept = article_free(_SUBTITLE.sub("", name) or name).split()
-    for index in range(2, len(kept) - 2):
-        if kept[index : index + 2] == ["and", "the"]:
-            kept = kept[:index]
+    parts = article_free(_SUBTITLE.sub("", name) or name).split()
+    for index in range(2, len(parts) - 2):
+        if parts[index : index + 2] == ["and", "the"]:
+            parts = parts[:index]
             break
-    while kept[1:] and _NUMERAL.match(kept[-1]):
-        kept = kept[:-1]
-    key = " ".join(kept)
+    while parts[1:] and _NUMERAL.match(parts[-1]):
+        parts = parts[:-1]
+    key = " ".join(parts)
     return None if len(key) < 4 or key in _GENERIC or key.isdigit() else key

@@ -1,4 +1,4 @@
-"""JSON lines, JSON arrays and Parquet → batches of cells that have types of their own."""
+"""JSON lines, JSON arrays and Parquet → batches of typed cells."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from model.datasets.errors import UNREADABLE, FileFormatError, Rejected, shown
 from model.datasets.importers.table_batches import Batch, ReadOptions, TableFile
 from model.datasets.importers.text_files import Share, text_blocks
 
-ROWS = 200_000  # of a Parquet batch
+ROWS = 200_000  # per Parquet batch
 Row = dict[str, object]
 
 
 def open_json(file: Path, options: ReadOptions, share: Share) -> TableFile:
-    """One object a line, or one array of objects (which is held in memory). Objects in them become `a.b`.
+    """One object per line, or one array of objects (which is held in memory). Nested objects become columns `a.b`.
 
-    Raises `DatasetError` where the file is empty.
+    Raises `DatasetError` if the file is empty.
     """
     blocks = text_blocks(file, options.encoding, share)
     first = next((block for block in blocks if block.strip()), b"")
@@ -29,15 +29,15 @@ def open_json(file: Path, options: ReadOptions, share: Share) -> TableFile:
         raise FileFormatError(f"{file.name}: expected JSON objects, found an empty file")
     if first.lstrip().startswith(b"["):
         data = b"".join([first, *blocks])
-        if (array := _array(file, data)) is not None:
+        if (array := _read_array(file, data)) is not None:
             return TableFile(file.name, None, _array_batches(file.name, data, array, options))
         blocks = iter([data])
         first = b""
     return TableFile(file.name, None, _line_batches(file.name, chain([first], blocks), options))
 
 
-def _array(file: Path, data: bytes) -> list[msgspec.Raw] | None:
-    """The elements, or None where the first line does not open one; a broken array is refused as a whole."""
+def _read_array(file: Path, data: bytes) -> list[msgspec.Raw] | None:
+    """The elements, or None if the first line does not open an array. Raises `FileFormatError` for a broken array."""
     try:
         return msgspec.json.decode(data, type=list[msgspec.Raw])
     except UNREADABLE as error:
@@ -48,7 +48,7 @@ def _array(file: Path, data: bytes) -> list[msgspec.Raw] | None:
 
 
 def _array_batches(file: str, data: bytes, array: list[msgspec.Raw], options: ReadOptions) -> Iterator[Batch]:
-    """The line of an element is where its text starts."""
+    """One batch; the line of an element is the line where its text starts."""
     numbered, place, line = [], 0, 1
     for raw in array:
         text = bytes(raw)
@@ -57,7 +57,7 @@ def _array_batches(file: str, data: bytes, array: list[msgspec.Raw], options: Re
         numbered.append((line, text))
         line += text.count(b"\n")
         place = start + len(text)
-    yield _decoded(file, numbered, options)
+    yield _decode_batch(file, numbered, options)
 
 
 def _line_batches(file: str, blocks: Iterator[bytes], options: ReadOptions) -> Iterator[Batch]:
@@ -66,10 +66,10 @@ def _line_batches(file: str, blocks: Iterator[bytes], options: ReadOptions) -> I
         lines = block.splitlines()
         numbered = [(place, line) for place, line in enumerate(lines, start=number + 1) if line.strip()]
         number += len(lines)
-        yield _decoded(file, numbered, options)
+        yield _decode_batch(file, numbered, options)
 
 
-def _decoded(file: str, numbered: list[tuple[int, bytes]], options: ReadOptions) -> Batch:
+def _decode_batch(file: str, numbered: list[tuple[int, bytes]], options: ReadOptions) -> Batch:
     decoder = msgspec.json.Decoder(Row)
     rows, batch = [], Batch({}, [])
     for number, line in numbered:
@@ -80,7 +80,7 @@ def _decoded(file: str, numbered: list[tuple[int, bytes]], options: ReadOptions)
             reason = f"expected one JSON object, got {shown(line.decode(errors='replace'))}"
             batch.rejected.append(Rejected(file, number, None, reason))
     names = dict.fromkeys(name for row in rows for name in row)
-    batch.columns = {name: [row.get(name) for row in rows] for name in names if not _dropped(name, options.drop)}
+    batch.columns = {name: [row.get(name) for row in rows] for name in names if not _is_dropped(name, options.drop)}
     return batch
 
 
@@ -92,32 +92,32 @@ def flat(row: Row) -> Row:
     """
     if not any(isinstance(value, dict) for value in row.values()):
         return row
-    found: Row = {}
+    flattened: Row = {}
     for name, value in row.items():
         if isinstance(value, dict):
-            found |= flat({f"{name}.{key}": inner for key, inner in value.items()})
+            flattened |= flat({f"{name}.{key}": inner for key, inner in value.items()})
         else:
-            found[name] = value
-    return found
+            flattened[name] = value
+    return flattened
 
 
-def _dropped(name: str, drop: tuple[str, ...]) -> bool:
-    return any(name == gone or name.startswith(f"{gone}.") for gone in drop)
+def _is_dropped(name: str, drop: tuple[str, ...]) -> bool:
+    return any(name == dropped or name.startswith(f"{dropped}.") for dropped in drop)
 
 
 # ── Parquet ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def open_parquet(file: Path, options: ReadOptions, share: Share) -> TableFile:
-    """Rows count from 1; structs become columns `a.b`. Raises `DatasetError` where the file is none."""
+    """Rows count from 1; structs become columns `a.b`. Raises `DatasetError` if the file is not Parquet."""
     try:
         frame = pl.scan_parquet(file, glob=False)
         schema = frame.collect_schema()
         rows = frame.select(pl.len()).collect().item()
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise _no_parquet(file, error) from error
+        raise _not_parquet(file, error) from error
     columns = [column for name, kind in schema.items() for column in _leaves(pl.col(name), name, kind)]
-    kept = {name: column for name, column in columns if not _dropped(name, options.drop)}
+    kept = {name: column for name, column in columns if not _is_dropped(name, options.drop)}
     wanted = frame.select(column.alias(name) for name, column in kept.items())
     return TableFile(file.name, list(kept), _parquet_batches(file, wanted, rows, share))
 
@@ -136,12 +136,12 @@ def _parquet_batches(file: Path, frame: pl.LazyFrame, rows: int, share: Share) -
         try:
             part = frame.slice(start, ROWS).collect(engine="streaming")
         except (pl.exceptions.PolarsError, OSError) as error:
-            raise _no_parquet(file, error) from error
+            raise _not_parquet(file, error) from error
         share(min(1.0, (start + ROWS) / rows))
         columns: dict[str, pl.Series | list[object]] = {column.name: column for column in part}
         yield Batch(columns, list(range(start + 1, start + 1 + part.height)))
 
 
-def _no_parquet(file: Path, error: Exception) -> FileFormatError:
+def _not_parquet(file: Path, error: Exception) -> FileFormatError:
     first = re.sub(r"\s+", " ", (str(error).splitlines() or ["unreadable"])[0])
     return FileFormatError(f"{file.name}: expected a Parquet file: {first}")

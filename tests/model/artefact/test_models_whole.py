@@ -87,7 +87,7 @@ def test_killed_anywhere_while_writing_there_is_the_old_model_or_the_new_one(
     """At every sync and every rename in turn, nothing after it happens, not even a clean-up."""
     contents = read(model_path)
     if not exchange:
-        monkeypatch.setattr(whole_folder, "_exchanged", lambda first, second: False)
+        monkeypatch.setattr(whole_folder, "_exchange", lambda first, second: False)
     for moment in range(100):
         out = tmp_path / str(moment) / "model"
         shutil.copytree(model_path, out)
@@ -122,7 +122,7 @@ def _stopping(patch: pytest.MonkeyPatch, moment: int) -> Callable[[], bool]:
 
     patch.setattr(os, "fsync", wrapped(os.fsync))
     patch.setattr(Path, "rename", wrapped(Path.rename))
-    patch.setattr(whole_folder, "_exchanged", wrapped(whole_folder._exchanged))
+    patch.setattr(whole_folder, "_exchange", wrapped(whole_folder._exchange))
     patch.setattr(shutil, "rmtree", wrapped(shutil.rmtree))
     return lambda: calls > moment
 

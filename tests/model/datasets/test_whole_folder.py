@@ -38,7 +38,7 @@ def test_an_error_leaves_the_old_one(tmp_path: Path) -> None:
 
 
 def test_without_an_exchange_of_names_it_is_two_renames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(whole_folder, "_exchanged", lambda first, second: False)
+    monkeypatch.setattr(whole_folder, "_exchange", lambda first, second: False)
     target = old_folder(tmp_path)
     with folder_written_whole(target) as new:
         (new / "b.txt").write_text("new")
