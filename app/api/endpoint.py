@@ -72,7 +72,8 @@ async def answer(request: Request, surface: Surface[Body, AnyRequest, Result]) -
     user_id = body.context.user_id if isinstance(body, RankBody) else body.user_id
     with state.hold(user_id, body.model) as (service, arm), state.metrics.rankings_under_way.track_inprogress():
         mapped = surface.map(body, RequestLimits(settings, service.model.version, started))
-        result = await _cancel_on_disconnect(request, _rank_admitted(service, surface, mapped, started))
+        limit = settings.retrieve_limit
+        result = await _cancel_on_disconnect(request, _rank_admitted(service, surface, mapped, started, limit))
         answered_by = AnsweredBy(model_name(service.model, arm), request.scope[REQUEST_ID])
         content = surface.answer(result, answered_by, state.clock() - started)
     if arm is not None:
@@ -81,11 +82,15 @@ async def answer(request: Request, surface: Surface[Body, AnyRequest, Result]) -
 
 
 async def _rank_admitted(
-    service: RankingService, surface: Surface[Body, AnyRequest, Result], request: AnyRequest, started: float
+    service: RankingService,
+    surface: Surface[Body, AnyRequest, Result],
+    request: AnyRequest,
+    started: float,
+    retrieve_limit: int,
 ) -> Result:
     """Rank, if all rankings of the request are admitted together. Raises `OverloadedError`."""
     first = request.rankings[0]
-    candidates = sum(map(service.cost, request.rankings))
+    candidates = sum(ranking.most_candidates(retrieve_limit) for ranking in request.rankings)
     with service.admission.admitted(candidates, first.priority, first.deadline):
         return await surface.rank(service, request, started)
 

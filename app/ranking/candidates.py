@@ -1,4 +1,4 @@
-"""Stage 2: chooses the candidates: those that the request names, or those that the model proposes. Scores nothing.
+"""Chooses the candidates: those that the request names, or those that the model proposes. Scores nothing.
 
 The retrievers of a model are in `model/retrieval/retrievers.py`.
 """
@@ -15,7 +15,7 @@ from app.observability.metrics import Clock
 from app.ranking.model import RankingModel
 from app.ranking.ordering import distinct, without
 from app.ranking.rules.seen import SeenRule
-from app.ranking.types import DEFAULT_LIMIT, Candidates, ImputedRequest, RankingRequest
+from app.ranking.types import Candidates, ImputedRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +37,6 @@ class CandidateStage:
         self._admission = admission
         self._clock = clock
         self._retrieve_limit = retrieve_limit
-
-    def count(self, request: RankingRequest) -> int:
-        """The largest number of candidates that a request can have."""
-        if request.candidates is not None:
-            return len(request.candidates)
-        return max(self._retrieve_limit, request.offset + (request.limit or DEFAULT_LIMIT))
 
     async def __call__(self, imputed: ImputedRequest) -> Candidates:
         """The candidates of a request; none, marked `late`, where retrieval misses the deadline."""
@@ -79,7 +73,7 @@ class CandidateStage:
 
         def propose() -> _Proposals:
             encoded = self._model.encode_context(imputed.filled)
-            limit = self.count(request)
+            limit = request.most_candidates(self._retrieve_limit)
             return _Proposals(encoded, self._model.propose(encoded, limit, excluded, drop_rule.rows))
 
         with load.one(request.priority):

@@ -1,4 +1,4 @@
-"""Stage 3: gathers the records of candidates, source and history in one call. Holds no record itself."""
+"""Gathers the records of candidates, source and history in one call. Holds no record itself."""
 
 from __future__ import annotations
 

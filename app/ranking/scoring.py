@@ -1,4 +1,4 @@
-"""Stage 4: scores candidates in chunks until a deadline. Does not order them. C = candidates."""
+"""Scores candidates in chunks until a deadline. Does not order them. C = candidates."""
 
 from __future__ import annotations
 

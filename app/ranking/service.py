@@ -1,7 +1,7 @@
 """RankingService: runs one ranking as a pipeline of stages, timed and counted. Knows no HTTP, Redis or network.
 
-context (`context.py`) → candidates (`candidates.py`) → records (`records.py`) → scores (`scoring.py`) → rules
-(`rules/apply.py`) → page. Each stage takes the result of the previous one (`types.py`).
+imputation → candidates (`candidates.py`) → records (`records.py`) → scores (`scoring.py`) → rules (`rules/apply.py`) →
+page. Each stage takes the result of the previous one (`types.py`).
 """
 
 from __future__ import annotations
@@ -12,18 +12,20 @@ from dataclasses import replace
 import numpy as np
 
 from app.entities.store import EntityStore
-from app.errors import invalid
+from app.errors import NotFoundError, UnirankError, invalid
 from app.execution.admission import AdmissionControl
 from app.execution.scheduler import Scheduler
 from app.execution.worker_thread import WorkerThread
 from app.observability.metrics import Clock, Metrics, Stopwatch
 from app.ranking.candidates import CandidateStage
-from app.ranking.context import ContextStage
 from app.ranking.model import RankingModel
 from app.ranking.records import RecordStage
 from app.ranking.rules.apply import apply_rules
+from app.ranking.rules.seen import NO_ROWS, SeenRule, history_entities, seen_by_default
 from app.ranking.scoring import ScoreStage
-from app.ranking.types import DEFAULT_LIMIT, OrderedCandidates, Ranking, RankingRequest
+from app.ranking.types import DEFAULT_LIMIT, ImputedRequest, OrderedCandidates, Ranking, RankingRequest
+from model.context.context import Context
+from model.context.imputation import FilledContext, MissingFieldError
 
 
 class RankingService:
@@ -45,18 +47,14 @@ class RankingService:
     ) -> None:
         self.model = model
         self.admission = admission
-        self._context = ContextStage(model, max_seen)
         self._candidates = CandidateStage(model, worker, admission, clock, retrieve_limit)
         self._records = RecordStage(model, store, admission, clock)
         self._score = ScoreStage(model, scheduler, admission, clock)
+        self._max_seen = max_seen
         self._metrics = metrics
         self._clock = clock
         self._new_id = new_id
         self._on_order = on_order
-
-    def cost(self, request: RankingRequest) -> int:
-        """The largest number of candidates that a request can score."""
-        return self._candidates.count(request)
 
     async def rank(self, request: RankingRequest, started: float | None = None) -> Ranking:
         """The requested page. Raises 4xx `UnirankError`s and `OverloadedError`."""
@@ -76,8 +74,7 @@ class RankingService:
             return await self._run_stages(request, watch)
 
     async def _run_stages(self, request: RankingRequest, watch: Stopwatch) -> OrderedCandidates:
-        imputed = self._context(request)
-        self._metrics.count_imputed(imputed.filled)
+        imputed = self._impute(request)
         watch.lap("parse")
         candidates = await self._candidates(imputed)
         records = await self._records(candidates)
@@ -88,6 +85,36 @@ class RankingService:
         watch.lap("rerank")
         self._on_order(self.model, ordered)
         return ordered
+
+    def _impute(self, request: RankingRequest) -> ImputedRequest:
+        """RankingRequest → ImputedRequest. Raises `InvalidRequestError` or `NotFoundError` if that is not possible."""
+        filled = self._fill(request)
+        self._metrics.count_imputed(filled)
+        return ImputedRequest(request, filled, self._seen_rule(request, filled.context))
+
+    def _fill(self, request: RankingRequest) -> FilledContext:
+        context = request.context
+        if context.source_entity_id is not None and self.model.find([context.source_entity_id])[0] < 0:
+            raise _unknown_source(request, context.source_entity_id)
+        if context.user_id is not None and not request.history_given:
+            context = replace(context, history=self.model.history(context.user_id))
+        try:
+            return self.model.fill(context)
+        except MissingFieldError as error:
+            raise invalid(f"{request.at}/{error.field}", "missing_field", str(error)) from error
+
+    def _seen_rule(self, request: RankingRequest, context: Context) -> SeenRule:
+        """The seen entities of the user of a filled context, where they are to be dropped or demoted.
+
+        A history in the request replaces all that the model knows of the user.
+        """
+        action = request.seen or seen_by_default(request.context, request.candidates is None)
+        if action == "keep":
+            return SeenRule(action)
+        use_stored = context.user_id is not None and not request.history_given
+        stored = self.model.seen(context.user_id or "") if use_stored else NO_ROWS
+        truncated = len(stored) > self._max_seen
+        return SeenRule(action, history_entities(context), stored[: self._max_seen], truncated)
 
     def page(self, ordered: OrderedCandidates, places: Sequence[int], first_rank: int = 1) -> Ranking:
         """A ranking of the entities at these positions of the order."""
@@ -127,3 +154,9 @@ def _page_places(ordered: OrderedCandidates) -> Sequence[int]:
         limit = DEFAULT_LIMIT
     end = None if limit is None else request.offset + limit
     return range(len(ordered.entity_ids))[request.offset : end]
+
+
+def _unknown_source(request: RankingRequest, source: str) -> UnirankError:
+    if request.source_in_path:
+        return NotFoundError(f"there is no entity '{source}'")
+    return invalid(f"{request.at}/source_entity_id", "unknown_entity", f"there is no entity '{source}'")

@@ -46,6 +46,12 @@ class RankingRequest:
     priority: Priority = Priority.NORMAL
     may_refuse: bool = True
 
+    def most_candidates(self, retrieve_limit: int) -> int:
+        """The largest number of candidates to score; `retrieve_limit` are proposed unless the page needs more."""
+        if self.candidates is not None:
+            return len(self.candidates)
+        return max(retrieve_limit, self.offset + (self.limit or DEFAULT_LIMIT))
+
     @property
     def rankings(self) -> tuple[RankingRequest, ...]:
         """All rankings that the answer needs: this one. A homepage has several."""

@@ -20,14 +20,15 @@ from model.network.ranker import ContextBatch, EntityBatch
 from model.network.scorer import entity_batch, retrieval_profile
 
 Ints = NDArray[np.int64]
+NO_VECTORS = torch.zeros(0)  # the ranker puts in those that its entity tower makes
 
 
 @dataclass(slots=True)
 class TrainingBatch:
     """B examples of one task, padded. Indices point into `entities`."""
 
-    contexts: list[EncodedContext]
     entities: EntityBatch  # [U]
+    context: ContextBatch  # [B] without the vectors of source and history, which are under training
     candidates: Tensor  # [B, C] index
     features: Tensor  # [B, C, F]
     labels: Tensor  # [B, C]
@@ -37,7 +38,6 @@ class TrainingBatch:
     log_q: Tensor  # [B, C]
     source: Tensor  # [B] index, -1 = none
     history: Tensor  # [B, H] index, newest first, -1 = padding
-    kinds: Tensor  # [B, H]
     affinity: Tensor  # [B, C] co-engagement of each candidate, weighted as in retrieval
 
 
@@ -59,15 +59,16 @@ class BatchMaker:
     def make(self, examples: Sequence[ContextExample], rng: np.random.Generator) -> TrainingBatch:
         """Encode B examples."""
         encoded = [self._encode(example) for example in examples]
-        features = [self._features(e, c, rng) for e, c in zip(examples, encoded, strict=True)]
         history, kinds = self._histories(examples, encoded)
+        context = collate(encoded, NO_VECTORS, NO_VECTORS, torch.from_numpy(kinds), torch.from_numpy(history >= 0))
+        features = [self._features(e, c, rng) for e, c in zip(examples, encoded, strict=True)]
         source = np.array([self._source_row(example) for example in examples], np.int64)
         candidates = _pad([example.rows for example in examples], -1, np.int64)
         used = np.unique(np.concatenate([candidates.ravel(), history.ravel(), source]))
         used = used[used >= 0]
         return TrainingBatch(
-            encoded,
             self._entities(used, rng),
+            context,
             torch.from_numpy(np.maximum(np.searchsorted(used, candidates), 0)),
             torch.from_numpy(_pad(features, 0, np.float32)),
             torch.from_numpy(_pad([example.labels for example in examples], 0, np.float32)),
@@ -77,7 +78,6 @@ class BatchMaker:
             torch.from_numpy(_pad([example.log_q for example in examples], 0, np.float32)),
             torch.from_numpy(np.where(source >= 0, np.searchsorted(used, source), -1)),
             torch.from_numpy(np.where(history >= 0, np.searchsorted(used, history), -1)),
-            torch.from_numpy(kinds),
             torch.from_numpy(
                 _pad([self._affinity(*pair) for pair in zip(examples, encoded, strict=True)], 0, np.float32)
             ),
@@ -134,15 +134,6 @@ def without_outcomes(records: Records, cold: NDArray[np.bool_]) -> Records:
         inverse=np.where(warm, records.inverse, np.float32(1.0)),
         popularity=records.popularity * warm,
     )
-
-
-def context_batch(batch: TrainingBatch, vectors: Tensor) -> ContextBatch:
-    """The context batch with current entity vectors [U, D], so that gradients flow through sources and histories."""
-    has_source = (batch.source >= 0)[:, None]
-    present = batch.history >= 0
-    source = vectors[batch.source.clamp(min=0)] * has_source
-    history = vectors[batch.history.clamp(min=0)] * present[:, :, None]
-    return collate(batch.contexts, source, history, batch.kinds, present)
 
 
 def _pad(rows: Sequence[NDArray[Any]], fill: float, dtype: type, at_least: int = 0) -> NDArray[Any]:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from model.config import TrainingConfig
 from model.learning.batch_process import batches_ahead
-from model.learning.batches import TrainingBatch, context_batch
+from model.learning.batches import TrainingBatch
 from model.learning.calibration import Calibration
 from model.learning.losses import binary_loss, softmax_loss
 from model.learning.step_batches import StepBatches, taught_rankings
@@ -22,7 +22,7 @@ from model.learning.trained_rows import fingerprint
 from model.learning.trainer import History, Report, Trainer
 from model.learning.training_data import TrainingData
 from model.learning.validation import Validation
-from model.network.ranker import Ranker
+from model.network.ranker import Ranker, RankerOutput
 
 WORTH_A_PROCESS = 100  # steps from which a process for the batches saves time
 
@@ -55,21 +55,19 @@ class RankingObjective(nn.Module):
     def forward(self, batches: Sequence[TrainingBatch]) -> Tensor:
         """One batch per task → scalar."""
         losses = [self._loss(batch, task) for batch, task in zip(batches, self.tasks, strict=True)]
-        total = torch.stack([loss * len(b.contexts) for loss, b in zip(losses, batches, strict=True)]).sum()
-        return total / sum(len(batch.contexts) for batch in batches)
+        total = torch.stack([loss * len(b.candidates) for loss, b in zip(losses, batches, strict=True)]).sum()
+        return total / sum(len(batch.candidates) for batch in batches)
 
     def _loss(self, batch: TrainingBatch, task: str) -> Tensor:
-        vectors = self.ranker.entity_vectors(batch.entities)
-        context = context_batch(batch, vectors)
-        encoded, events = self.ranker.encode_contexts(context)
-        candidates = vectors[batch.candidates]
-        logits = self.ranker.score_encoded(context, encoded, events, candidates, batch.features)
-        retrieval_logits = self.ranker.retrieval_logits(context, encoded, candidates, batch.affinity)
+        output: RankerOutput = self.ranker(
+            batch.entities, batch.context, batch.source, batch.history, batch.candidates, batch.features, batch.affinity
+        )
         labelled_rows = batch.mask & batch.shown if task in self.judged else batch.mask
         return (
-            softmax_loss(logits, batch.targets, batch.mask, batch.log_q)
-            + self.config.bce_weight * binary_loss(logits, batch.labels, labelled_rows)
-            + self.config.retrieval_weight * softmax_loss(retrieval_logits, batch.labels, batch.mask, batch.log_q)
+            softmax_loss(output.logits, batch.targets, batch.mask, batch.log_q)
+            + self.config.bce_weight * binary_loss(output.logits, batch.labels, labelled_rows)
+            + self.config.retrieval_weight
+            * softmax_loss(output.retrieval_logits, batch.labels, batch.mask, batch.log_q)
         )
 
 

@@ -58,6 +58,14 @@ class ContextBatch:
     present: Tensor  # [B, H]
 
 
+@dataclass(slots=True)
+class RankerOutput:
+    """The two heads of the network, [B, C] each."""
+
+    logits: Tensor
+    retrieval_logits: Tensor
+
+
 class EntityTower(nn.Module):
     """Attributes and id → vector [U, D]."""
 
@@ -154,6 +162,26 @@ class Ranker(nn.Module):
         """[U, D]"""
         vectors: Tensor = self.entity_tower(entities)
         return vectors
+
+    def forward(
+        self, entities: EntityBatch, context: ContextBatch, source: Tensor, history: Tensor, candidates: Tensor,
+        features: Tensor, liked: Tensor,
+    ) -> RankerOutput:  # fmt: skip
+        """Both heads for B contexts, as training needs them: gradients flow into candidates, sources and histories.
+
+        source [B], history [B, H] and candidates [B, C] are indices into the U entities, -1 = none; features
+        [B, C, F], liked [B, C] = co-engagement. `context` comes without the vectors of source and history.
+        """
+        vectors = self.entity_vectors(entities)
+        present = (history >= 0)[:, :, None]
+        context = replace(
+            context, source=vectors[source.clamp(min=0)] * (source >= 0)[:, None],
+            history=vectors[history.clamp(min=0)] * present,
+        )  # fmt: skip
+        encoded, events = self.encode_contexts(context)
+        chosen = vectors[candidates]
+        logits = self.score_encoded(context, encoded, events, chosen, features)
+        return RankerOutput(logits, self.retrieval_logits(context, encoded, chosen, liked))
 
     def encode_contexts(self, context: ContextBatch) -> tuple[Tensor, Tensor]:
         """The context side, once per request: vector [B, D] and event vectors [B, H, D]."""

@@ -1,4 +1,4 @@
-"""Stage 5: turns scores into an order by a fixed sequence of rules, one function each. Scores nothing.
+"""Turns scores into an order by a fixed sequence of rules, one function each. Scores nothing.
 
 1. by score: the best logit first, ties in the given order, candidates without a logit last
 2. demoted (seen) entities come after those that the user has not seen (`seen.py`)
