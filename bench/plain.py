@@ -16,8 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from model.artefact.model import Artefact
-from model.context.context import Context
-from model.context.imputation import FilledContext
+from model.context.context import Context, FilledContext
 
 FAST = "UNIRANK_BENCH_FAST"
 Logits = NDArray[np.float32]

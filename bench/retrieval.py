@@ -25,8 +25,7 @@ from bench.tables import Row, Table, number
 from model.artefact.index import sample_contexts
 from model.artefact.lookups import APPROXIMATE, EXACT, whole_matrix
 from model.artefact.model import Artefact
-from model.context.context import SEARCH, Context
-from model.context.imputation import FilledContext
+from model.context.context import SEARCH, Context, FilledContext
 from model.retrieval.exact import DenseIndex, Floats
 from model.retrieval.tuning import recall, rows_of
 

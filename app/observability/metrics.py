@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summary
 
-from model.context.imputation import FilledContext
+from model.context.context import FilledContext
 
 STAGES = ("parse", "records", "score", "rerank")
 _SHARES = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)

@@ -12,8 +12,7 @@ from app.entities.store import Rows
 from app.entities.tier import RecordBatch
 from app.ranking.types import Logits
 from model.catalogue.records import NamedRecords
-from model.context.context import Context, HistoryEvent
-from model.context.imputation import FilledContext
+from model.context.context import Context, FilledContext, HistoryEvent
 
 
 class RankingModel(Protocol):

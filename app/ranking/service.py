@@ -24,8 +24,8 @@ from app.ranking.rules.apply import apply_rules
 from app.ranking.rules.seen import NO_ROWS, SeenRule, history_entities, seen_by_default
 from app.ranking.scoring import ScoreStage
 from app.ranking.types import DEFAULT_LIMIT, ImputedRequest, OrderedCandidates, Ranking, RankingRequest
-from model.context.context import Context
-from model.context.imputation import FilledContext, MissingFieldError
+from model.context.context import Context, FilledContext
+from model.context.imputation import MissingFieldError
 
 
 class RankingService:

@@ -15,8 +15,7 @@ import numpy.typing as npt
 from app.entities.store import Gathered
 from app.execution.admission import Priority
 from app.ranking.rules.seen import SeenAction, SeenRule
-from model.context.context import Context
-from model.context.imputation import FilledContext
+from model.context.context import Context, FilledContext
 
 Logits = npt.NDArray[np.float32]
 Unknown = Literal["score", "last", "drop", "error"]

@@ -23,7 +23,7 @@ from app.settings import Settings
 from bench.asks import make_asks
 from model.artefact.model import Artefact
 from model.catalogue.records import NamedRecords
-from model.context.imputation import FilledContext
+from model.context.context import FilledContext
 
 STAGES = ("decode", "ask", "fill", "propose", "gather", "context", "features", "score", "order", "encode")
 CANDIDATES = 500

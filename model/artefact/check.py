@@ -12,8 +12,8 @@ import numpy as np
 
 from model.artefact.golden import GoldenRequest
 from model.artefact.model import Artefact, ArtefactError
-from model.context.context import Context
-from model.context.imputation import FilledContext, MissingFieldError
+from model.context.context import Context, FilledContext
+from model.context.imputation import MissingFieldError
 
 TOLERANCE = 1e-3  # of a probability: processors differ in the order of summation
 SPREAD = 1e-6  # least standard deviation of logits

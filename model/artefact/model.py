@@ -19,11 +19,11 @@ from model.artefact.reading import read
 from model.catalogue.encoding import EntityEncoder
 from model.catalogue.record_table import TableRows
 from model.catalogue.records import NamedRecords, RecordLayout, Records, assemble
-from model.context.context import Context, HistoryEvent
-from model.context.imputation import FilledContext
+from model.context.context import Context, FilledContext, HistoryEvent
 from model.features.match import MatchFeatures
 from model.network.catalogue import CatalogueRanker
-from model.network.inputs import ContextEncoder, EncodedContext
+from model.network.collate import EncodedContext
+from model.network.inputs import ContextEncoder
 from model.network.scorer import ContextScorer, Scorer
 from model.retrieval.lexical import LexicalIndex
 from model.retrieval.retrievers import DenseRetriever, LexicalRetriever, RetrievalRequest, UnionRetriever

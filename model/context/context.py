@@ -47,3 +47,15 @@ class Imputed:
     field: str
     value: str | None
     rule: str
+
+
+@dataclass(frozen=True, slots=True)
+class FilledContext:
+    """A context without missing fields, and what was imputed. A field imputed as null stays None in `context`."""
+
+    context: Context
+    imputed: tuple[Imputed, ...]
+
+    def rule_of(self, field: str) -> str | None:
+        """The rule that filled a field, or None where the caller gave it."""
+        return next((entry.rule for entry in self.imputed if entry.field == field), None)

@@ -7,9 +7,9 @@ This file encodes nothing: it returns a filled `Context` and a list of the imput
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from model.context.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH, Context, Imputed
+from model.context.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH, Context, FilledContext, Imputed
 from model.text.normalise import tokens_of_name
 
 Rules = Mapping[str, Mapping[str, tuple[str, ...]]]
@@ -46,18 +46,6 @@ class MissingFieldError(ValueError):
         super().__init__(f"task '{task}' needs '{field}': no rule fills it")
         self.task = task
         self.field = field
-
-
-@dataclass(frozen=True, slots=True)
-class FilledContext:
-    """A context without missing fields, and what was imputed. A field imputed as null stays None in `context`."""
-
-    context: Context
-    imputed: tuple[Imputed, ...]
-
-    def rule_of(self, field: str) -> str | None:
-        """The rule that filled a field, or None where the caller gave it."""
-        return next((entry.rule for entry in self.imputed if entry.field == field), None)
 
 
 def fill(context: Context, rules: Rules, display_name: DisplayName) -> FilledContext:

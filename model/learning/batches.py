@@ -15,7 +15,8 @@ from model.catalogue.encoding import EntityArrays
 from model.catalogue.records import Records
 from model.config import Config
 from model.learning.sampling import ContextExample
-from model.network.inputs import ContextEncoder, EncodedContext, collate
+from model.network.collate import EncodedContext, collate
+from model.network.inputs import ContextEncoder
 from model.network.ranker import ContextBatch, EntityBatch
 from model.network.scorer import entity_batch, retrieval_profile
 

@@ -115,7 +115,7 @@ def _trainer(
     objective: RankingObjective, batches: StepBatches, steps: int, validation: Validation, report: Report, device: str
 ) -> Trainer[RankingObjective]:
     """The training loop of a run, set up by the configuration."""
-    config = batches.prepared.config
+    config = batches.data.config
     optimiser, schedule = _optimiser(objective, config.training, steps)
     every = max(1, steps // config.training.evaluations)
     return Trainer(

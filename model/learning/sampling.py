@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.config import TrainingConfig
-from model.context.context import HOMEPAGE, SEARCH, Context, HistoryEvent
-from model.context.imputation import FilledContext, Rules, fill
+from model.context.context import HOMEPAGE, SEARCH, Context, FilledContext, HistoryEvent
+from model.context.imputation import Rules, fill
 from model.events.engagement import fold_of
 from model.events.timelines import NO_TIME, LabelledRanking, Timeline
 from model.learning.teacher import targets

@@ -19,7 +19,7 @@ class StepBatches:
     """Batches of the steps of one run, over labelled rankings. Equal rankings give bitwise equal batches."""
 
     def __init__(self, data: TrainingData, rankings: Sequence[LabelledRanking]) -> None:
-        self.prepared = data
+        self.data = data
         self.rankings = rankings
         self.maker = batch_maker(data)
         self.sampler = data.sampler(rankings)
@@ -31,12 +31,12 @@ class StepBatches:
 
     def batches(self, step: int) -> list[TrainingBatch]:
         """The batches of a step. Each step has its own generator, so that a resumed run is reproducible."""
-        rng = np.random.default_rng([self.prepared.config.seed, step])
+        rng = np.random.default_rng([self.data.config.seed, step])
         return [self.maker.make(self.sampler.draw(task, rng), rng) for task in self.tasks]
 
     def feature_samples(self) -> list[NDArray[np.float32]]:
         """Match features [n, F] of some batches of each task, to set scales and bins; tasks have equal weight."""
-        rng = np.random.default_rng([self.prepared.config.seed, 2**31])
+        rng = np.random.default_rng([self.data.config.seed, 2**31])
         samples = []
         for task in self.tasks:
             drawn = [self.maker.make(self.sampler.draw(task, rng), rng) for _ in range(4)]
@@ -45,9 +45,9 @@ class StepBatches:
 
     def ingredients(self) -> tuple[TrainingData, Sequence[LabelledRanking]]:
         """Arguments for the same steps in another process, without rows and attributes, which it does not need."""
-        dataset = self.prepared.dataset
+        dataset = self.data.dataset
         slim = replace(dataset, entities=[], events=dataset.events.clear())
-        return replace(self.prepared, dataset=slim, rankings=[], say=_ignore), self.rankings
+        return replace(self.data, dataset=slim, rankings=[], say=_ignore), self.rankings
 
 
 def _ignore(text: str) -> None:

@@ -21,7 +21,7 @@ class Validation:
     """Ranks validation rows: a sample for choosing the best step, and the labelled rows for calibration."""
 
     def __init__(self, data: TrainingData) -> None:
-        self.prepared = data
+        self.data = data
         events = data.dataset.events
         rows = part_rows(events, ("validation",)) if "validation" not in data.parts else events.clear()
         rows = rows.filter(rows["task"].is_in(data.tasks))
@@ -31,10 +31,10 @@ class Validation:
 
     def _sample(self, rankings: list[LabelledRanking]) -> list[LabelledRanking]:
         """At most `validation_rankings` slates per task; catalogue rankings cost more, so a third of that."""
-        maximum = self.prepared.config.training.validation_rankings
-        rng = np.random.default_rng([self.prepared.config.seed, 2**31 + 1])
+        maximum = self.data.config.training.validation_rankings
+        rng = np.random.default_rng([self.data.config.seed, 2**31 + 1])
         sample: list[LabelledRanking] = []
-        for task in self.prepared.tasks:
+        for task in self.data.tasks:
             for slate in (True, False):
                 group = [u for u in rankings if u.context.task == task and u.slate == slate and (u.labels > 0).any()]
                 limit = maximum if slate else maximum // 3
@@ -43,9 +43,9 @@ class Validation:
 
     def results_by_task(self, ranker: Ranker) -> dict[str, tuple[RankingResults, RankingResults]]:
         """Slates and catalogue rankings of each task."""
-        subject = subject_of(ranker, self.prepared)
+        subject = subject_of(ranker, self.data)
         result = {}
-        for task in self.prepared.tasks:
+        for task in self.data.tasks:
             rankings = [ranking for ranking in self.rankings if ranking.context.task == task]
             slates = rank_slates(subject, (u for u in rankings if u.slate), self.histories, lambda: None)
             catalogue = rank_catalogue(subject, (u for u in rankings if not u.slate), self.histories, lambda: None)
@@ -67,9 +67,9 @@ class Validation:
 
     def calibrate(self, ranker: Ranker) -> Calibration:
         """A curve for each task, fitted on all its labelled validation rows; a line if there are few."""
-        subject = subject_of(ranker, self.prepared)
+        subject = subject_of(ranker, self.data)
         curves = {}
-        for task in self.prepared.tasks:
+        for task in self.data.tasks:
             rankings = (ranking for ranking in self.every if ranking.context.task == task)
             ranked = rank_slates(subject, rankings, self.histories, lambda: None)
             if ranked.logits:

@@ -11,9 +11,9 @@ from model.catalogue.ids import find
 from model.catalogue.packed_text import Texts
 from model.catalogue.record_table import RecordTable, TableRows
 from model.catalogue.records import NamedRecords, Records
-from model.context.context import Context, HistoryEvent
-from model.context.imputation import FilledContext, Rules, fill
-from model.network.inputs import EncodedContext
+from model.context.context import Context, FilledContext, HistoryEvent
+from model.context.imputation import Rules, fill
+from model.network.collate import EncodedContext
 from model.network.scorer import Scorer
 
 Ints = NDArray[np.int64]

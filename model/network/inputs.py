@@ -3,39 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from model.catalogue.records import Records
-from model.context.context import HistoryEvent
-from model.context.imputation import FilledContext
+from model.context.context import FilledContext, HistoryEvent
 from model.features.history import Profile, empty_profile
 from model.features.match import MatchFeatures
-from model.features.query import EncodedQuery
+from model.network.collate import EncodedContext, collate
 from model.network.fast.context_side import ContextArrays
 from model.network.ranker import ContextBatch
 
 Floats = NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True)
-class EncodedContext:
-    """One filled context as arrays. `source` holds one record or is None, `history` runs from oldest to newest."""
-
-    filled: FilledContext
-    task: int
-    user: int
-    country: int
-    missing: tuple[float, ...]
-    query: EncodedQuery
-    source: Records | None
-    history: Records | None
-    kinds: NDArray[np.int64]  # [H]
-    profile: Profile
 
 
 class ContextEncoder:
@@ -99,33 +81,6 @@ class ContextEncoder:
             encoder = self.matcher.encoder
             return empty_profile(self.tastes.shape[-1], encoder.vectors.width, len(encoder.numbers))
         return self.matcher.encode_history(history, np.array([event.label for event in events], np.float32))
-
-
-def collate(
-    contexts: Sequence[EncodedContext],
-    source: Tensor,
-    history: Tensor,
-    kinds: Tensor,
-    present: Tensor,
-) -> ContextBatch:
-    """Stack B encoded contexts; source [B, D], history [B, H, D], kinds and present [B, H] are padded."""
-    device = source.device
-
-    def stack(rows: Sequence[object], dtype: torch.dtype) -> Tensor:
-        return torch.as_tensor(np.asarray(rows), dtype=dtype, device=device)
-
-    return ContextBatch(
-        task=stack([context.task for context in contexts], torch.long),
-        user=stack([context.user for context in contexts], torch.long),
-        country=stack([context.country for context in contexts], torch.long),
-        missing=stack([context.missing for context in contexts], torch.float32),
-        query=stack([context.query.text for context in contexts], torch.float32),
-        profile=stack([context.profile.text.ravel() for context in contexts], torch.float32),
-        source=source,
-        history=history,
-        kinds=kinds,
-        present=present,
-    )
 
 
 def serving_batch(context: EncodedContext, width: int, length: int, device: torch.device) -> ContextBatch:

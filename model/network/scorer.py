@@ -13,8 +13,9 @@ from model.catalogue.encoding import EntityArrays, chunks
 from model.catalogue.record_table import RecordTable, TableRows
 from model.catalogue.records import Records
 from model.features.match import given_parts
+from model.network.collate import EncodedContext
 from model.network.fast.folded import FoldedRanker
-from model.network.inputs import ContextEncoder, EncodedContext, one_context, serving_batch
+from model.network.inputs import ContextEncoder, one_context, serving_batch
 from model.network.ranker import ContextBatch, EntityBatch, Ranker, retrieval_entity
 
 Floats = NDArray[np.float32]

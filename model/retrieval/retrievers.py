@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from model.network.inputs import EncodedContext
+from model.network.collate import EncodedContext
 from model.network.scorer import Scorer
 from model.retrieval.approximate import ApproximateIndex
 from model.retrieval.exact import DenseIndex

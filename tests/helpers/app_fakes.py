@@ -19,8 +19,8 @@ from fastapi import FastAPI
 from app.main import create_app
 from app.settings import PREFIX, Settings
 from model.catalogue.records import NamedRecords
-from model.context.context import TASKS, Context, HistoryEvent
-from model.context.imputation import DEFAULT_RULES, FilledContext, fill
+from model.context.context import TASKS, Context, FilledContext, HistoryEvent
+from model.context.imputation import DEFAULT_RULES, fill
 
 FILMS = 60
 NOUNS = ("Toy", "Star", "Night", "River", "Ghost", "City")

@@ -13,8 +13,8 @@ ROOT = Path(__file__).parents[2]
 
 @contextmanager
 def path_through(files: Sequence[str]) -> Iterator[list[str]]:
-    """The files in the order in which they are entered, in this thread: a file is entered where one of the others calls
-    a function of it, the first one wherever its call comes from. Calls of one file in a row count once.
+    """The files in the order in which they are entered, in this thread: a file is entered where another of the files
+    calls a function of it, the first one wherever its call comes from. Calls of one file in a row count once.
 
     A coroutine that resumes is not called again.
     """
@@ -23,13 +23,20 @@ def path_through(files: Sequence[str]) -> Iterator[list[str]]:
     running: set[FrameType] = set()  # kept, so that no other frame gets the identity of one that ended
 
     def profile(frame: FrameType, event: str, _: object) -> None:
-        file, caller = known.get(frame.f_code.co_filename), frame.f_back
-        if event != "call" or file is None or caller is None or frame in running:
+        file = known.get(frame.f_code.co_filename)
+        if event != "call" or file is None or frame in running:
             return
         running.add(frame)
-        source = known.get(caller.f_code.co_filename)
+        source = caller_of(frame)
         if source != file and (source is not None or file == files[0]) and (not entered or entered[-1] != file):
             entered.append(file)
+
+    def caller_of(frame: FrameType) -> str | None:
+        """The nearest of the files that the call came from, through any library."""
+        caller = frame.f_back
+        while caller is not None and caller.f_code.co_filename not in known:
+            caller = caller.f_back
+        return None if caller is None else known[caller.f_code.co_filename]
 
     sys.setprofile(profile)
     try:

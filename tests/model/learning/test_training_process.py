@@ -130,7 +130,7 @@ def test_a_process_that_stalls_is_one_clear_error(short: TrainingData, monkeypat
 def test_an_error_in_the_process_is_told_in_words(short: TrainingData) -> None:
     broken = replace(short, rows={entity: row for entity, row in short.rows.items() if row})
     steps = ranker_training.StepBatches(short, short.rankings)
-    steps.prepared = broken
+    steps.data = broken
     with (
         pytest.raises(BatchProcessError, match="making the batches of step 1: KeyError") as caught,
         batch_process.batches_ahead(steps, 0, 3) as batches,

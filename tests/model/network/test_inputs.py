@@ -8,7 +8,8 @@ from torch import Tensor
 
 from model.artefact.model import Artefact
 from model.context.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH, Context, HistoryEvent
-from model.network.inputs import EncodedContext, collate, serving_batch
+from model.network.collate import EncodedContext, collate
+from model.network.inputs import serving_batch
 from model.network.ranker import MISSING
 
 
