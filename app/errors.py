@@ -2,7 +2,7 @@
 
 UnirankError                      base of all errors that a caller sees
 ├── MalformedRequestError   400   not valid HTTP
-├── TooManyAheadError       400   too many pipelined requests
+├── PipelineLimitError       400   too many pipelined requests
 ├── PreflightRefusedError   400   the CORS policy does not allow the request
 ├── MalformedBodyError      400   not JSON, or not UTF-8
 ├── UnauthorizedError       401   no API key, or an unknown one
@@ -17,7 +17,7 @@ UnirankError                      base of all errors that a caller sees
 ├── ModelRefusedError       422   the model failed its checks
 ├── RateError               429   the key is over its rate; carries Retry-After
 ├── HeadTooLargeError       431
-├── CallerGoneError         499   the caller disconnected: no answer is read, metrics count it
+├── ClientDisconnectedError         499   the caller disconnected: no answer is read, metrics count it
 ├── InternalError           500   any other exception
 └── UnavailableError        503   carries Retry-After
     ├── OverloadedError           the request would not finish in time
@@ -63,7 +63,7 @@ class MalformedRequestError(UnirankError):
     status, code, title = 400, "malformed_request", "Malformed request"
 
 
-class TooManyAheadError(UnirankError):
+class PipelineLimitError(UnirankError):
     """The caller sent more pipelined requests than the limit before the first was answered."""
 
     status, code, title = 400, "too_many_ahead", "Too many requests ahead"
@@ -168,7 +168,7 @@ class RateError(UnirankError):
         return {"retry-after": str(self.retry_after_s)}
 
 
-class CallerGoneError(UnirankError):
+class ClientDisconnectedError(UnirankError):
     """The caller disconnected before its answer."""
 
     status, code, title = 499, "caller_gone", "Caller gone"

@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any
 from urllib.parse import urlsplit
 
-from bench.asks import Asks, Expected
+from bench.request_set import Expected, RequestSet
 
 TOLERANCE = 1e-4
 PATIENCE_S = 60.0
@@ -19,7 +19,7 @@ class DifferentAnswerError(ValueError):
     """A server's answer differs from that of the model."""
 
 
-def check_answers(url: str, path: str, asks: Iterable[Asks]) -> int:
+def check_answers(url: str, path: str, asks: Iterable[RequestSet]) -> int:
     """Send all bodies with an expected answer and compare; returns their number. Raises `DifferentAnswerError`."""
     connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=PATIENCE_S)
     pairs = [pair for same_size in asks for pair in zip(same_size.bodies, same_size.expected, strict=False)]

@@ -17,9 +17,9 @@ from typing import Any
 
 import torch
 
-from bench.asks import Body, context_of
 from bench.load import percentiles
 from bench.plain import PlainRanking, Scorer, fast_logits, plain_logits
+from bench.request_set import Body, context_of
 from model.artefact.model import Artefact
 
 WAYS: dict[str, Scorer] = {"fast": fast_logits, "plain": plain_logits}

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from bench import process
-from bench.asks import Asks
 from bench.equal import DifferentAnswerError, check_answers
 from bench.load import Tally, Target, closed_loop, open_loop
 from bench.plan import LATENCY_COUNTS, LATENCY_RUNS, WORKERS, Plan
+from bench.request_set import RequestSet
 from bench.servers import OURS, ROOT, TITLES, NotStartedError, Running, Server, running
 
 Say = Callable[[str], None]
@@ -25,7 +25,7 @@ WORKER_CONNECTIONS = 8
 class Bench:
     """Measures one model by a plan with given requests; `say` is called with progress messages."""
 
-    def __init__(self, model: Path, plan: Plan, asks: Mapping[int, Asks], say: Say) -> None:
+    def __init__(self, model: Path, plan: Plan, asks: Mapping[int, RequestSet], say: Say) -> None:
         self.model, self.plan, self.asks, self.say = model, plan, asks, say
         self._core = {plan.server_core}
 
@@ -116,7 +116,7 @@ class Bench:
         per_request = 1000 * spent / max(1, answers)
         return {"answers": answers, "cpu_ms_per_request": per_request, **total, "processes": memory, **tally.figures()}
 
-    def limit(self, model: Path | None = None, asks: Mapping[int, Asks] | None = None) -> Figures:
+    def limit(self, model: Path | None = None, asks: Mapping[int, RequestSet] | None = None) -> Figures:
         """Figures of one core in process, for this model or for another one with its own requests."""
         self.say(f"the limit, in process{f': {model}' if model else ''}")
         bodies = {

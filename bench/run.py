@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from bench import process
-from bench.asks import Asks, make_asks
 from bench.measure import Bench, Figures
 from bench.page import page
 from bench.plan import Plan
+from bench.request_set import RequestSet, make_requests
 from bench.summary import summary
 from model.artefact.model import Artefact
 
@@ -45,10 +45,10 @@ def run(model: Path, plan: Plan, out: Path, report: Report) -> Figures:
     return result
 
 
-def prepare(model: Path, plan: Plan) -> tuple[Figures, dict[int, Asks]]:
+def prepare(model: Path, plan: Plan) -> tuple[Figures, dict[int, RequestSet]]:
     """A result with metadata but without figures, and the requests."""
     artefact = Artefact.load(model)
-    asks = {count: make_asks(artefact, count, plan.bodies, plan.seed) for count in plan.needed_candidates()}
+    asks = {count: make_requests(artefact, count, plan.bodies, plan.seed) for count in plan.needed_candidates()}
     about = {
         "model": {"version": artefact.version, "entities": artefact.entity_count, "tasks": list(artefact.tasks)},
         "machine": _machine(),
@@ -73,7 +73,7 @@ def _limit(bench: Bench, result: Figures) -> None:
 def _catalogue(bench: Bench, folder: Path) -> Figures:
     """The limit with a catalogue of another size, at one number of candidates."""
     artefact, count = Artefact.load(folder), bench.plan.headline
-    asks = {count: make_asks(artefact, count, bench.plan.bodies, bench.plan.seed)}
+    asks = {count: make_requests(artefact, count, bench.plan.bodies, bench.plan.seed)}
     return {"entities": artefact.entity_count, "candidates": count, "limit": bench.limit(folder, asks)}
 
 

@@ -22,7 +22,7 @@ from app.api.common import respond, serving_state
 from app.api.v1.request_checks import RequestLimits
 from app.api.v1.responses import AnsweredBy, model_name
 from app.api.v1.schemas import HomepageBody, MoreLikeThisBody, RankAnswer, RankBody, SearchBody
-from app.errors import CallerGoneError
+from app.errors import ClientDisconnectedError
 from app.http.body import read_body
 from app.http.problems import REQUEST_ID
 from app.models.ab_test import Arm
@@ -102,7 +102,7 @@ def _count_arm(state: ServingState, arm: Arm, answered_by: AnsweredBy) -> None:
 
 
 async def _cancel_on_disconnect(request: Request, work: Coroutine[Any, Any, Finished]) -> Finished:
-    """The result of `work`. If the caller disconnects first, cancels it and raises `CallerGoneError`."""
+    """The result of `work`. If the caller disconnects first, cancels it and raises `ClientDisconnectedError`."""
     task, working = asyncio.current_task(), True
     disconnect = asyncio.ensure_future(request.receive())  # the body was read: only a disconnect can follow
 
@@ -116,7 +116,7 @@ async def _cancel_on_disconnect(request: Request, work: Coroutine[Any, Any, Fini
     except asyncio.CancelledError:
         if task is None or not disconnect.done() or disconnect.cancelled() or task.uncancel():
             raise
-        raise CallerGoneError("it hung up before its answer") from None
+        raise ClientDisconnectedError("it hung up before its answer") from None
     finally:
         working = False
         disconnect.cancel()

@@ -52,10 +52,10 @@ def train_dataset(
     """Train on a dataset folder and write a model folder, with progress on the terminal."""
     one_thread()
     from model.artefact.build import build
-    from model.artefact.place import try_out
+    from model.artefact.output_folder import check_writable
     from model.datasets.dataset import Dataset
 
-    try_out(out)
+    check_writable(out)
     with terminal.spinner("reading"):
         loaded = Dataset.load(dataset)
     with terminal.bar("preparing") as report:
@@ -67,8 +67,8 @@ def evaluate(model: Path, dataset: Path, history: Path | None, json_file: Path |
     """Evaluate a model folder on a dataset folder; print tables and, if requested, write JSON."""
     one_thread()
     from model.artefact.model import Artefact
+    from model.datasets.atomic_writes import write_file_atomically
     from model.datasets.dataset import Dataset
-    from model.datasets.whole_folder import write_file_whole
     from model.evaluation.reports import evaluate_artefact
 
     if json_file is not None:
@@ -81,7 +81,7 @@ def evaluate(model: Path, dataset: Path, history: Path | None, json_file: Path |
     for entry in result.get("warnings", ()):
         terminal.warning(entry["detail"])
     if json_file is not None:
-        write_file_whole(json_file, json.dumps(result, indent=1).encode())
+        write_file_atomically(json_file, json.dumps(result, indent=1).encode())
     for task, metrics in result["tasks"].items():
         show_task(task, metrics)
 

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import partial
 
 from app.entities.redis_client import by_node, connect, disconnect, learn, moves, read_many
-from app.entities.redis_node import BusyError, LeftAloneError, RedisNode
+from app.entities.redis_node import BreakerOpenError, BusyError, RedisNode
 from app.entities.tier import TierError
 from app.observability.metrics import Clock
 
@@ -57,7 +57,7 @@ class RedisTier:
         learns its outcome, and no connection is dropped in the middle of a reply.
         """
         if not self._first_node.breaker.allows():
-            raise TierError(str(LeftAloneError()))
+            raise TierError(str(BreakerOpenError()))
         results: dict[str, bytes] = {}
         read = asyncio.create_task(self._read(entity_ids, results))
         self._reads.add(read)
@@ -71,7 +71,7 @@ class RedisTier:
     async def put(self, records: Mapping[str, bytes]) -> None:
         """Store these records. Raises `TierError` if Redis does not accept them all."""
         if not self._first_node.breaker.closed:
-            raise TierError(str(LeftAloneError()))
+            raise TierError(str(BreakerOpenError()))
         try:
             await self._ensure_nodes_known()
             await self._for_each_node(list(records), partial(self._write_to_node, records))
@@ -105,13 +105,13 @@ class RedisTier:
         outcomes = await asyncio.gather(*calls, return_exceptions=True)
         errors = [error for error in outcomes if isinstance(error, BaseException)]
         if errors:
-            if not all(isinstance(error, (BusyError, LeftAloneError, _GarbageError)) for error in errors):
+            if not all(isinstance(error, (BusyError, BreakerOpenError, _GarbageError)) for error in errors):
                 self._start_discovery(again=True)
             raise errors[0]
 
     async def _read_from_node(self, results: dict[str, bytes], node: RedisNode, entity_ids: list[str]) -> None:
         if node is not self._first_node and not node.breaker.allows():
-            raise LeftAloneError
+            raise BreakerOpenError
         garbage = 0
         for batch in _batches(entity_ids, READ_AT_ONCE):
             values = await node.judged(partial(self._read_values, batch), self._timeout_s)
@@ -131,7 +131,7 @@ class RedisTier:
 
     async def _write_to_node(self, records: Mapping[str, bytes], node: RedisNode, entity_ids: list[str]) -> None:
         if not node.breaker.closed:
-            raise LeftAloneError
+            raise BreakerOpenError
         for batch in _batches(entity_ids, _PUT_AT_ONCE):
             await node.ask(
                 partial(self._write_records, {entity_id: records[entity_id] for entity_id in batch}),
@@ -205,7 +205,7 @@ def unpack(value: object) -> bytes | None:
 
 def _tier_error(error: Exception, found: Mapping[str, bytes] | None = None) -> TierError:
     return TierError(
-        str(error) if isinstance(error, LeftAloneError) else f"redis: {type(error).__name__}: {error}", found
+        str(error) if isinstance(error, BreakerOpenError) else f"redis: {type(error).__name__}: {error}", found
     )
 
 

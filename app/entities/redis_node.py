@@ -14,7 +14,7 @@ T = TypeVar("T")
 _FAIR = 0.5  # share of the timeout that a server must have had before its silence counts as a failure
 
 
-class LeftAloneError(Exception):
+class BreakerOpenError(Exception):
     """The circuit breaker is open after several consecutive failures."""
 
     def __init__(self) -> None:

@@ -1,6 +1,6 @@
 """Exports the whole log as a dataset, or as one file of its rows; each export replaces the previous one atomically.
 
-`model.datasets` checks entities and assigns parts; `joined.py` joins labels. Overwrites only its own files.
+`model.datasets` checks entities and assigns parts; `label_join.py` joins labels. Overwrites only its own files.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import IO, Any
 import msgspec
 
 from app.events.export import CURSOR
-from app.events.joined import LabelJoin
+from app.events.label_join import LabelJoin
 from app.events.reading import Damage, Position, read
 
 SOURCE = "unirank events export"

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from app.events.frames import Frame, Gap, frame, scan
 from app.events.quarantine import quarantine
-from model.datasets.whole_folder import sync_entry
+from model.datasets.atomic_writes import sync_entry
 
 SUFFIX = ".log"
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)

@@ -32,7 +32,7 @@ class WorkerThread:
     async def run(self, work: Callable[[], T], priority: Priority = Priority.NORMAL) -> T:
         """Run `work` after all that is due earlier and return its result. Does not run it if cancelled before."""
         if self._closed:
-            raise RuntimeError("the compute thread is closed")
+            raise RuntimeError("the worker thread is closed")
         future: Future[T] = Future()
         self._queue.put((due(priority, time.monotonic()), next(self._sequence), future, work))
         return await asyncio.wrap_future(future)

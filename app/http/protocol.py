@@ -23,8 +23,8 @@ from app.errors import (
     HeadTooLargeError,
     MalformedRequestError,
     OverloadedError,
+    PipelineLimitError,
     TargetTooLongError,
-    TooManyAheadError,
     UnirankError,
 )
 from app.http.connection_limit import ConnectionLimit
@@ -124,7 +124,7 @@ class HttpConnection(HttpToolsProtocol):
                 f"more than {MOST_TARGET_BYTES} bytes or {MOST_PARAMETERS} parameters"
             )
         elif len(self.pipeline) >= MOST_AHEAD:
-            self._head_error = TooManyAheadError(f"more than {MOST_AHEAD} at once")
+            self._head_error = PipelineLimitError(f"more than {MOST_AHEAD} at once")
         if self._head_error is not None:
             raise _HeadLimitError
 

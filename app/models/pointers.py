@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from app.errors import ModelsUnwritableError
-from model.datasets.whole_folder import replace_file, sync_entry
+from model.datasets.atomic_writes import replace_file, sync_entry
 
 _log = logging.getLogger("unirank")
 _LOCK_TIMEOUT_S = 10.0  # a writer holds the lock for milliseconds

@@ -33,11 +33,11 @@ def by_score(logits: Logits) -> list[int]:
     return places
 
 
-def behind(entity_ids: Sequence[str], logits: Logits, demoted: Collection[str]) -> list[int]:
+def demoted_last(entity_ids: Sequence[str], logits: Logits, demoted: Collection[str]) -> list[int]:
     """Positions of [C] ids that are already ordered: first those with a logit that are not demoted, then the demoted
     ones with a logit, then those without a logit. Each group keeps its order.
 
-    >>> behind(["c", "d", "a", "b"], np.array([2, 2, 1, np.nan], np.float32), {"c"})
+    >>> demoted_last(["c", "d", "a", "b"], np.array([2, 2, 1, np.nan], np.float32), {"c"})
     [1, 2, 0, 3]
     """
     unscored = np.isnan(logits)

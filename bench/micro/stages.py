@@ -20,7 +20,7 @@ from app.http.decoding import decode
 from app.ranking import ordering
 from app.ranking.types import OrderedCandidates, Ranking
 from app.settings import Settings
-from bench.asks import make_asks
+from bench.request_set import make_requests
 from model.artefact.model import Artefact
 from model.catalogue.records import NamedRecords
 from model.context.context import FilledContext
@@ -58,7 +58,7 @@ def stages(artefact: Artefact, candidates: int = CANDIDATES, seed: int = 0) -> d
 
 def _body(artefact: Artefact, candidates: int, seed: int) -> bytes:
     """The second body: a homepage request, if the model has that task."""
-    return make_asks(artefact, candidates, 2, seed).bodies[1]
+    return make_requests(artefact, candidates, 2, seed).bodies[1]
 
 
 def _network(artefact: Artefact, filled: FilledContext, ids: list[str]) -> dict[str, Stage]:

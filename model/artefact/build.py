@@ -14,7 +14,7 @@ from model.artefact.contents import ArtefactContents, layout_of
 from model.artefact.golden import golden_requests
 from model.artefact.index import index_large
 from model.artefact.manifest import Manifest
-from model.artefact.place import try_out
+from model.artefact.output_folder import check_writable
 from model.artefact.writing import write
 from model.catalogue.record_table import RecordTable
 from model.catalogue.records import Records
@@ -50,7 +50,7 @@ def build(
     `every_part`: train on the training part, which determines steps and calibration, then again on all rows.
     Raises `ArtefactError` where `out` must not be overwritten, `CheckpointError` where there is nothing to resume.
     """
-    try_out(out)
+    check_writable(out)
     place = out.resolve()
     saved = place.with_name(f".{place.name}.training")
     if not resume:

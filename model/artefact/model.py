@@ -176,7 +176,7 @@ class Artefact:
         packed = dict(zip(known, self.layout.pack(self._compute(known)), strict=True))
         return [packed.get(row) for row in rows]
 
-    def including(self, entities: Sequence[Mapping[str, object]]) -> CatalogueRanker:
+    def with_entities(self, entities: Sequence[Mapping[str, object]]) -> CatalogueRanker:
         """The catalogue plus those of the given entities that it lacks. Only their attributes are used."""
         new = [dict(entity) for entity in entities if str(entity["entity_id"]) not in self.catalogue.rows]
         if not new:

@@ -33,7 +33,7 @@ from model.artefact.manifest import (
     sha256_of,
 )
 from model.context.context import HistoryEvent
-from model.datasets.whole_folder import folder_written_whole
+from model.datasets.atomic_writes import folder_written_atomically
 from model.retrieval.approximate import ApproximateIndex
 from model.retrieval.exact import DenseIndex
 
@@ -71,7 +71,7 @@ def rewrite(folder: Path, manifest: Manifest, dense: DenseIndex | ApproximateInd
 
 def _write_folder(out: Path, fill: Callable[[Path], None], manifest: Manifest, name: str) -> Manifest:
     """Fill a temporary folder beside `out`, add the manifest, then swap it in. Raises `ArtefactError` or OSError."""
-    with _one_line_errors(out), folder_written_whole(out) as building:
+    with _one_line_errors(out), folder_written_atomically(out) as building:
         fill(building)
         final = _with_checksums(building, manifest, name)
         (building / MANIFEST).write_text(json.dumps(manifest_json(final), indent=1))

@@ -26,7 +26,14 @@ from model.datasets.errors import (
     shown,
     why_not_object,
 )
-from model.datasets.files import ABOUT, dataset_written_whole, write_about, write_events, write_rejected, write_rows
+from model.datasets.files import (
+    ABOUT,
+    dataset_written_atomically,
+    write_about,
+    write_events,
+    write_rejected,
+    write_rows,
+)
 from model.events.table import (
     conform,
     read_events,
@@ -217,7 +224,7 @@ def write_dataset(
     """
     events = conform(events)
     types = dict(columns) if columns is not None else infer_columns(entities)
-    with dataset_written_whole(path) as folder:
+    with dataset_written_atomically(path) as folder:
         if file_format == "parquet":
             _entity_frame(entities, types).write_parquet(folder / "entities.parquet")
             events.write_parquet(folder / "events.parquet")

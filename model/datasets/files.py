@@ -17,8 +17,8 @@ from typing import BinaryIO
 import msgspec
 import polars as pl
 
+from model.datasets.atomic_writes import folder_written_atomically
 from model.datasets.errors import Rejected
-from model.datasets.whole_folder import folder_written_whole
 from model.events.table import EVENT_SCHEMA
 
 ABOUT = "dataset.json"
@@ -28,13 +28,13 @@ _LEFT_OUT_WHEN_NULL = ("part", "slice")
 
 
 @contextmanager
-def dataset_written_whole(path: Path) -> Iterator[Path]:
+def dataset_written_atomically(path: Path) -> Iterator[Path]:
     """An empty folder to write a dataset in, which replaces `path` at the end of the block.
 
     If the block raises, `path` stays unchanged. Files that do not belong to a dataset are kept. Raises `OSError`
     with one sentence if the disk is full.
     """
-    with folder_written_whole(path, lambda name: name in _OURS) as building, polars_errors_of_disk():
+    with folder_written_atomically(path, lambda name: name in _OURS) as building, polars_errors_of_disk():
         yield building
 
 

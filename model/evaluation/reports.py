@@ -42,7 +42,7 @@ class Evaluable(Protocol):
     def dataset(self) -> Mapping[str, Any]:
         """The manifest's entry about the dataset that it was trained on."""
 
-    def including(self, entities: list[dict[str, object]]) -> CatalogueRanker:
+    def with_entities(self, entities: list[dict[str, object]]) -> CatalogueRanker:
         """Its catalogue with further entities, scored from their attributes alone."""
 
 
@@ -57,7 +57,7 @@ def evaluate_artefact(
     test = test.filter(pl.col("task").is_in(artefact.tasks))
     if test.is_empty():
         raise ValueError(f"dataset '{dataset.name}' has no test rows for the tasks {', '.join(artefact.tasks)}")
-    catalogue = artefact.including(dataset.entities)
+    catalogue = artefact.with_entities(dataset.entities)
     under_test = rankable(labelled_rankings(test), artefact.catalogue.rules)
     done = 0
 

@@ -52,7 +52,7 @@ class _Process:
         )  # a session of its own: Ctrl-C reaches the training process only
         self._input = cast(BinaryIO, self._process.stdin)
         self._output = cast(BinaryIO, self._process.stdout)
-        self._job = (*steps.ingredients(), first, last)
+        self._job = (*steps.job(), first, last)
         self._messages: SimpleQueue[bytes | None] = SimpleQueue()  # None = no more
         self._thread = threading.Thread(target=self._transfer, daemon=True)
         self._thread.start()

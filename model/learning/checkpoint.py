@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from model.datasets.whole_folder import sync_entry, write_file_whole
+from model.datasets.atomic_writes import sync_entry, write_file_atomically
 
 TENSORS = "training.safetensors"
 
@@ -22,7 +22,7 @@ class CheckpointError(ValueError):
 
 
 @dataclass(slots=True)
-class Saved:
+class SavedRun:
     """A loaded checkpoint; `optimiser` has the form of `Optimizer.state_dict()`."""
 
     networks: dict[str, dict[str, Tensor]]
@@ -57,7 +57,7 @@ def save(
         raise CheckpointError(f"{folder}: no checkpoint could be written, the one before stays ({error})") from error
 
 
-def load(folder: Path, optimiser: dict[str, Any]) -> Saved:
+def load(folder: Path, optimiser: dict[str, Any]) -> SavedRun:
     """Read a checkpoint; `optimiser` is a fresh state whose parameter groups are kept.
 
     Raises `CheckpointError` if there is none.
@@ -75,7 +75,7 @@ def load(folder: Path, optimiser: dict[str, Any]) -> Saved:
     moments = {"state": state, "param_groups": optimiser["param_groups"]}
     weights = _with_prefix(tensors, "network.")
     names = sorted({key.split(".", 1)[0] for key in weights})
-    return Saved({name: _with_prefix(weights, f"{name}.") for name in names}, moments, position)
+    return SavedRun({name: _with_prefix(weights, f"{name}.") for name in names}, moments, position)
 
 
 def exists(folder: Path) -> bool:
@@ -85,7 +85,7 @@ def exists(folder: Path) -> bool:
 
 def save_result(file: Path, run: Mapping[str, Any], result: Mapping[str, Any]) -> None:
     """Write the result of a finished training, with the settings of its run."""
-    write_file_whole(file, json.dumps({"run": run, "result": result}).encode())
+    write_file_atomically(file, json.dumps({"run": run, "result": result}).encode())
 
 
 def load_result(file: Path, run: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -97,11 +97,11 @@ def load_result(file: Path, run: Mapping[str, Any]) -> dict[str, Any] | None:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{file}: no checkpoint to resume from ({error})") from error
-    refuse_other(file.parent, saved, json.loads(json.dumps(run)))
+    check_same_run(file.parent, saved, json.loads(json.dumps(run)))
     return result
 
 
-def refuse_other(folder: Path, saved: Mapping[str, Any], requested: Mapping[str, Any]) -> None:
+def check_same_run(folder: Path, saved: Mapping[str, Any], requested: Mapping[str, Any]) -> None:
     """Raise `CheckpointError` if the saved run and the requested one differ."""
     if saved.get("steps") != requested.get("steps"):
         raise CheckpointError(

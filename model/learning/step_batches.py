@@ -43,7 +43,7 @@ class StepBatches:
             samples.append(torch.cat([batch.features[batch.mask] for batch in drawn])[:20_000].numpy())
         return samples
 
-    def ingredients(self) -> tuple[TrainingData, Sequence[LabelledRanking]]:
+    def job(self) -> tuple[TrainingData, Sequence[LabelledRanking]]:
         """Arguments for the same steps in another process, without rows and attributes, which it does not need."""
         dataset = self.data.dataset
         slim = replace(dataset, entities=[], events=dataset.events.clear())

@@ -143,7 +143,7 @@ class Trainer(Generic[Objective]):
     def _load(self, folder: Path, identity: Mapping[str, Any]) -> None:
         """Restore a saved state. Raises `CheckpointError` if it belongs to another run."""
         saved = checkpoint.load(folder, self.optimiser.state_dict())
-        checkpoint.refuse_other(folder, saved.position.get("run", {}), identity)
+        checkpoint.check_same_run(folder, saved.position.get("run", {}), identity)
         self.objective.load_state_dict(saved.networks["now"])
         if self._mean is not None:
             self._mean.load_state_dict(saved.networks["mean"])

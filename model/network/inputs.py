@@ -98,7 +98,7 @@ def serving_batch(context: EncodedContext, width: int, length: int, device: torc
     return collate([context], source.to(device), history.to(device), kinds.to(device), present.to(device))
 
 
-def one_context(context: EncodedContext, width: int, length: int) -> ContextArrays:
+def context_arrays(context: EncodedContext, width: int, length: int) -> ContextArrays:
     """One context as arrays, for the folded pass; at most the `length` newest events."""
     history = np.zeros((0, width), np.float32) if context.history is None else context.history.vector[-length:][::-1]
     return ContextArrays(

@@ -15,7 +15,7 @@ from model.catalogue.records import Records
 from model.features.match import given_parts
 from model.network.collate import EncodedContext
 from model.network.fast.folded import FoldedRanker
-from model.network.inputs import ContextEncoder, one_context, serving_batch
+from model.network.inputs import ContextEncoder, context_arrays, serving_batch
 from model.network.ranker import ContextBatch, EntityBatch, Ranker, retrieval_entity
 
 Floats = NDArray[np.float32]
@@ -89,7 +89,7 @@ class ContextScorer:
         self._parts = (context.query, context.source, context.profile)
         columns = self._matcher.columns(given_parts(*self._parts))
         constant = self._matcher.constant(context.query, context.profile)
-        arrays = one_context(context, scorer.config.width, scorer.config.history_length)
+        arrays = context_arrays(context, scorer.config.width, scorer.config.history_length)
         self._folded = scorer.folded.context(arrays, columns, constant)
 
     def __call__(self, candidates: Records | TableRows) -> Floats:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from model.datasets.whole_folder import write_file_whole
+from model.datasets.atomic_writes import write_file_atomically
 
 PROTOCOL = 2  # increase it when the same settings would give other results
 Result = dict[str, Any]
@@ -59,7 +59,7 @@ class CellStore:
         started = time.perf_counter()
         result = {"name": cell.name, "settings": dict(cell.settings), **cell.run()}
         result["seconds"] = round(time.perf_counter() - started, 1)
-        write_file_whole(self._path(cell), gzip.compress(json.dumps(result).encode(), mtime=0))
+        write_file_atomically(self._path(cell), gzip.compress(json.dumps(result).encode(), mtime=0))
         return result
 
     def missing_seconds(self, cells: Sequence[Cell]) -> float:

@@ -22,7 +22,7 @@ def name_searches(
 ) -> tuple[list[LabelledRanking], list[LabelledRanking]]:
     """The same searches twice, in one order: without a user, and with one drawn by hash.
 
-    Only unique names, of at most `MOST_NAMES` entities chosen by hash. Without users the second list is empty.
+    Only unique names, of at most `MOST_NAMES` entities chosen by hash. WithNulls users the second list is empty.
     """
     names = {str(entity["entity_id"]): str(entity["display_name"]) for entity in entities}
     counts = Counter(normalise(name) for name in names.values())

@@ -20,12 +20,12 @@ from model.learning.calibration import Calibration
 from model.learning.ranker_training import TrainingResult, steps_for, train
 from model.learning.training_data import TrainingData, prepare
 from model.learning.validation import subject_of
-from model.studies.asked_without import missing_inputs
 from model.studies.cells import Cell, Result
+from model.studies.missing_inputs import missing_inputs
 from model.studies.protocols import answers
 from model.studies.specialists_report import ALONE, JOINT
 from model.studies.study_data import StudyData
-from model.studies.subjects import OwnEvents, Without
+from model.studies.subjects import OwnEvents, WithNulls
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 CALIBRATION_BINS = 10
@@ -70,7 +70,7 @@ def network_result(
     `nulls` = fields to leave null; `ask_less` adds results without imputation and without the user.
     """
     full = subject_of(training.ranker, data)
-    network: Subject = Without(full, **nulls) if nulls else full
+    network: Subject = WithNulls(full, **nulls) if nulls else full
     results = study.ranked(network if task is None else OwnEvents(network, task), _protocols(study, task))
     best = next((values for step, _, values in training.history.validations if step == training.best_step), {})
     return {

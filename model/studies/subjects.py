@@ -136,7 +136,7 @@ class OwnEvents:
         return self.subject.score(replace(context, history=history), rows)
 
 
-class Without:
+class WithNulls:
     """A model evaluated without some fields of the context, to measure their value."""
 
     def __init__(self, subject: Subject, **nulls: object) -> None:

@@ -14,13 +14,13 @@ import pytest
 from app.commands import bench as command
 from app.commands.bench import serve
 from bench import process
-from bench.asks import Asks, Body, context_of, make_asks
 from bench.equal import DifferentAnswerError, check_items
 from bench.limit import limits
 from bench.measure import Bench
 from bench.micro.stages import STAGES, stages
 from bench.plain import PlainRanking, fast_logits, plain_logits
 from bench.plan import Plan
+from bench.request_set import Body, RequestSet, context_of, make_requests
 from bench.run import run
 from bench.servers import NotStartedError, Running, Server, running
 from model.artefact.model import Artefact
@@ -32,12 +32,12 @@ CORES = sorted(os.sched_getaffinity(0))
 
 
 @pytest.fixture(scope="module")
-def asks(artefact: Artefact) -> Asks:
+def asks(artefact: Artefact) -> RequestSet:
     """Bodies of 30 candidates."""
-    return make_asks(artefact, 30, 30, seed=3)
+    return make_requests(artefact, 30, 30, seed=3)
 
 
-def items(asks: Asks, number: int = 0) -> list[Body]:
+def items(asks: RequestSet, number: int = 0) -> list[Body]:
     """The right answer to a body."""
     expected = asks.expected[number]
     return [{"id": entity_id, "score": expected.scores[entity_id]} for entity_id in expected.ids]
@@ -46,13 +46,13 @@ def items(asks: Asks, number: int = 0) -> list[Body]:
 # ---- requests -----------------------------------------------------------------------------------------------
 
 
-def test_bodies_differ_and_follow_from_the_seed(artefact: Artefact, asks: Asks) -> None:
+def test_bodies_differ_and_follow_from_the_seed(artefact: Artefact, asks: RequestSet) -> None:
     assert len(set(asks.bodies)) == 30
-    assert make_asks(artefact, 30, 30, seed=3).bodies == asks.bodies
-    assert make_asks(artefact, 30, 30, seed=4).bodies != asks.bodies
+    assert make_requests(artefact, 30, 30, seed=3).bodies == asks.bodies
+    assert make_requests(artefact, 30, 30, seed=4).bodies != asks.bodies
 
 
-def test_bodies_ask_every_task_for_distinct_known_candidates(artefact: Artefact, asks: Asks) -> None:
+def test_bodies_ask_every_task_for_distinct_known_candidates(artefact: Artefact, asks: RequestSet) -> None:
     bodies = [json.loads(body) for body in asks.bodies]
     assert {body["context"]["task"] for body in bodies} == set(TASKS)
     assert all(len(set(body["candidates"])) == 30 for body in bodies)
@@ -61,10 +61,10 @@ def test_bodies_ask_every_task_for_distinct_known_candidates(artefact: Artefact,
 
 def test_more_candidates_than_entities_are_refused(artefact: Artefact) -> None:
     with pytest.raises(ValueError, match="expected at least 500 entities to draw from, the model has 120"):
-        make_asks(artefact, 500, 1, seed=0)
+        make_requests(artefact, 500, 1, seed=0)
 
 
-def test_the_plain_forward_pass_and_our_scorer_agree(artefact: Artefact, asks: Asks) -> None:
+def test_the_plain_forward_pass_and_our_scorer_agree(artefact: Artefact, asks: RequestSet) -> None:
     plain, fast = PlainRanking(artefact, plain_logits), PlainRanking(artefact, fast_logits)
     for body in map(json.loads, asks.bodies):
         filled = plain.fill(context_of(body))
@@ -73,7 +73,7 @@ def test_the_plain_forward_pass_and_our_scorer_agree(artefact: Artefact, asks: A
         )
 
 
-def test_a_plain_ranking_is_sorted(artefact: Artefact, asks: Asks) -> None:
+def test_a_plain_ranking_is_sorted(artefact: Artefact, asks: RequestSet) -> None:
     body = json.loads(asks.bodies[0])
     ranked = PlainRanking(artefact).rank(context_of(body), body["candidates"])
     assert [entity_id for entity_id, _ in ranked] == list(asks.expected[0].ids)
@@ -83,25 +83,25 @@ def test_a_plain_ranking_is_sorted(artefact: Artefact, asks: Asks) -> None:
 # ---- equal answers ------------------------------------------------------------------------------------------
 
 
-def test_the_right_answer_passes(asks: Asks) -> None:
+def test_the_right_answer_passes(asks: RequestSet) -> None:
     for number in range(len(asks.expected)):
         check_items(items(asks, number), asks.expected[number])
 
 
-def test_another_score_is_refused(asks: Asks) -> None:
+def test_another_score_is_refused(asks: RequestSet) -> None:
     told = items(asks)
     told[4]["score"] += 2e-4
     with pytest.raises(DifferentAnswerError, match="expected a score of"):
         check_items(told, asks.expected[0])
 
 
-def test_another_order_is_refused(asks: Asks) -> None:
+def test_another_order_is_refused(asks: RequestSet) -> None:
     told = items(asks)
     with pytest.raises(DifferentAnswerError, match="which has the higher logit"):
         check_items([*told[1:], told[0]], asks.expected[0])
 
 
-def test_only_items_of_equal_score_may_change_places(asks: Asks) -> None:
+def test_only_items_of_equal_score_may_change_places(asks: RequestSet) -> None:
     told = items(asks)
     first, second = told[0]["id"], told[1]["id"]
     scores, logits = asks.expected[0].scores, asks.expected[0].logits
@@ -112,7 +112,7 @@ def test_only_items_of_equal_score_may_change_places(asks: Asks) -> None:
 
 
 @pytest.mark.parametrize("change", ["one less", "one twice", "no score"])
-def test_other_items_are_refused(asks: Asks, change: str) -> None:
+def test_other_items_are_refused(asks: RequestSet, change: str) -> None:
     told = items(asks)
     changed = {
         "one less": told[:-1],
@@ -126,7 +126,7 @@ def test_other_items_are_refused(asks: Asks, change: str) -> None:
 # ---- in process ---------------------------------------------------------------------------------------------
 
 
-def test_the_limit_times_both_ways(artefact: Artefact, asks: Asks) -> None:
+def test_the_limit_times_both_ways(artefact: Artefact, asks: RequestSet) -> None:
     found = limits(artefact, {30: [json.loads(body) for body in asks.bodies]}, 0.01)
     assert set(found) == {"fast", "plain"}
     assert found["fast"]["30"]["runs"] >= 1
@@ -236,7 +236,7 @@ def test_a_short_run_with_real_servers(model_path: Path, tmp_path: Path) -> None
 
 
 def test_a_server_that_answers_otherwise_is_not_timed(
-    monkeypatch: pytest.MonkeyPatch, asks: Asks, model_path: Path
+    monkeypatch: pytest.MonkeyPatch, asks: RequestSet, model_path: Path
 ) -> None:
     def otherwise(*_: object) -> int:
         raise DifferentAnswerError("f1: expected a score of 0.1, got 0.2")

@@ -15,7 +15,7 @@ from dataclasses import replace
 import numpy as np
 
 from app.entities.store import CACHE_UNAVAILABLE
-from app.ranking.ordering import behind, by_score
+from app.ranking.ordering import by_score, demoted_last
 from app.ranking.rules.seen import SEEN_LIMIT
 from app.ranking.types import OrderedCandidates, ScoredCandidates
 
@@ -53,7 +53,7 @@ def _by_score(ordered: OrderedCandidates) -> OrderedCandidates:
 def _demote_seen(ordered: OrderedCandidates) -> OrderedCandidates:
     if not ordered.demoted:
         return ordered
-    return _reorder(ordered, behind(ordered.entity_ids, ordered.logits, ordered.demoted))
+    return _reorder(ordered, demoted_last(ordered.entity_ids, ordered.logits, ordered.demoted))
 
 
 def _unknown_last(ordered: OrderedCandidates) -> OrderedCandidates:

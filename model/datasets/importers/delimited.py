@@ -24,10 +24,10 @@ from model.datasets.importers.dialect import (
     Dialect,
     Feed,
     csv_reader,
+    detect_dialect,
     header_of,
     is_utf8,
     refuse_other_encoding,
-    sniffed,
 )
 from model.datasets.importers.table_batches import Batch, ReadOptions, Say, TableFile, checked_header
 from model.datasets.importers.text_files import Share, text_blocks
@@ -48,7 +48,7 @@ def open_delimited(file: Path, options: ReadOptions, warn: Say, share: Share) ->
     if not first:
         raise FileFormatError(f"{file.name}: expected a table, found an empty file")
     refuse_other_encoding(first, file)
-    dialect = sniffed(first, file, options)
+    dialect = detect_dialect(first, file, options)
     lines = first.splitlines(keepends=True)
     header, used = header_of(lines, dialect, file)
     names = checked_header(header, file.name, options.drop, warn)

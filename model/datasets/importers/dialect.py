@@ -24,7 +24,7 @@ class Dialect:
     quote: str
 
 
-def sniffed(first: bytes, file: Path, options: ReadOptions) -> Dialect:
+def detect_dialect(first: bytes, file: Path, options: ReadOptions) -> Dialect:
     """The dialect by option, else by the header and the rows that match it. With tabs, quotes are not special."""
     lines = first[: 2**16].decode(errors="replace").splitlines(keepends=True)[:50]
     wanted = options.delimiter

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from model.context.context import HOMEPAGE
+from model.datasets.atomic_writes import write_file_atomically
 from model.datasets.errors import (
     MAX_REJECTED,
     DatasetError,
@@ -30,7 +31,7 @@ from model.datasets.errors import (
 from model.datasets.files import (
     ABOUT,
     REJECTED,
-    dataset_written_whole,
+    dataset_written_atomically,
     rejected_lines,
     write_about,
     write_rejected,
@@ -42,7 +43,6 @@ from model.datasets.importers.event_stream import EventStream
 from model.datasets.importers.table_batches import Batch, ReadOptions, Say, TableFile
 from model.datasets.importers.text_files import PACKED_SUFFIXES, Share
 from model.datasets.importers.typed_tables import open_json, open_parquet
-from model.datasets.whole_folder import write_file_whole
 
 TEXT_SUFFIXES = (".csv", ".tsv", ".tab", ".psv", ".txt")
 JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
@@ -87,11 +87,11 @@ def import_tables(
     job = Import(mapping, max_rejected, task, options or ReadOptions(), progress, warn, rows)
     rejected: list[Rejected] = []
     try:
-        with dataset_written_whole(out) as folder:
+        with dataset_written_atomically(out) as folder:
             counts = _write_tables(folder, entities, events, job, name or out.name, rejected)
     except TooManyRejectedError as error:
         place = out / REJECTED if not (out / ABOUT).exists() else out.with_name(f"{out.name}.{REJECTED}")
-        write_file_whole(place, rejected_lines(rejected))
+        write_file_atomically(place, rejected_lines(rejected))
         raise error.listed_in(place) from error
     return counts
 

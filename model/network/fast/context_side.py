@@ -38,7 +38,7 @@ class ContextArrays:
     kinds: Ints  # [H] task · 2 + liked
 
 
-class ContextSide:
+class FoldedContextTower:
     """The context side of one ranker, in numpy."""
 
     def __init__(self, ranker: Ranker) -> None:

@@ -100,15 +100,15 @@ class Evidence:
         if ASINH_IS_VECTORISED and values.device.type == "cpu":
             np.arcsinh(scaled.numpy(), out=scores.numpy())
         else:
-            quick_asinh(scaled, size, scores)
+            asinh_into(scaled, size, scores)
 
 
-def quick_asinh(values: Tensor, size: Tensor, out: Tensor) -> None:
+def asinh_into(values: Tensor, size: Tensor, out: Tensor) -> None:
     """asinh as log(|x| + √(x² + 1)) with the sign of x, exact to 1e-7. `size` is overwritten; all shapes are equal.
 
     >>> values = torch.tensor([-1e6, -0.1, 0.0, 2.0])
     >>> result = torch.empty(4)
-    >>> quick_asinh(values, torch.empty(4), result)
+    >>> asinh_into(values, torch.empty(4), result)
     >>> bool(torch.allclose(result, values.asinh()))
     True
     """

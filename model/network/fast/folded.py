@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from model.network.fast.buffers import Scratch, product
-from model.network.fast.context_side import ContextArrays, ContextSide, array
+from model.network.fast.context_side import ContextArrays, FoldedContextTower, array
 from model.network.fast.evidence import ConstantEvidence, Evidence, EvidenceWeights
 from model.network.ranker import Ranker
 from model.text.bounded_cache import BoundedCache
@@ -35,7 +35,7 @@ class FoldedRanker:
     def __init__(self, ranker: Ranker) -> None:
         self.ranker = ranker
         self.scratch = Scratch()
-        self.side = ContextSide(ranker)
+        self.side = FoldedContextTower(ranker)
         self._evidence: BoundedCache[tuple[int, bytes], FoldedEvidence] = BoundedCache(EVIDENCE_KEPT)
         self._layers: dict[int, Layers] = {}  # by task
         self.from_entity, self.from_context, self.from_history, self.ask = (

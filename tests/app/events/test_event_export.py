@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
 from app.cli import app
-from app.events.joined import LabelJoin
+from app.events.label_join import LabelJoin
 from app.events.log import EventLog
 from model.datasets.dataset import Dataset
 from model.datasets.quality import validate

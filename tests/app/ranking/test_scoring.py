@@ -172,7 +172,7 @@ def test_order_is_by_group_then_logit_then_input(values, demoted):
     logits = np.array(values, np.float32)
     ranked = ordering.by_score(logits)
     ids, logits = [ids[place] for place in ranked], logits[ranked]
-    behind = ordering.behind(ids, logits, {str(place) for place in demoted})
+    behind = ordering.demoted_last(ids, logits, {str(place) for place in demoted})
     places = [int(ids[place]) for place in behind]
 
     def key(place: int) -> tuple[int, float, int]:

@@ -109,18 +109,18 @@ def test_a_source_that_is_unknown_scores_as_none(artefact: Artefact) -> None:
 
 def test_new_entities_join_by_their_attributes_alone(artefact: Artefact) -> None:
     new = {"entity_id": "new", "display_name": "Zyzzyva Quux", "about": "a brand new thing", "price": 12.0}
-    bigger = artefact.including([new, {"entity_id": "e3", "display_name": "changed"}])
+    bigger = artefact.with_entities([new, {"entity_id": "e3", "display_name": "changed"}])
     assert bigger.ids == [*artefact.catalogue.ids, "new"]
     assert bigger.names["e3"] == artefact.catalogue.names["e3"]
     encoded = bigger.encode_context(bigger.fill(Context(SEARCH, query="zyzzyva quux")))
     logits = bigger.logits(encoded)
     assert np.isfinite(logits).all()
-    assert artefact.including([]) is artefact.catalogue
+    assert artefact.with_entities([]) is artefact.catalogue
 
 
 @pytest.mark.parametrize("attributes", [{}, {"about": None}, {"kinds": []}, {"price": "12"}, {"colour": "red"}])
 def test_new_entities_may_lack_attributes_or_have_others(artefact: Artefact, attributes: dict[str, object]) -> None:
-    bigger = artefact.including([{"entity_id": "new", "display_name": "New", **attributes}])
+    bigger = artefact.with_entities([{"entity_id": "new", "display_name": "New", **attributes}])
     encoded = bigger.encode_context(bigger.fill(Context(SEARCH, query="new")))
     assert np.isfinite(bigger.logits(encoded)).all()
 

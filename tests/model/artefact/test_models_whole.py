@@ -21,11 +21,11 @@ from model.artefact import build as artefact_build
 from model.artefact.build import build
 from model.artefact.manifest import ArtefactError
 from model.artefact.model import Artefact
-from model.artefact.place import try_out
+from model.artefact.output_folder import check_writable
 from model.artefact.reading import read
 from model.artefact.writing import write
 from model.config import Config
-from model.datasets import whole_folder
+from model.datasets import atomic_writes
 from model.datasets.dataset import Dataset
 from model.learning import checkpoint
 from model.learning.checkpoint import CheckpointError
@@ -87,7 +87,7 @@ def test_killed_anywhere_while_writing_there_is_the_old_model_or_the_new_one(
     """At every sync and every rename in turn, nothing after it happens, not even a clean-up."""
     contents = read(model_path)
     if not exchange:
-        monkeypatch.setattr(whole_folder, "_exchange", lambda first, second: False)
+        monkeypatch.setattr(atomic_writes, "_exchange", lambda first, second: False)
     for moment in range(100):
         out = tmp_path / str(moment) / "model"
         shutil.copytree(model_path, out)
@@ -96,7 +96,7 @@ def test_killed_anywhere_while_writing_there_is_the_old_model_or_the_new_one(
             with suppress(Stopped):
                 write(out, contents, "new")
         _let_go(out)
-        try_out(out)  # what comes next
+        check_writable(out)  # what comes next
         version = Artefact.load(out).version
         assert version.startswith("new-") or version == contents.manifest.version
         assert names(out.parent) == {"model"}
@@ -122,7 +122,7 @@ def _stopping(patch: pytest.MonkeyPatch, moment: int) -> Callable[[], bool]:
 
     patch.setattr(os, "fsync", wrapped(os.fsync))
     patch.setattr(Path, "rename", wrapped(Path.rename))
-    patch.setattr(whole_folder, "_exchange", wrapped(whole_folder._exchange))
+    patch.setattr(atomic_writes, "_exchange", wrapped(atomic_writes._exchange))
     patch.setattr(shutil, "rmtree", wrapped(shutil.rmtree))
     return lambda: calls > moment
 
@@ -197,8 +197,8 @@ def test_what_a_killed_writing_left_is_removed_at_the_next_training(tmp_path: Pa
     for name in (".model.building", ".model.building-x1", ".a[b].building-x1"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "weights.safetensors").write_bytes(bytes(10))
-    try_out(tmp_path / "model")
-    try_out(tmp_path / "a[b]")
+    check_writable(tmp_path / "model")
+    check_writable(tmp_path / "a[b]")
     assert not names(tmp_path)
 
 

@@ -25,7 +25,7 @@ _RENAME_EXCHANGE = 2
 
 
 @contextmanager
-def folder_written_whole(target: Path, is_ours: Callable[[str], bool] | None = None) -> Iterator[Path]:
+def folder_written_atomically(target: Path, is_ours: Callable[[str], bool] | None = None) -> Iterator[Path]:
     """Yield an empty folder to write in; at the end of the block it replaces `target`.
 
     If the block raises, `target` stays unchanged and the new folder is removed. `is_ours` decides by name which
@@ -97,7 +97,7 @@ def sync_entry(path: Path) -> None:
         os.close(descriptor)
 
 
-def write_file_whole(target: Path, content: bytes) -> None:
+def write_file_atomically(target: Path, content: bytes) -> None:
     """Replace one file atomically, synced to disk. Raises `OSError` if the disk is full; the old file stays."""
     target.parent.mkdir(parents=True, exist_ok=True)
     try:

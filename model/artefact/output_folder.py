@@ -9,12 +9,12 @@ from pathlib import Path
 
 from model.artefact.manifest import ArtefactError
 from model.artefact.writing import refuse_foreign
-from model.datasets.whole_folder import check_can_be_replaced, remove_unfinished
+from model.datasets.atomic_writes import check_can_be_replaced, remove_unfinished
 
 PROBE_BYTES = 2**20  # free space below this counts as a full disk
 
 
-def try_out(out: Path) -> None:
+def check_writable(out: Path) -> None:
     """Raise `ArtefactError` where no model can be written to `out`, to fail before a training instead of after it.
 
     Removes unfinished folders beside `out` that a killed process left behind.

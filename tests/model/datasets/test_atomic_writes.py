@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from model.datasets import whole_folder
-from model.datasets.whole_folder import folder_written_whole, write_file_whole
+from model.datasets import atomic_writes
+from model.datasets.atomic_writes import folder_written_atomically, write_file_atomically
 
 
 def old_folder(tmp_path: Path) -> Path:
@@ -22,7 +22,7 @@ def old_folder(tmp_path: Path) -> Path:
 
 def test_the_new_folder_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
     target = old_folder(tmp_path)
-    with folder_written_whole(target) as new:
+    with folder_written_atomically(target) as new:
         (new / "b.txt").write_text("new")
         assert (target / "a.txt").read_text() == "old"
     assert [file.name for file in target.iterdir()] == ["b.txt"]
@@ -31,16 +31,16 @@ def test_the_new_folder_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
 
 def test_an_error_leaves_the_old_one(tmp_path: Path) -> None:
     target = old_folder(tmp_path)
-    with pytest.raises(FileNotFoundError), folder_written_whole(target) as new:
+    with pytest.raises(FileNotFoundError), folder_written_atomically(target) as new:
         (new / "b.txt").write_bytes((target / "absent").read_bytes())
     assert [file.name for file in target.iterdir()] == ["a.txt"]
     assert list(tmp_path.iterdir()) == [target]
 
 
 def test_without_an_exchange_of_names_it_is_two_renames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(whole_folder, "_exchange", lambda first, second: False)
+    monkeypatch.setattr(atomic_writes, "_exchange", lambda first, second: False)
     target = old_folder(tmp_path)
-    with folder_written_whole(target) as new:
+    with folder_written_atomically(target) as new:
         (new / "b.txt").write_text("new")
     assert [file.name for file in target.iterdir()] == ["b.txt"]
     assert list(tmp_path.iterdir()) == [target]
@@ -49,7 +49,7 @@ def test_without_an_exchange_of_names_it_is_two_renames(tmp_path: Path, monkeypa
 def test_killed_between_the_two_renames_the_old_one_comes_back(tmp_path: Path) -> None:
     target = old_folder(tmp_path)
     target.rename(tmp_path / ".data.replaced-1")
-    whole_folder.remove_unfinished(target)
+    atomic_writes.remove_unfinished(target)
     assert (target / "a.txt").read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
 
@@ -57,11 +57,11 @@ def test_killed_between_the_two_renames_the_old_one_comes_back(tmp_path: Path) -
 def test_files_of_others_are_kept_and_a_folder_of_others_is_refused(tmp_path: Path) -> None:
     target = old_folder(tmp_path)
     (target / "notes.md").write_text("mine")
-    with folder_written_whole(target, lambda name: name == "a.txt"):
+    with folder_written_atomically(target, lambda name: name == "a.txt"):
         pass
     assert [file.name for file in target.iterdir()] == ["notes.md"]
     (target / "photos").mkdir()
-    with pytest.raises(FileExistsError, match="photos"), folder_written_whole(target, lambda name: False):
+    with pytest.raises(FileExistsError, match="photos"), folder_written_atomically(target, lambda name: False):
         pass
     assert (target / "notes.md").read_text() == "mine"
 
@@ -70,7 +70,7 @@ def test_a_link_stays_a_link(tmp_path: Path) -> None:
     target = old_folder(tmp_path)
     link = tmp_path / "link"
     link.symlink_to(target)
-    with folder_written_whole(link) as new:
+    with folder_written_atomically(link) as new:
         (new / "b.txt").write_text("new")
     assert link.is_symlink()
     assert (target / "b.txt").read_text() == "new"
@@ -79,8 +79,8 @@ def test_a_link_stays_a_link(tmp_path: Path) -> None:
 def test_a_killed_writer_leaves_the_old_one_and_the_next_removes_its_rest(tmp_path: Path) -> None:
     target = old_folder(tmp_path)
     code = (
-        "import sys, pathlib; from model.datasets.whole_folder import folder_written_whole\n"
-        "with folder_written_whole(pathlib.Path(sys.argv[1])) as new:\n"
+        "import sys, pathlib; from model.datasets.atomic_writes import folder_written_atomically\n"
+        "with folder_written_atomically(pathlib.Path(sys.argv[1])) as new:\n"
         "    (new / 'b.txt').write_text('half'); print('there', flush=True); sys.stdin.read()\n"
     )
     command = [sys.executable, "-c", code, str(target)]
@@ -88,12 +88,12 @@ def test_a_killed_writer_leaves_the_old_one_and_the_next_removes_its_rest(tmp_pa
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=root) as writer:
         assert writer.stdout is not None
         writer.stdout.readline()
-        whole_folder.remove_unfinished(target)
+        atomic_writes.remove_unfinished(target)
         assert len(list(tmp_path.iterdir())) == 2, "the folder of a living writer stays"
         writer.send_signal(signal.SIGKILL)
         writer.wait()
     assert [file.name for file in target.iterdir()] == ["a.txt"]
-    with folder_written_whole(target) as new:
+    with folder_written_atomically(target) as new:
         (new / "c.txt").write_text("new")
     assert list(tmp_path.iterdir()) == [target]
     assert [file.name for file in target.iterdir()] == ["c.txt"]
@@ -102,10 +102,10 @@ def test_a_killed_writer_leaves_the_old_one_and_the_next_removes_its_rest(tmp_pa
 def test_a_full_disk_is_one_sentence_that_names_the_folder(tmp_path: Path) -> None:
     target = old_folder(tmp_path)
     code = (
-        "import sys, pathlib, resource; from model.datasets.whole_folder import folder_written_whole\n"
+        "import sys, pathlib, resource; from model.datasets.atomic_writes import folder_written_atomically\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
         "try:\n"
-        "    with folder_written_whole(pathlib.Path(sys.argv[1])) as new:\n"
+        "    with folder_written_atomically(pathlib.Path(sys.argv[1])) as new:\n"
         "        (new / 'b.txt').write_bytes(bytes(5000))\n"
         "except OSError as error:\n"
         "    print(error)\n"
@@ -120,7 +120,7 @@ def test_a_full_disk_is_one_sentence_that_names_the_folder(tmp_path: Path) -> No
 
 
 def test_one_file_is_replaced_at_once(tmp_path: Path) -> None:
-    write_file_whole(tmp_path / "one" / "x.json", b"1")
-    write_file_whole(tmp_path / "one" / "x.json", b"2")
+    write_file_atomically(tmp_path / "one" / "x.json", b"1")
+    write_file_atomically(tmp_path / "one" / "x.json", b"2")
     assert (tmp_path / "one" / "x.json").read_bytes() == b"2"
     assert len(list((tmp_path / "one").iterdir())) == 1

@@ -15,7 +15,7 @@ from model.context.imputation import FIELDS, Rules
 from model.evaluation.network_subject import NetworkSubject
 from model.evaluation.protocols import Subject
 from model.network.catalogue import CatalogueRanker
-from model.studies.subjects import Without
+from model.studies.subjects import WithNulls
 
 PERSON = ("homepage", "tags")  # protocols with a user
 
@@ -38,7 +38,7 @@ def missing_inputs(rules: Rules) -> Iterator[MissingInput]:
             changed = {**rules, **{task: {**rules[task], name: (f"null_{_short_name(name)}",)} for task in tasks}}
             yield MissingInput(f"{name} not imputed", tasks, None, partial(_with_rules, changed))
     yield MissingInput(
-        "nobody told", (SEARCH, HOMEPAGE), PERSON, lambda network: Without(network, user_id=None, history=())
+        "nobody told", (SEARCH, HOMEPAGE), PERSON, lambda network: WithNulls(network, user_id=None, history=())
     )
 
 

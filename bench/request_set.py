@@ -31,7 +31,7 @@ class Expected:
 
 
 @dataclass(frozen=True, slots=True)
-class Asks:
+class RequestSet:
     """Bodies with the same number of candidates, and the expected answers to the first `CHECKED` of them."""
 
     candidates: int
@@ -39,7 +39,7 @@ class Asks:
     expected: tuple[Expected, ...]
 
 
-def make_asks(artefact: Artefact, candidates: int, count: int, seed: int) -> Asks:
+def make_requests(artefact: Artefact, candidates: int, count: int, seed: int) -> RequestSet:
     """`count` bodies of `candidates` distinct candidates each. Raises `ValueError` if the catalogue has fewer."""
     if candidates > artefact.entity_count:
         raise ValueError(f"expected at least {candidates} entities to draw from, the model has {artefact.entity_count}")
@@ -52,7 +52,7 @@ def make_asks(artefact: Artefact, candidates: int, count: int, seed: int) -> Ask
         bodies.append({"context": context, "candidates": rng.sample(artefact.catalogue.ids, candidates)})
     plain = PlainRanking(artefact)
     answers = tuple(_expected_answer(plain, body) for body in bodies[:CHECKED])
-    return Asks(candidates, tuple(json.dumps(body).encode() for body in bodies), answers)
+    return RequestSet(candidates, tuple(json.dumps(body).encode() for body in bodies), answers)
 
 
 def context_of(body: Body) -> Context:
