@@ -20,7 +20,7 @@ Folder = Annotated[Path, typer.Argument(help="The folder of models that UNIRANK_
 Wanted = Annotated[str, typer.Argument(help="A version, or the name of its folder.")]
 WaitS = Annotated[float, typer.Option(help="Longest wait, in seconds, for running services to confirm; 0 = none.")]
 WAIT_S = 30.0
-_NO_WORKERS = "nobody confirmed it: no running service reports on this folder"
+_NO_WORKERS = "no worker confirmed it: no running service reports on this folder"
 
 
 @app.command(name="list")
@@ -158,7 +158,7 @@ def unsplit(folder: Folder, wait_s: WaitS = WAIT_S) -> None:
     workers = _find_workers(registry)
     registry.unsplit()
     _confirm(
-        workers, None, "everybody gets the live model", "SPLIT is gone", lambda report: report.split is None, wait_s
+        workers, None, "all users get the live model", "SPLIT is gone", lambda report: report.split is None, wait_s
     )
 
 
@@ -179,7 +179,7 @@ def shadow(
         _confirm(
             workers,
             model,
-            "is the shadow no more",
+            "is no longer the shadow",
             "not named in SHADOW",
             lambda report: report.shadow != model.version,
             wait_s,

@@ -70,7 +70,7 @@ def _lock(handle: int, folder: Path) -> None:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() > deadline:
-                raise ModelsUnwritableError(f"{folder}: somebody else is moving models, and does not end") from None
+                raise ModelsUnwritableError(f"{folder}: another process is moving models and does not finish") from None
             time.sleep(_POLL_S)
         except OSError as error:
             _log.warning("%s cannot be locked: %s", folder, error.strerror)

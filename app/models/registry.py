@@ -131,7 +131,7 @@ class ModelRegistry:
         with locked(self.path):
             live = self.named(LIVE)
             if instead_of is not None and live != instead_of.folder:
-                raise ModelConflictError(f"{instead_of.version} is not live any more: somebody else moved {LIVE}")
+                raise ModelConflictError(f"{instead_of.version} is not live any more: another process moved {LIVE}")
             if live != version.folder:
                 self._go_live(version.name)
             remove(self.path / SPLIT)

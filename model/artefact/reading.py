@@ -89,7 +89,7 @@ def _tastes(path: Path, features: Arrays, width: int) -> tuple[list[str], NDArra
 def _seen(path: Path, features: Arrays, rows: int) -> SeenEntities:
     seen = SeenEntities.from_arrays(features)
     if seen.highest_row() >= rows:
-        raise ArtefactError(f"{path}: somebody has met entity {seen.highest_row()} of {rows}")
+        raise ArtefactError(f"{path}: a user has seen entity {seen.highest_row()} of {rows}")
     return seen
 
 

@@ -48,7 +48,9 @@ def declared_access(endpoint: Callable[..., Any]) -> Access:
     access = getattr(endpoint, _DECLARED, None)
     if not isinstance(access, Access):
         name = getattr(endpoint, "__qualname__", repr(endpoint))
-        raise UndeclaredAccessError(f"{name} says not who may call it: put @needs(…) or @open_to_all right above it")
+        raise UndeclaredAccessError(
+            f"{name} does not declare who may call it: put @needs(…) or @open_to_all right above it"
+        )
     return access
 
 

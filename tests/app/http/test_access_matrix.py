@@ -185,7 +185,7 @@ async def nothing(scope: Scope, receive: Receive, send: Send) -> None:
 
 def test_a_route_without_a_declared_scope_cannot_be_made() -> None:
     router = APIRouter(route_class=GuardedRoute)
-    with pytest.raises(UndeclaredAccessError, match="says not who may call it"):
+    with pytest.raises(UndeclaredAccessError, match="does not declare who may call it"):
 
         @router.get("/secret")
         async def secret() -> None: ...

@@ -199,11 +199,11 @@ async def test_commands_wait_until_every_service_has_followed(registry: Path) ->
         await run("rollback", str(registry), stdout="one-v is live again (2 workers confirmed)")
         assert [await version_of(one) for one in (client, other)] == ["one-v"] * 2
         await run("split", str(registry), "two", "--share", "0.5", stdout="0.5 of the users (2 workers confirmed)")
-        await run("unsplit", str(registry), stdout="everybody gets the live model (2 workers confirmed)")
+        await run("unsplit", str(registry), stdout="all users get the live model (2 workers confirmed)")
         await run("shadow", str(registry), "two", stdout="two-v is the shadow (2 workers confirmed)")
-        await run("shadow", str(registry), "two", "--off", stdout="is the shadow no more (2 workers confirmed)")
+        await run("shadow", str(registry), "two", "--off", stdout="is no longer the shadow (2 workers confirmed)")
     assert not (registry / ".workers").exists()
-    await run("activate", str(registry), "two", stdout="two-v named in LIVE; nobody confirmed it")
+    await run("activate", str(registry), "two", stdout="two-v named in LIVE; no worker confirmed it")
 
 
 async def test_a_command_tells_why_a_service_does_not_follow(registry: Path) -> None:
@@ -232,6 +232,6 @@ async def test_workers_that_are_gone_are_not_waited_for(registry: Path, monkeypa
     gone = {"beat": 7, "live": "one-v", "split": None, "shadow": None, "refused": {}}
     (registry / ".workers" / "killed-1-0.json").write_text(json.dumps(gone))
     (registry / ".workers" / "torn-1-0.json").write_text('{"beat": 7, "li')
-    await run("activate", str(registry), "two", stdout="two-v named in LIVE; nobody confirmed it")
+    await run("activate", str(registry), "two", stdout="two-v named in LIVE; no worker confirmed it")
     async with service(registry, load):
         await run("activate", str(registry), "three", stdout="three-v is live (1 worker confirmed)")

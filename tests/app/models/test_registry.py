@@ -123,7 +123,7 @@ def test_who_comes_second_sees_what_the_first_has_written(registry: ModelRegistr
 
 def test_a_lock_that_is_never_released_is_said(registry: ModelRegistry, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pointers, "_LOCK_TIMEOUT_S", 0.05)
-    with locked(registry.path), pytest.raises(ModelsUnwritableError, match="somebody else is moving models"):
+    with locked(registry.path), pytest.raises(ModelsUnwritableError, match="another process is moving models"):
         registry.activate("two")
     assert registry.activate("two").name == "two"
 
