@@ -75,9 +75,11 @@ def test_the_tree_names_each_folder() -> None:
 
 
 def test_the_tree_answers_a_newcomer() -> None:
-    """Where are bodies parsed, candidates capped, a hanging Redis left alone, and where is log-Q?"""
+    """Where are bodies parsed, candidates capped, a hanging Redis left alone, where is log-Q, what is retrieved?"""
     answers = (
         "app/api/v1/requests.py",
+        "app/ranking/candidates.py",
+        "model/retrieval/retrievers.py",
         "app/ranking/rules/",
         "app/entities/circuit_breaker.py",
         "app/entities/redis.py",

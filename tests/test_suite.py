@@ -1,4 +1,7 @@
-"""The tests keep their own rules: every file says what it promises, names are distinct, and lists name real files."""
+"""The tests keep their own rules: every file says what it promises, names are distinct, lists name real files.
+
+Files of tests and of the code alike stay short enough to be read in one sitting.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from collections import Counter
 from pathlib import Path
 
 TESTS = Path(__file__).parent
+MOST_LINES = 300
 FILES = sorted(TESTS.rglob("test_*.py"))
 
 
@@ -33,3 +37,10 @@ def test_no_test_file_imports_another() -> None:
 
 def test_every_file_that_runs_alone_exists(alone_files: set[str]) -> None:
     assert alone_files - {file.name for file in FILES} == set()
+
+
+def test_no_file_is_too_long_to_read_at_once() -> None:
+    files = [file for top in ("app", "bench", "model", "tests") for file in (TESTS.parent / top).rglob("*.py")]
+    assert len(files) > 300
+    lines = {str(file.relative_to(TESTS.parent)): file.read_text("utf-8").count("\n") for file in files}
+    assert {name: count for name, count in lines.items() if count > MOST_LINES} == {}
