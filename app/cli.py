@@ -26,6 +26,7 @@ app.add_typer(models.app, name="models")
 app.add_typer(bench.app, name="bench")
 
 Model = Annotated[Path, typer.Argument(help="A model folder.")]
+Device = Annotated[str, typer.Option(help="Where the network runs: cpu, cuda, …")]
 DatasetFolder = Annotated[Path, typer.Argument(help="A dataset folder.")]
 
 
@@ -58,11 +59,12 @@ def train(
     config: Annotated[Path | None, typer.Option(help="A TOML file with [network] and [training].")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue from the run's last checkpoint.")] = False,
     parts: Annotated[str, typer.Option(help="'train', or 'all' to train again on every row at the end.")] = "train",
+    device: Device = "cpu",
 ) -> None:
     """Train one network on a dataset and write the model folder."""
     from app.commands import learning
 
-    learning.train(dataset, out, tasks, seed, config, resume, parts)
+    learning.train(dataset, out, tasks, seed, config, resume, parts, device)
 
 
 @app.command()
@@ -71,11 +73,12 @@ def evaluate(
     dataset: DatasetFolder,
     history: Annotated[Path | None, typer.Option(help="A dataset whose rows are the users' histories.")] = None,
     json: Annotated[Path | None, typer.Option("--json", help="Write the report here as well.")] = None,
+    device: Device = "cpu",
 ) -> None:
     """Measure a model on the test rows of a dataset: slates, whole-catalogue rankings, calibration."""
     from app.commands import learning
 
-    learning.evaluate(model, dataset, history, json)
+    learning.evaluate(model, dataset, history, json, device)
 
 
 @app.command()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def train(
-    dataset: Path, out: Path, tasks: str, seed: str | None, config: Path | None, resume: bool, parts: str
+    dataset: Path, out: Path, tasks: str, seed: str | None, config: Path | None, resume: bool, parts: str, device: str
 ) -> None:
     """Call `train_dataset` with the options of the command line."""
     if parts not in ("train", "all"):
@@ -29,8 +29,20 @@ def train(
     names = [name.strip() for name in tasks.split(",") if name.strip()]
     if tasks and not names:
         raise ValueError(f"--tasks: expected names of tasks by comma, got '{tasks}'")
+    _check_device(device)
     with terminal.resumable("stopped: the same command with --resume goes on from the last checkpoint"):
-        train_dataset(dataset, out, settings, names or None, parts == "all", resume)
+        train_dataset(dataset, out, settings, names or None, parts == "all", resume, device)
+
+
+def _check_device(device: str) -> None:
+    """Raise ValueError where torch cannot compute on a device."""
+    import torch
+
+    try:
+        torch.zeros(1, device=device).cpu()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"--device: '{device}' cannot be used here: {reason}") from error
 
 
 def _parse_integer(text: str) -> Any:
@@ -48,6 +60,7 @@ def train_dataset(
     tasks: Sequence[str] | None = None,
     every_part: bool = False,
     resume: bool = False,
+    device: str = "cpu",
 ) -> None:
     """Train on a dataset folder and write a model folder, with progress on the terminal."""
     one_thread()
@@ -59,11 +72,13 @@ def train_dataset(
     with terminal.spinner("reading"):
         loaded = Dataset.load(dataset)
     with terminal.bar("preparing") as report:
-        manifest = build(loaded, out, config, tasks, every_part, resume, lambda text: report(0, 0, text), report)
+        manifest = build(
+            loaded, out, config, tasks, every_part, resume, lambda text: report(0, 0, text), report, device
+        )
     terminal.out.print(f"model {manifest.version} in {out}", soft_wrap=True)
 
 
-def evaluate(model: Path, dataset: Path, history: Path | None, json_file: Path | None) -> None:
+def evaluate(model: Path, dataset: Path, history: Path | None, json_file: Path | None, device: str) -> None:
     """Evaluate a model folder on a dataset folder; print tables and, if requested, write JSON."""
     one_thread()
     from model.artefact.model import Artefact
@@ -71,11 +86,12 @@ def evaluate(model: Path, dataset: Path, history: Path | None, json_file: Path |
     from model.datasets.dataset import Dataset
     from model.evaluation.reports import evaluate_artefact
 
+    _check_device(device)
     if json_file is not None:
         try_file(json_file)
     with terminal.spinner("reading"):
         loaded, past = Dataset.load(dataset), Dataset.load(history) if history else None
-        artefact = Artefact.load(model)
+        artefact = Artefact.load(model, device)
     with terminal.bar("ranking") as report:
         result = evaluate_artefact(artefact, loaded, past, report)
     for entry in result.get("warnings", ()):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ ALL_PARTS = ("train", "validation", "test")
 FIRST, SECOND = "first.json", "second"  # result of the first training, checkpoint of the second, if `every_part`
 Report = Callable[[int, int, str], None]
 Say = Callable[[str], None]
+Fit = Callable[[TrainingData, int, Path, bool], TrainingResult]  # data, steps, checkpoints, whether to resume
 
 
 def build(
@@ -44,8 +46,9 @@ def build(
     resume: bool = False,
     say: Say = lambda _: None,
     report: Report = lambda *_: None,
+    device: str = "cpu",
 ) -> Manifest:
-    """Train on a dataset and write the model folder `out`.
+    """Train on a dataset, on a device, and write the model folder `out`.
 
     `every_part`: train on the training part, which determines steps and calibration, then again on all rows.
     Raises `ArtefactError` where `out` must not be overwritten, `CheckpointError` where there is nothing to resume.
@@ -56,7 +59,7 @@ def build(
     if not resume:
         shutil.rmtree(saved, ignore_errors=True)
     run = _train_once if not every_part else _train_twice
-    prepared, trained = run(dataset, config, tasks, saved, resume, say, report)
+    prepared, trained = run(dataset, config, tasks, saved, resume, say, partial(train, report=report, device=device))
     say("writing the model")
     manifest = index_large(out, write(out, contents_of(prepared, trained), dataset.name), report)
     shutil.rmtree(saved, ignore_errors=True)
@@ -64,15 +67,15 @@ def build(
 
 
 def _train_once(
-    dataset: Dataset, config: Config, tasks: Sequence[str] | None, saved: Path, resume: bool, say: Say, report: Report
+    dataset: Dataset, config: Config, tasks: Sequence[str] | None, saved: Path, resume: bool, say: Say, fit: Fit
 ) -> tuple[TrainingData, TrainingResult]:
     """Train on the training part only."""
     prepared = prepare(dataset, config, tasks, say=say)
-    return prepared, train(prepared, steps_for(config.training, prepared), saved, resume, report)
+    return prepared, fit(prepared, steps_for(config.training, prepared), saved, resume)
 
 
 def _train_twice(
-    dataset: Dataset, config: Config, tasks: Sequence[str] | None, saved: Path, resume: bool, say: Say, report: Report
+    dataset: Dataset, config: Config, tasks: Sequence[str] | None, saved: Path, resume: bool, say: Say, fit: Fit
 ) -> tuple[TrainingData, TrainingResult]:
     """Train on the training part, which determines steps and calibration; then on all rows, from the beginning.
 
@@ -81,13 +84,13 @@ def _train_twice(
     settings = {"dataset": f"{dataset.name} {fingerprint(dataset)}", "tasks": tasks, "config": config.to_json()}
     first = checkpoint.load_result(saved / FIRST, settings) if resume else None
     if first is None:
-        _, trained = _train_once(dataset, config, tasks, saved, resume, say, report)
+        _, trained = _train_once(dataset, config, tasks, saved, resume, say, fit)
         first = {"steps": max(trained.best_step, 1), "calibration": trained.calibration.to_json()}
         checkpoint.save_result(saved / FIRST, settings, first)
         (saved / checkpoint.TENSORS).unlink(missing_ok=True)
     prepared = prepare(dataset, config, tasks, ALL_PARTS, say)
     second = saved / SECOND
-    retrained = train(prepared, first["steps"], second, resume and checkpoint.exists(second), report)
+    retrained = fit(prepared, first["steps"], second, resume and checkpoint.exists(second))
     return prepared, replace(retrained, calibration=Calibration.from_json(first["calibration"]))
 
 

@@ -98,9 +98,8 @@ def train(
     trainer = _trainer(objective, step_batches, steps, validation, report, device)
     run = identity(data, step_batches) if folder is not None else None
     ranker = trainer.fit(folder, run, resume).ranker
-    return TrainingResult(
-        ranker, validation.calibrate(ranker), trainer.history, trainer.best_step, taught_tasks(step_batches)
-    )
+    calibration = validation.calibrate(ranker)
+    return TrainingResult(ranker.cpu(), calibration, trainer.history, trainer.best_step, taught_tasks(step_batches))
 
 
 def _objective(data: TrainingData, step_batches: StepBatches) -> RankingObjective:

@@ -43,21 +43,37 @@ def status(url: str, **options: object) -> int:
 
 @contextmanager
 def served(model: Path, log: Path, **settings: object) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    """`unirank serve` once it is ready, and its URL; its log goes to a file. Ends with SIGTERM."""
+    """`unirank serve` once it and all its workers are ready, and its URL; its log goes to a file. Ends with SIGTERM."""
     port = int(str(settings.pop("port", free_port())))
     chosen = {"port": port, "drain_notice_ms": 0, **settings}
     told = {f"UNIRANK_{name.upper()}": str(value) for name, value in chosen.items()}
     command = [sys.executable, "-m", "app.cli", "serve", str(model)]
+    before = log.read_bytes().count(b"Application startup complete") if log.exists() else 0
     with log.open("ab") as stream:
-        process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **told}, stderr=stream, stdout=stream)
+        process = subprocess.Popen(
+            command, cwd=ROOT, env={**os.environ, **told}, stderr=stream, stdout=stream, start_new_session=True
+        )
     try:
         url = f"http://127.0.0.1:{port}"
+        workers = int(str(settings.get("workers", 1)))
+        ready = b"Application startup complete"  # a worker that starts takes SIGTERM without notice
+        wait_for(lambda: process.poll() is not None or log.read_bytes().count(ready) >= before + workers)
         wait_for(lambda: process.poll() is not None or status(f"{url}/readyz") == 200)
         assert process.poll() is None, log.read_text()
         yield process, url
     finally:
-        process.send_signal(signal.SIGTERM)
+        _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """SIGTERM; whatever is left after a while is killed, so that no later test shares the machine with it."""
+    process.send_signal(signal.SIGTERM)
+    try:
         process.wait(PATIENCE_S)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        raise
 
 
 def workers_of(process: subprocess.Popen[bytes]) -> list[int]:

@@ -131,6 +131,11 @@ def test_bad_options_are_one_line_and_exit_code_two(unirank: Unirank, tmp_path: 
     config.write_text("[training\n")
     refused(unirank("train", world_path, "--out", model, "--config", config), "config.toml")
     refused(unirank("train", world_path, "--out", model, "--config", tmp_path / "none.toml"), "none.toml")
+    for device in ("abacus", "meta"):
+        refused(
+            unirank("train", world_path, "--out", model, "--device", device), f"--device: '{device}' cannot be used"
+        )
+        refused(unirank("evaluate", model, world_path, "--device", device), f"--device: '{device}' cannot be used")
     assert not model.exists()
 
 
@@ -179,7 +184,20 @@ def test_a_simulated_dataset_is_trained_on_and_evaluated(unirank: Unirank, tmp_p
     assert made.code == 0, made.err
     assert unirank("data", "validate", dataset).code == 0
 
-    trained = unirank("train", dataset, "--out", model, "--config", config, "--tasks", "search,homepage", "--seed", "5")
+    trained = unirank(
+        "train",
+        dataset,
+        "--out",
+        model,
+        "--config",
+        config,
+        "--tasks",
+        "search,homepage",
+        "--seed",
+        "5",
+        "--device",
+        "cpu",
+    )
     assert trained.code == 0, trained.err
     manifest = json.loads((model / "manifest.json").read_text())
     assert manifest["version"] in trained.out
