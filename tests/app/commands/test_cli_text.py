@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from processor import slowness
 from tiny_config import tiny_toml
 
 from app.cli import app, main
@@ -179,9 +180,11 @@ def test_the_version_is_printed(unirank: Unirank) -> None:
 
 
 def test_help_takes_less_than_half_a_second_of_a_core() -> None:
-    """Processor time of a process of its own, so that others on the machine do not count; the best of three."""
+    """Processor time of a process of its own, so that others on the machine do not count; the best of three. Others
+    still slow down a shared processor, which `slowness` measures at the same moment.
+    """
     taken = [_cpu_seconds("-m", "app.cli", "models", "publish", "--help") for _ in range(3)]
-    assert min(taken) < 0.5
+    assert min(taken) < 0.5 * slowness()
 
 
 def _cpu_seconds(*arguments: str) -> float:
