@@ -65,7 +65,7 @@ async def answer(request: Request, surface: Surface[Body, AnyRequest, Result]) -
     state = serving_state(request)
     settings = state.settings
     state.admission.check_room(settings.timeout_ms / 1000)  # before the body is read, so that a refusal costs little
-    raw = await read_body(request, settings.max_body_bytes, settings.body_timeout_ms)
+    raw = await read_body(request, settings)
     state.require_service()
     started = state.clock()
     body = surface.decode(raw, settings.max_depth)

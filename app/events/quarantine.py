@@ -5,10 +5,10 @@ Never changes the segment; the copy remains if the segment is cut or deleted.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from app.events.frames import Gap
+from model.datasets.atomic_writes import replace_file
 
 FOLDER = "quarantine"
 
@@ -21,20 +21,8 @@ def quarantine(segment: Path, data: bytes, gap: Gap) -> str:
     copy = segment.parent / FOLDER / f"{segment.stem}-{gap.start}.damaged"
     try:
         if not copy.exists():
-            _write(copy, data[gap.start : gap.end])
+            copy.parent.mkdir(exist_ok=True)
+            replace_file(copy, data[gap.start : gap.end])
     except OSError as error:
         return f"not copied to quarantine: {error.strerror or error}"
     return f"copied to {copy}"
-
-
-def _write(copy: Path, damaged: bytes) -> None:
-    copy.parent.mkdir(exist_ok=True)
-    new = copy.with_suffix(f".{os.getpid()}.new")
-    try:
-        with new.open("wb") as stream:
-            stream.write(damaged)
-            stream.flush()
-            os.fsync(stream.fileno())
-        new.rename(copy)
-    finally:
-        new.unlink(missing_ok=True)

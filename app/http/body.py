@@ -7,15 +7,16 @@ import asyncio
 from starlette.requests import ClientDisconnect, Request
 
 from app.errors import BodyTimeoutError, BodyTooLargeError, ClientDisconnectedError
+from app.settings import Settings
 
 
-async def read_body(request: Request, max_bytes: int, timeout_ms: int) -> bytes:
+async def read_body(request: Request, settings: Settings) -> bytes:
     """Read the body. Raises `BodyTooLargeError`, `BodyTimeoutError`, `ClientDisconnectedError`."""
     try:
-        async with asyncio.timeout(timeout_ms / 1000):
-            return await _read(request, max_bytes)
+        async with asyncio.timeout(settings.body_timeout_ms / 1000):
+            return await _read(request, settings.max_body_bytes)
     except TimeoutError as error:
-        raise BodyTimeoutError(f"the body took longer than {timeout_ms} ms") from error
+        raise BodyTimeoutError(f"the body took longer than {settings.body_timeout_ms} ms") from error
     except ClientDisconnect as error:
         raise ClientDisconnectedError("it hung up while it sent its body") from error
 

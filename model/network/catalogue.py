@@ -58,14 +58,14 @@ class CatalogueRanker:
         """
         records, find = (self.records, self.find) if gathered is None else (gathered.records, gathered.find)
         context = filled.context
-        rows = find([event.entity_id for event in context.history])
-        known = np.flatnonzero(rows >= 0)[-self.scorer.config.profile_length :]
+        source_ids = [] if context.source_entity_id is None else [context.source_entity_id]
+        rows = find([*(event.entity_id for event in context.history), *source_ids])
+        history_rows, source_rows = np.split(rows, [len(context.history)])
+        known = np.flatnonzero(history_rows >= 0)[-self.scorer.config.profile_length :]
         events = [context.history[place] for place in known.tolist()]
-        history = records.take(rows[known], bare=True) if events else None
-        source = None if context.source_entity_id is None else find([context.source_entity_id])
-        return self.scorer.contexts.from_records(
-            filled, None if source is None or source[0] < 0 else records.take(source), events, history
-        )
+        history = records.take(history_rows[known], bare=True) if events else None
+        source = records.take(source_rows) if (source_rows >= 0).any() else None
+        return self.scorer.contexts.from_records(filled, source, events, history)
 
     def find(self, entity_ids: Sequence[str]) -> Ints:
         """Rows of ids, -1 = not in the catalogue. [C]"""

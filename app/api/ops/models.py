@@ -90,7 +90,7 @@ async def rollback(request: Request, version: str) -> Models:
 async def split(request: Request, version: str) -> Models:
     """Check a model and serve it to a share of the users, always the same ones; the others get the live model."""
     settings = serving_state(request).settings
-    raw = await read_body(request, settings.max_body_bytes, settings.body_timeout_ms)
+    raw = await read_body(request, settings)
     body = decode(raw, SplitBody, settings.max_depth)
     return await _models_after(request, _follower(request).split(version, body.share))
 

@@ -33,7 +33,7 @@ _SLICE_BYTES = 16_384
 async def events(request: Request) -> Response:
     """Store engagements and impressions, sent as an array or as JSON lines: all of them, or none."""
     state, pause = serving_state(request), CooperativePause()
-    body = await read_body(request, state.settings.max_body_bytes, state.settings.body_timeout_ms)
+    body = await read_body(request, state.settings)
     posted = decode(await as_array(body, pause), list[Event], state.settings.max_depth)
     await check(posted, state.settings, time.time() * 1000, pause)
     if posted:

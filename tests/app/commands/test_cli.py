@@ -8,13 +8,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
+from command_line import Ended, run_command
 from tiny_config import tiny_toml
-
-from app.cli import main
 
 ROOT = Path(__file__).parents[3]
 COMMANDS = [
@@ -24,16 +23,7 @@ COMMANDS = [
 TINY = tiny_toml(seed=3, steps=6)
 
 
-@dataclass(frozen=True)
-class Done:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-
-Unirank = Callable[..., Done]
+Unirank = Callable[..., Ended]
 
 
 @pytest.fixture
@@ -42,22 +32,10 @@ def unirank(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("COLUMNS", "120")
 
-    def call(*arguments: str | Path) -> Done:
-        monkeypatch.setattr(sys, "argv", ["unirank", *map(str, arguments)])
-        code: object = 0
-        capsys.readouterr()
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code or 0
-        captured = capsys.readouterr()
-        assert isinstance(code, int)
-        return Done(code, captured.out, captured.err)
-
-    return call
+    return partial(run_command, capsys, monkeypatch)
 
 
-def refused(done: Done, says: str) -> None:
+def refused(done: Ended, says: str) -> None:
     """Exit code 2 and one line on standard error."""
     assert done.code == 2
     assert says in done.err
@@ -105,7 +83,7 @@ def test_the_command_line_imports_nothing_heavy() -> None:
 
 def test_an_error_in_a_process_of_its_own_is_one_line_and_exit_code_two(tmp_path: Path) -> None:
     done = process("-m", "app.cli", "data", "simulate", str(tmp_path / "world"), "--entities", "3")
-    refused(Done(done.returncode, done.stdout, done.stderr), "expected 32 entities or more")
+    refused(Ended(done.returncode, done.stdout, done.stderr), "expected 32 entities or more")
 
 
 def test_known_errors_are_one_line_and_exit_code_two(unirank: Unirank, tmp_path: Path, world_path: Path) -> None:

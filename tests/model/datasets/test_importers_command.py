@@ -5,15 +5,12 @@ failure.
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
+from command_line import Ended, run_command
 
-from app.cli import main
 from model.datasets.dataset import Dataset
-
-Ended = tuple[int, str, str]
 
 
 @pytest.fixture
@@ -25,16 +22,7 @@ def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tm
         (tmp_path / "items.csv").write_text(entities, encoding="utf-8")
         (tmp_path / "clicks.csv").write_text(events, encoding="utf-8")
         files = ["--entities", f"{tmp_path}/items.csv", "--events", f"{tmp_path}/clicks.csv"]
-        monkeypatch.setattr(sys, "argv", ["unirank", "data", "import", f"{tmp_path}/out", *files, *options])
-        code: object = 0
-        capsys.readouterr()
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code or 0
-        told = capsys.readouterr()
-        assert isinstance(code, int)
-        return code, told.out, told.err
+        return run_command(capsys, monkeypatch, "data", "import", f"{tmp_path}/out", *files, *options)
 
     return run
 
