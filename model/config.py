@@ -20,8 +20,8 @@ WIDTH, SHARE = (1, WIDE), (0.0, 1.0)
 SEED: Limits = (0, 2**31 - 1)  # LightGBM takes 31 bits
 
 NETWORK: Mapping[str, Limits] = {
-    "width": WIDTH, "text_width": WIDTH, "text_buckets": (2, MANY), "engagement_width": WIDTH,
-    "engagement_ridge": (1e-3, 1e9), "engagement_passed": (0.0, 10.0), "id_width": WIDTH, "category_width": WIDTH,
+    "width": WIDTH, "text_width": WIDTH, "text_buckets": (2, MANY), "engagement_width": (0, WIDE),
+    "engagement_ridge": (0.0, 1e9), "engagement_passed": (0.0, 10.0), "id_width": WIDTH, "category_width": WIDTH,
     "category_buckets": (2, MANY), "user_width": WIDTH, "tower_hidden": WIDTH, "scorer_hidden": WIDTH,
     "history_length": (1, 10_000), "profile_length": (1, 10_000), "feature_bins": (2, 256), "dropout": (0.0, OPEN),
     "learned_dropout": SHARE,
@@ -31,7 +31,8 @@ TRAINING: Mapping[str, Limits] = {
     "hard_negatives": (0, 100_000), "positives": (1, 100_000), "slate": (2, 100_000), "learning_rate": (1e-9, 1.0),
     "weight_decay": (0.0, 10.0), "average": (0.0, 1.0), "teaching": SHARE, "bce_weight": (0.0, 1_000.0),
     "retrieval_weight": (0.0, 1_000.0), "task_exponent": (0.0, 2.0), "id_dropout": SHARE, "cold_dropout": SHARE,
-    "user_dropout": SHARE, "borrowed_user": SHARE, "name_searches": SHARE, "history_dropout": SHARE,
+    "row_titles": SHARE, "first_moments": SHARE, "user_dropout": SHARE, "borrowed_user": SHARE,
+    "name_searches": SHARE, "history_dropout": SHARE,
     "country_dropout": SHARE, "name_query_dropout": SHARE, "folds": (2, 100), "evaluations": (1, 100_000),
     "validation_rankings": (1, 10_000_000),
 }  # fmt: skip
@@ -49,8 +50,8 @@ class NetworkConfig:
     width: int = 64  # D: entity and context vectors
     text_width: int = 64  # frozen text vectors
     text_buckets: int = 2**16
-    engagement_width: int = 96  # rank of the co-engagement space
-    engagement_ridge: float = 300.0  # the ridge of EASE
+    engagement_width: int = 0  # rank of the co-engagement space; 0 = chosen on the validation part
+    engagement_ridge: float = 0.0  # the ridge of EASE; 0 = chosen on the validation part
     engagement_passed: float = 0.4  # weight of a row without a like that is alone in its ranking; a like = 1
     id_width: int = 32
     category_width: int = 24
@@ -64,7 +65,7 @@ class NetworkConfig:
     dropout: float = 0.1
     task_input: bool = True  # False = the network does not see the task (ablation)
     crossing: bool = True  # False = no dot products and no attention between context and candidate (ablation)
-    learned_dropout: float = 0.8  # share of candidates without learned inputs in a step; 1 = match features only
+    learned_dropout: float = 0.3  # share of contexts whose candidates have no learned inputs in a step; 1 = never any
 
     def __post_init__(self) -> None:
         _check(self, "network")
@@ -88,6 +89,8 @@ class TrainingConfig:
     retrieval_weight: float = 0.3
     task_exponent: float = 0.5  # tasks are sampled with p ~ n^exponent
     id_dropout: float = 0.8
+    row_titles: float = 0.25  # share of homepage contexts that get a title
+    first_moments: float = 0.1  # share of homepage contexts at the first moment of a user, without a history
     cold_dropout: float = 0.1  # share of entities that a step treats as never engaged
     user_dropout: float = 0.6
     borrowed_user: float = 0.5  # share of searches without a user that get a random one, so that names decide

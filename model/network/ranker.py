@@ -213,11 +213,11 @@ class Ranker(nn.Module):
         if not self.config.crossing:
             read, dots = torch.zeros_like(read), torch.zeros_like(dots)
         scores, bins = self.features(features)
-        evidence = torch.cat([scores, bins, self._drop_candidates(dots)], dim=-1)  # [B, C, F · (1 + bins) + 3]
+        keep = self._keep_learned(len(candidates), candidates.device)
+        evidence = torch.cat([scores, bins, dots * keep], dim=-1)  # [B, C, F · (1 + bins) + 3]
         hidden = (
             self._from_evidence(evidence, context.task)
-            + self._drop_candidates(self.from_entity(candidates))
-            + self._drop_candidates(self.from_history(read))
+            + (self.from_entity(candidates) + self.from_history(read)) * keep
             + (self.from_context(encoded) + self.task_bias(context.task))[:, None]
         )
         hidden = functional.gelu(self.norm(hidden)) * self._gate(self.task_gate, context.task)
@@ -240,13 +240,15 @@ class Ranker(nn.Module):
     def _gate(self, gate: nn.Embedding, task: Tensor) -> Tensor:
         return 2 * torch.sigmoid(gate(task))[:, None]
 
-    def _drop_candidates(self, hidden: Tensor) -> Tensor:
-        """Dropout of the learned inputs of whole candidates in training, so that match features suffice alone."""
+    def _keep_learned(self, contexts: int, device: torch.device) -> Tensor:
+        """[B, 1, 1] 0 = this context is scored without learned vectors of its candidates, all parts together.
+
+        In training a share of the contexts is, so that match features suffice alone for what was never engaged.
+        """
         rate = self.config.learned_dropout
         if not self.training:
-            return hidden if rate < 1 else torch.zeros_like(hidden)
-        keep = torch.rand(hidden.shape[:2], device=hidden.device) >= rate
-        return hidden * keep[:, :, None]
+            return torch.full((contexts, 1, 1), float(rate < 1), device=device)
+        return (torch.rand((contexts, 1, 1), device=device) >= rate).float()
 
     def retrieval_logits(self, context: ContextBatch, encoded: Tensor, candidates: Tensor, liked: Tensor) -> Tensor:
         """Dot products in the retrieval space: candidates [B, C, D], co-engagement scores `liked` [B, C] → [B, C]."""

@@ -258,6 +258,29 @@ def test_dropout_is_for_training_alone(ranker: Ranker) -> None:
     close(ranker.score(batch, vectors, features), ranker.score(batch, vectors, features))
 
 
+@torch.inference_mode()
+def test_training_drops_all_learned_inputs_of_a_context_or_none(ranker: Ranker) -> None:
+    """Serving always has all of them: a network that rarely sees them together does not learn to use them."""
+    quiet = replace(CONFIG, dropout=0.0, learned_dropout=0.4)
+    batch, (vectors, features) = contexts(), candidates()
+    outcomes = {}
+    for name, config in (("all", quiet), ("none", replace(quiet, learned_dropout=1.0))):
+        model = Ranker(config, SIZES)
+        model.load_state_dict(ranker.state_dict())
+        outcomes[name] = model.eval().score(batch, vectors, features)
+    learner = Ranker(quiet, SIZES)
+    learner.load_state_dict(ranker.state_dict())
+    kept, draws = 0, 60
+    for seed in range(draws):
+        torch.manual_seed(seed)
+        scores = learner.train().score(batch, vectors, features)
+        for row in range(B):
+            whole, bare = (torch.allclose(scores[row], outcomes[name][row], atol=1e-5) for name in ("all", "none"))
+            assert whole != bare
+            kept += whole
+    assert 0.5 < kept / (draws * B) < 0.7
+
+
 # ---- retrieval ----------------------------------------------------------------------------------------------
 
 
