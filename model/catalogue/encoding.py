@@ -69,16 +69,28 @@ class EntityEncoder:
     ) -> tuple[EntityEncoder, EntityArrays]:
         """Fit vocabulary, text vectors, number scales and categories on a catalogue, and encode it."""
         say(f"vocabulary of {len(entities):,} entities")
-        split = [split_fields(entity, columns) for entity in entities]
+        names = [name for name, kind in columns.items() if kind == "number"]
+        numbers = [NumberColumn.fit(name, (entity.get(name) for entity in entities)) for name in names]
+        years = [column.name for column in numbers if column.years]
+        split = [split_fields(entity, columns, years) for entity in entities]
         vocabulary = Vocabulary.of(_document(document) for document in split)
         bags = [_bag(document, config.text_buckets) for document in split]
         vectors = TextVectors.fit(bags, config.text_buckets, config.text_width, seed, say)
-        names = [name for name, kind in columns.items() if kind == "number"]
-        numbers = [NumberColumn.fit(name, (entity.get(name) for entity in entities)) for name in names]
         keys = (category_keys(entity, _category_columns(columns)) for entity in entities)
         encoder = cls(columns, vocabulary, vectors, numbers, Categories.fit(keys, config.category_buckets - 1))
         say("entities")
         return encoder, encoder._arrays(entities, split, bags)
+
+    @property
+    def years(self) -> list[str]:
+        """The number columns that hold years."""
+        return [column.name for column in self.numbers if column.years]
+
+    @property
+    def lists(self) -> int:
+        """The fields that hold categories or years, as a mask of bits."""
+        kinds = [self.columns.get(name) for name in self.fields]
+        return sum(1 << bit for bit, kind in enumerate(kinds) if kind == "categories" or bit == len(kinds) - 1)
 
     @property
     def static_names(self) -> list[str]:
@@ -95,7 +107,7 @@ class EntityEncoder:
 
     def encode_entities(self, entities: Sequence[Entity]) -> EntityArrays:
         """Encode N entities. Columns and categories that training did not know are ignored."""
-        split = [split_fields(entity, self.columns) for entity in entities]
+        split = [split_fields(entity, self.columns, self.years) for entity in entities]
         bags = [_bag(document, self.vectors.table.shape[0]) for document in split]
         return self._arrays(entities, split, bags)
 

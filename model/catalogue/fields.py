@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
+from model.catalogue.numbers import year_words
 from model.text.normalise import words
 from model.text.vocabulary import FIELD_BITS
 
@@ -61,8 +62,8 @@ def field_names(columns: Mapping[str, str]) -> list[str]:
     return ["display_name", *textual[: limit - len(shared)], *shared, "numbers"]
 
 
-def split_fields(entity: Entity, columns: Mapping[str, str]) -> Split:
-    """The words of each column of an entity."""
+def split_fields(entity: Entity, columns: Mapping[str, str], years: Collection[str] = ()) -> Split:
+    """The words of each column of an entity; `years` are the number columns that hold years."""
     names = field_names(columns)
     bits = {name: bit for bit, name in enumerate(names)}
     named: list[Piece] = [(0, words(str(entity.get("display_name") or "")))]
@@ -72,15 +73,9 @@ def split_fields(entity: Entity, columns: Mapping[str, str]) -> Split:
         if kind in ("text", "categories"):
             column_words = [word for part in text_values(value) for word in words(part)]
             (texts if kind == "text" else named).append((bits.get(column, bits.get("other", 0)), column_words))
-        elif kind == "number" and (year := _year(value)) is not None:
-            named.append((len(names) - 1, [year]))
+        elif column in years:
+            named.append((len(names) - 1, year_words(value)))
     return Split(_by_field(len(names), [*named, *texts]), named, texts)
-
-
-def _year(value: object) -> str | None:
-    """A whole number that may be a year, as users type it."""
-    whole = isinstance(value, (int, float)) and 1000 <= value < 3000 and value == int(value)
-    return str(int(value)) if whole and isinstance(value, (int, float)) else None
 
 
 def _by_field(count: int, pieces: Sequence[Piece]) -> list[list[str]]:

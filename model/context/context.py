@@ -9,6 +9,8 @@ HOMEPAGE = "homepage"
 MORE_LIKE_THIS = "more_like_this"
 TASKS = (SEARCH, HOMEPAGE, MORE_LIKE_THIS)
 
+TITLE_RULE = "row_title"  # the imputation rule that makes a row's title its query
+
 Feature = str | float
 
 
@@ -55,6 +57,10 @@ class FilledContext:
 
     context: Context
     imputed: tuple[Imputed, ...]
+
+    def is_given(self, field: str) -> bool:
+        """Whether the caller said the value, as it is or as the title of a row."""
+        return getattr(self.context, field) is not None and self.rule_of(field) in (None, TITLE_RULE)
 
     def rule_of(self, field: str) -> str | None:
         """The rule that filled a field, or None where the caller gave it."""

@@ -9,7 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from model.context.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH, Context, FilledContext, Imputed
+from model.context.context import (
+    HOMEPAGE,
+    MORE_LIKE_THIS,
+    SEARCH,
+    TITLE_RULE,
+    Context,
+    FilledContext,
+    Imputed,
+)
 from model.text.normalise import tokens_of_name
 
 Rules = Mapping[str, Mapping[str, tuple[str, ...]]]
@@ -28,7 +36,7 @@ DEFAULT_RULES: Rules = {
     },
     HOMEPAGE: {
         "source_entity_id": ("last_engaged_entity", "null_source"),
-        "query": ("row_title", "last_engaged_display_name", "null_query"),
+        "query": (TITLE_RULE, "last_engaged_display_name", "null_query"),
         **_NULLS,
     },
     FALLBACK: {
@@ -100,7 +108,7 @@ def _impute(field: str, names: tuple[str, ...], context: Context, display_name: 
 def _apply(rule: str, context: Context, display_name: DisplayName) -> str | None:
     if rule == "last_engaged_entity":
         return context.last_engaged()
-    if rule == "row_title":
+    if rule == TITLE_RULE:
         return tokens_of_name(context.row_title or "") or None
     if rule == "source_display_name":
         return _display_name_query(context.source_entity_id, display_name)

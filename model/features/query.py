@@ -38,6 +38,7 @@ class EncodedQuery:
     weights: Floats  # [K] inverse document frequency
     text: Floats  # [Dt]
     grams: frozenset[str]
+    given: bool = True  # False = a rule filled it
 
 
 def encode_query(vocabulary: Vocabulary, vectors: TextVectors, query: str | None) -> EncodedQuery:

@@ -17,6 +17,7 @@ from model.context.context import HOMEPAGE, SEARCH, Context, FilledContext, Hist
 from model.context.imputation import Rules, fill
 from model.events.engagement import fold_of
 from model.events.timelines import NO_TIME, LabelledRanking, Timeline
+from model.learning.row_titles import RowTitle, RowTitles
 from model.learning.teacher import targets
 from model.text.bounded_cache import BoundedCache
 from model.text.normalise import normalise
@@ -43,6 +44,7 @@ class ContextExample:
     shown: NDArray[np.bool_]  # [C]
     log_q: Floats  # [C], 0 where shown: random rows represent the catalogue they were drawn from
     fold: int  # table of outcomes to use
+    moment: int  # ms; popularity counts what was before. `NO_TIME` = all of it
 
 
 class Negatives:
@@ -77,12 +79,14 @@ class Sampler:
         rules: Rules,
         config: TrainingConfig,
         alike: Alike = lambda _: np.zeros(0, np.int64),
+        titles: RowTitles | None = None,
     ) -> None:
         self.histories = histories
         self.rows = rows
         self.names = names
         self.rules = rules
         self.config = config
+        self._titles = titles
         self._find_alike = alike
         self._alike_cache: BoundedCache[str, Ints] = BoundedCache(QUERIES_KEPT)
         self.tasks = sorted({ranking.context.task for ranking in rankings})
@@ -121,11 +125,15 @@ class Sampler:
     def _example(self, ranking: LabelledRanking, pool: Ints, rng: np.random.Generator) -> ContextExample:
         ranking = self._with_random_user(self._as_name_search(ranking, rng), rng)
         chosen, moment = self._draw_slate(ranking, rng) if ranking.slate else self._draw_moment(ranking, rng)
+        title = self._draw_title(ranking, chosen, rng)
+        if title is not None:
+            ranking, chosen = self._with_title(ranking, title, chosen)
         context = self._context(ranking, chosen, moment, rng)
         filled = self._drop_imputed(fill(context, self.rules, self.names.get), rng)
         shown = np.array([self.rows[ranking.entity_ids[i]] for i in chosen], np.int64)
         event_rows = np.array([self.rows[event.entity_id] for event in context.history], np.int64)
-        drawn, log_q = self._draw_others(ranking, context, pool, rng)
+        similar = title.fitting if title is not None else self._alike(ranking, context)
+        drawn, log_q = self._draw_others(ranking, similar, pool, rng)
         outside = self._outside_ranking(drawn, ranking, event_rows)
         rows, log_q = drawn[outside], log_q[outside]
         labels, zeros = ranking.labels[chosen].astype(np.float32), np.zeros(len(rows), np.float32)
@@ -139,6 +147,7 @@ class Sampler:
             np.arange(len(shown) + len(rows)) < len(shown),
             np.concatenate([np.zeros(len(shown), np.float32), log_q]),
             self._fold(ranking.context.user_id),
+            moment,
         )
 
     def _targets(self, ranking: LabelledRanking, chosen: Ints, labels: Floats) -> Floats:
@@ -155,6 +164,7 @@ class Sampler:
             fill(replace(ranking.context, history=tuple(history)), self.rules, self.names.get), history,
             np.array([self.rows[event.entity_id] for event in history], np.int64), rows, labels, labels,
             np.ones(len(rows), bool), np.zeros(len(rows), np.float32), self._fold(ranking.context.user_id),
+            moment,
         )  # fmt: skip
 
     def _as_name_search(self, ranking: LabelledRanking, rng: np.random.Generator) -> LabelledRanking:
@@ -176,16 +186,37 @@ class Sampler:
             return ranking
         return replace(ranking, context=replace(ranking.context, user_id=self._users[rng.integers(len(self._users))]))
 
+    def _draw_title(self, ranking: LabelledRanking, chosen: Ints, rng: np.random.Generator) -> RowTitle | None:
+        """Sometimes a title for a homepage row: one that an entity fits which the user engaged with from then on."""
+        if ranking.context.task != HOMEPAGE or ranking.context.row_title or self._titles is None:
+            return None
+        positive = chosen[ranking.labels[chosen] > 0]
+        if not len(positive) or rng.random() >= self.config.row_titles:
+            return None
+        return self._titles.draw(self.rows[ranking.entity_ids[rng.choice(positive)]], rng)
+
+    def _with_title(self, ranking: LabelledRanking, title: RowTitle, chosen: Ints) -> tuple[LabelledRanking, Ints]:
+        """The ranking under this title: what does not fit is no positive, however much the user liked it."""
+        own = np.array([self.rows[entity] for entity in ranking.entity_ids], np.int64)
+        labels = np.where(np.isin(own, title.fitting), ranking.labels, 0.0)
+        context = replace(ranking.context, row_title=title.text)
+        return replace(ranking, context=context, labels=labels), chosen
+
+    def _alike(self, ranking: LabelledRanking, context: Context) -> Ints:
+        """Rows that share words with the query of a slate."""
+        if not ranking.slate or not context.query:
+            return np.zeros(0, np.int64)
+        return self._alike_cache.get(context.query, self._find_alike)
+
     def _draw_others(
-        self, ranking: LabelledRanking, context: Context, pool: Ints, rng: np.random.Generator
+        self, ranking: LabelledRanking, alike: Ints, pool: Ints, rng: np.random.Generator
     ) -> tuple[Ints, Floats]:
         """Distinct rows besides those shown, and the log of the expected number of draws of each.
 
-        A slate takes fewer random rows, plus some that share words with its query: a search over the whole
-        catalogue has to rank those lower.
+        A slate takes fewer random rows. Some more are `alike`: they share words with the query or fit the title, and
+        a search over the whole catalogue has to rank those lower.
         """
         count = self.config.negatives // 4 if ranking.slate else self.config.negatives
-        alike = self._alike_cache.get(context.query, self._find_alike) if ranking.slate and context.query else pool[:0]
         hard = rng.permutation(alike)[: self.config.hard_negatives]
         rows = np.unique(np.append(rng.choice(pool, count), hard))
         expected = np.exp(self._negatives[ranking.context.task].log_q(rows, count))
@@ -193,8 +224,10 @@ class Sampler:
         return rows, np.log(expected).astype(np.float32)
 
     def _outside_ranking(self, rows: Ints, ranking: LabelledRanking, event_rows: Ints) -> NDArray[np.bool_]:
-        """Which rows are not in the ranking nor, on the homepage, in the history."""
-        known = np.array([self.rows[entity] for entity in ranking.entity_ids], np.int64)
+        """Which rows are not in the ranking, not its source nor, on the homepage, in the history."""
+        source = ranking.context.source_entity_id
+        named = ranking.entity_ids if source is None else (*ranking.entity_ids, source)
+        known = np.array([self.rows[entity] for entity in named], np.int64)
         self._marks[known] = True
         if ranking.context.task == HOMEPAGE:
             self._marks[event_rows] = True
@@ -218,7 +251,8 @@ class Sampler:
         if not len(positive):
             return np.flatnonzero(ranking.labels <= 0)[:1], int(ranking.times.max())
         positive = positive[np.argsort(ranking.times[positive], kind="stable")]
-        pick = int(len(positive) * rng.random() ** LATE)
+        first = rng.random() < self.config.first_moments  # what people begin with, before anything is known of them
+        pick = 0 if first else int(len(positive) * rng.random() ** LATE)
         moment = int(ranking.times[positive[pick]])
         later = positive[ranking.times[positive] >= moment][: 5 * self.config.positives]
         passed = np.flatnonzero((ranking.labels <= 0) & (ranking.times >= moment))
@@ -234,7 +268,7 @@ class Sampler:
             history = self._history(timeline, ranking, chosen, moment)
         return replace(
             context,
-            user_id=None if rng.random() < config.user_dropout else context.user_id,
+            user_id=None if not history or rng.random() < config.user_dropout else context.user_id,
             country=None if rng.random() < config.country_dropout else context.country,
             history=tuple(history),
         )
@@ -252,7 +286,7 @@ class Sampler:
         """Replace an imputed query or source by null at random, so that neither reveals the task."""
         context = filled.context
         for field in ("query", "source_entity_id"):
-            imputed = filled.rule_of(field) is not None and getattr(context, field) is not None
+            imputed = not filled.is_given(field) and getattr(context, field) is not None
             if imputed and rng.random() < self.config.name_query_dropout:
                 context = replace(context, query=None) if field == "query" else replace(context, source_entity_id=None)
         return FilledContext(context, filled.imputed)

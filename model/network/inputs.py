@@ -54,9 +54,9 @@ class ContextEncoder:
         country = self.countries.get(context.country or "", 0)
         missing = (
             float(context.query is not None),
-            float(filled.rule_of("query") is not None and context.query is not None),
+            float(context.query is not None and not filled.is_given("query")),
             float(source is not None),
-            float(filled.rule_of("source_entity_id") is not None and source is not None),
+            float(source is not None and not filled.is_given("source_entity_id")),
             float(user > 0),
             float(country > 0),
             float(history is not None),
@@ -69,7 +69,7 @@ class ContextEncoder:
             user,
             country,
             missing,
-            self.matcher.encode_query(context.query),
+            replace(self.matcher.encode_query(context.query), given=filled.is_given("query")),
             source,
             history,
             np.array(kinds, np.int64),
