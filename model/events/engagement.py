@@ -11,7 +11,7 @@ Outcomes are out of fold in training: table f < folds leaves out the users of fo
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -29,7 +29,8 @@ TASTE_PRIOR = 50.0  # prior weight, in likes, of the mean taste in the taste of 
 
 @dataclass(frozen=True, slots=True)
 class Engagement:
-    """One table of outcomes: vectors z [N, Dz], inverse = 1/(1 − |z|²) [N], popularity = ln(1 + positives) [N].
+    """One table of outcomes: vectors z [N, Dz], inverse = 1/(1 − |z|²) [N], popularity and recent = ln(1 + positives),
+    of all times and of late [N].
 
     The vectors have half precision, even where they are stored in single precision.
     """
@@ -37,6 +38,7 @@ class Engagement:
     vectors: Floats | Halves
     inverse: Floats
     popularity: Floats
+    recent: Floats
 
     def take(self, rows: Ints) -> Engagement:
         """The outcomes of these rows; row -1 = an entity without engagement."""
@@ -45,6 +47,7 @@ class Engagement:
             self.vectors[rows].astype(np.float32) * known[:, None],
             np.where(known, self.inverse[rows], np.float32(1.0)),
             self.popularity[rows] * known,
+            self.recent[rows] * known,
         )
 
 
@@ -70,22 +73,24 @@ def fit(
     popularity = np.log1p(np.bincount(entities[weights >= 1], minlength=entity_count)).astype(np.float32)
     vectors = np.zeros((entity_count, rank), np.float32)
     if len(users):
-        _, dense_users = np.unique(users, return_inverse=True)
-        pairs, place = np.unique(np.stack([dense_users, entities]), axis=1, return_inverse=True)
-        strongest = np.zeros(pairs.shape[1], np.float32)
-        np.maximum.at(strongest, place.ravel(), weights)
-        matrix = torch.sparse_coo_tensor(
-            torch.from_numpy(pairs),
-            torch.from_numpy(strongest),
-            (int(pairs[0].max()) + 1, entity_count),
-            check_invariants=False,
-        ).coalesce()
-        values, right = truncated_svd(matrix, rank, seed)
+        values, right = truncated_svd(user_entity_matrix(users, entities, weights, entity_count), rank, seed)
         scaled = right * (values / torch.sqrt(values**2 + ridge))
         vectors[:, : scaled.shape[1]] = scaled.numpy()
     rounded = vectors.astype(np.float16).astype(np.float32)  # the precision of a packed record
     inverse = 1.0 / np.maximum(1.0 - (rounded**2).sum(1), 0.05)
-    return Engagement(rounded, inverse.astype(np.float32), popularity)
+    return Engagement(rounded, inverse.astype(np.float32), popularity, np.zeros_like(popularity))
+
+
+def user_entity_matrix(users: Ints, entities: Ints, weights: Weights, entity_count: int) -> torch.Tensor:
+    """The engagements [M] as a sparse matrix [users, entities]; of equal pairs the strongest counts."""
+    _, dense_users = np.unique(users, return_inverse=True)
+    pairs, place = np.unique(np.stack([dense_users, entities]), axis=1, return_inverse=True)
+    strongest = np.zeros(pairs.shape[1], np.float32)
+    np.maximum.at(strongest, place.ravel(), weights)
+    size = (int(pairs[0].max()) + 1, entity_count)
+    return torch.sparse_coo_tensor(
+        torch.from_numpy(pairs), torch.from_numpy(strongest), size, check_invariants=False
+    ).coalesce()
 
 
 def tastes(table: Engagement, entities: Ints, places: Ints, countries: int) -> Floats:
@@ -128,5 +133,5 @@ def fit_folds(
         table = fit(codes[kept], entities[kept], entity_count, rank, ridge, seed, weights[kept])
         share = max(float(kept[weights >= 1].mean()), 1e-6) if (weights >= 1).any() else 1.0
         popularity = np.log1p(np.expm1(table.popularity) / share).astype(np.float32)
-        tables.append(Engagement(table.vectors, table.inverse, popularity))
+        tables.append(replace(table, popularity=popularity))
     return tables

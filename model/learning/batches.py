@@ -14,6 +14,8 @@ from torch import Tensor
 from model.catalogue.encoding import EntityArrays
 from model.catalogue.records import Records
 from model.config import Config
+from model.events.popularity import PopularityOverTime
+from model.events.timelines import NO_TIME
 from model.learning.sampling import ContextExample
 from model.network.collate import EncodedContext, collate
 from model.network.inputs import ContextEncoder
@@ -46,11 +48,13 @@ class BatchMaker:
     """Turns examples into batches. `tables[f]` are the records without the outcomes of fold f."""
 
     def __init__(
-        self, arrays: EntityArrays, tables: Sequence[Records], contexts: ContextEncoder, rows: dict[str, int],
-        numbers: int, config: Config,
+        self, arrays: EntityArrays, tables: Sequence[Records], popularity: PopularityOverTime,
+        contexts: ContextEncoder, rows: dict[str, int], numbers: int, config: Config,
     ) -> None:  # fmt: skip
         self.arrays = arrays
         self.tables = tables
+        self.met = tables[-1].popularity > 0  # [N] somebody engaged with it
+        self.popularity = popularity
         self.light = [table.without_tokens() for table in tables]
         self.contexts = contexts
         self.rows = rows
@@ -62,13 +66,14 @@ class BatchMaker:
         encoded = [self._encode(example) for example in examples]
         history, kinds = self._histories(examples, encoded)
         context = collate(encoded, NO_VECTORS, NO_VECTORS, torch.from_numpy(kinds), torch.from_numpy(history >= 0))
-        features = [self._features(e, c, rng) for e, c in zip(examples, encoded, strict=True)]
         source = np.array([self._source_row(example) for example in examples], np.int64)
         candidates = _pad([example.rows for example in examples], -1, np.int64)
         used = np.unique(np.concatenate([candidates.ravel(), history.ravel(), source]))
         used = used[used >= 0]
+        cold = rng.random(len(used)) < self.config.training.cold_dropout  # a step knows nothing of what these met
+        features = [self._features(e, c, used[cold]) for e, c in zip(examples, encoded, strict=True)]
         return TrainingBatch(
-            self._entities(used, rng),
+            self._entities(used, cold, rng),
             context,
             torch.from_numpy(np.maximum(np.searchsorted(used, candidates), 0)),
             torch.from_numpy(_pad(features, 0, np.float32)),
@@ -87,7 +92,7 @@ class BatchMaker:
     def match(self, example: ContextExample) -> NDArray[np.float32]:
         """Match features of an example. [C, F]"""
         context = self._encode(example)
-        candidates = self.tables[example.fold].take(example.rows)
+        candidates = self._candidates(example)
         return self.contexts.matcher(context.query, context.source, context.profile, candidates)
 
     def _encode(self, example: ContextExample) -> EncodedContext:
@@ -102,12 +107,17 @@ class BatchMaker:
     def _source_row(self, example: ContextExample) -> int:
         return self.rows.get(example.filled.context.source_entity_id or "", -1)
 
-    def _features(
-        self, example: ContextExample, context: EncodedContext, rng: np.random.Generator
-    ) -> NDArray[np.float32]:
+    def _features(self, example: ContextExample, context: EncodedContext, cold: Ints) -> NDArray[np.float32]:
+        candidates = without_outcomes(self._candidates(example), np.isin(example.rows, cold))
+        return self.contexts.matcher(context.query, context.source, context.profile, candidates)
+
+    def _candidates(self, example: ContextExample) -> Records:
+        """The records of the candidates, as popular as they were at the moment."""
         candidates = self.tables[example.fold].take(example.rows)
-        cold = rng.random(len(example.rows)) < self.config.training.cold_dropout
-        return self.contexts.matcher(context.query, context.source, context.profile, without_outcomes(candidates, cold))
+        if example.moment == NO_TIME:
+            return candidates
+        popularity, recent = self.popularity.before(example.rows, example.moment)
+        return replace(candidates, popularity=popularity, recent=recent)
 
     def _affinity(self, example: ContextExample, context: EncodedContext) -> NDArray[np.float32]:
         table = self.tables[example.fold]
@@ -120,9 +130,9 @@ class BatchMaker:
         kinds = [context.kinds[-length:][::-1] for context in encoded]
         return _pad(rows, -1, np.int64, at_least=1), _pad(kinds, 0, np.int64, at_least=1)
 
-    def _entities(self, used: Ints, rng: np.random.Generator) -> EntityBatch:
-        """Entities of a batch; ids are dropped at random, so that cold entities are scored by their text."""
-        keep = rng.random(len(used)) >= self.config.training.id_dropout
+    def _entities(self, used: Ints, cold: NDArray[np.bool_], rng: np.random.Generator) -> EntityBatch:
+        """Entities of a batch. Cold ones have no id, as those in serving that nobody met; others lose it at random."""
+        keep = self.met[used] & ~cold & (rng.random(len(used)) >= self.config.training.id_dropout)
         return entity_batch(self.arrays.take(used), (used + 1) * keep, self.numbers, torch.device("cpu"))
 
 
@@ -134,6 +144,7 @@ def without_outcomes(records: Records, cold: NDArray[np.bool_]) -> Records:
         engagement=records.engagement * warm[:, None],
         inverse=np.where(warm, records.inverse, np.float32(1.0)),
         popularity=records.popularity * warm,
+        recent=records.recent * warm,
     )
 
 
