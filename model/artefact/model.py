@@ -26,7 +26,7 @@ from model.network.collate import EncodedContext
 from model.network.inputs import ContextEncoder
 from model.network.scorer import ContextScorer, Scorer
 from model.retrieval.lexical import LexicalIndex
-from model.retrieval.retrievers import DenseRetriever, LexicalRetriever, RetrievalRequest, UnionRetriever
+from model.retrieval.retrievers import RetrievalRequest, UnionRetriever, retrievers_of
 
 __all__ = ["Artefact", "ArtefactError"]
 
@@ -48,14 +48,15 @@ class Artefact:
         self.scorer = Scorer(contents.ranker, contexts, device)
         self.layout: RecordLayout = contents.layout
         self.calibration = contents.calibration
-        loaded = contents.lookups or lookups.build_lookups(contents.entities, contents.records, self.encoder.vocabulary)
+        loaded = contents.lookups or lookups.build_lookups(contents.entities, contents.records, self.encoder)
         directory, rules = loaded.directory, contents.manifest.rules
         self.catalogue = CatalogueRanker(
             self.scorer, directory.ids, directory.names, contents.records, rules, directory.rows
         )
         self.dense = loaded.dense
         self.lexical = LexicalIndex(loaded.postings, self.encoder.vocabulary)
-        self.retriever = UnionRetriever([LexicalRetriever(self.lexical), DenseRetriever(self.scorer, self.dense)])
+        retrievers = retrievers_of(self.scorer, self.dense, self.lexical, contents.records)
+        self.retriever = UnionRetriever(retrievers, contents.manifest.proposals, self.tasks)
 
     @classmethod
     def load(cls, path: Path, device: str = "cpu") -> Artefact:
@@ -136,7 +137,7 @@ class Artefact:
     def propose(
         self, context: EncodedContext, limit: int, exclude: Collection[str] = (), seen: Ints | None = None
     ) -> list[str]:
-        """At most `limit` distinct candidates from the whole catalogue, lexical and dense ones interleaved.
+        """At most `limit` distinct candidates from the whole catalogue, those of several retrievers by their shares.
 
         Leaves out the ids in `exclude`, the rows in `seen` [S], and a source that the caller gave.
         """
@@ -195,6 +196,6 @@ class Artefact:
 
     def _compute(self, rows: Sequence[int]) -> Records:
         arrays = self.encoder.encode_entities([self.contents.entities[row] for row in rows])
-        trained = self.contents.manifest.sizes.entities  # later rows have no embedding and use the learned null id
-        vectors = self.scorer.vectors(arrays, [row if row < trained else -1 for row in rows])
+        met = self.contents.engagement.popularity[list(rows)] > 0  # other entities use the learned null id
+        vectors = self.scorer.vectors(arrays, np.where(met, rows, -1).tolist())
         return assemble(arrays, self.contents.engagement.take(np.array(rows)), vectors)

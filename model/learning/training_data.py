@@ -5,7 +5,7 @@ Does not train.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,10 +16,12 @@ from model.catalogue.records import Records, assemble
 from model.config import Config
 from model.context.imputation import DEFAULT_RULES, Rules, can_fill
 from model.datasets.dataset import Dataset
-from model.events import engagement
 from model.events.engagement import Engagement
+from model.events.popularity import PopularityOverTime
 from model.events.timelines import LabelledRanking, Timeline, labelled_rankings, timelines
 from model.features.match import MatchFeatures
+from model.learning.outcomes import outcomes_of, with_sizes
+from model.learning.row_titles import RowTitles
 from model.learning.sampling import Sampler
 from model.network.inputs import ContextEncoder
 from model.network.ranker import Ranker, Sizes
@@ -43,12 +45,14 @@ class TrainingData:
     encoder: EntityEncoder
     arrays: EntityArrays
     tables: list[Engagement]
+    popularity_over_time: PopularityOverTime
     users: list[str]
     countries: list[str]
     tastes: np.ndarray  # [tables, countries, Dz] mean taste of each country
     histories: dict[str, Timeline]
     rankings: list[LabelledRanking]
     rules: Rules
+    titles: RowTitles
     say: Say
 
     def contexts(self) -> ContextEncoder:
@@ -73,6 +77,7 @@ class TrainingData:
         return Sampler(
             rankings, self.histories, self.rows, self.names, self.rules, self.config.training,
             lambda query: index.search(encode(query), ALIKE),
+            self.titles,
         )  # fmt: skip
 
     def ranker(self) -> Ranker:
@@ -121,12 +126,21 @@ def prepare(
     encoder, arrays = EntityEncoder.fit(dataset.entities, dataset.columns, config.network, config.seed, say)
     task_names = sorted({ranking.context.task for ranking in rankings})
     users, countries = _distinct(events, "user_id"), _distinct(events, "country")
-    tables = _outcomes(events, rows, config, say)
+    say("rank of the co-engagement space")
+    config = with_sizes(config, events, _held_out(dataset, task_names, parts), rows)
+    outcomes = outcomes_of(events, rows, countries, config, say)
     return TrainingData(
         config, dataset, tuple(parts), task_names, ids, rows, _names(dataset), encoder, arrays,
-        tables, users, countries, _tastes(events, rows, countries, tables), timelines(events), rankings,
-        DEFAULT_RULES, say,
+        outcomes.tables, outcomes.popularity, users, countries, outcomes.tastes, timelines(events), rankings,
+        DEFAULT_RULES, RowTitles(dataset.entities, dataset.columns, encoder.years), say,
     )  # fmt: skip
+
+
+def _held_out(dataset: Dataset, tasks: Sequence[str], parts: Sequence[str]) -> pl.DataFrame:
+    """The validation rows, unless they are under training."""
+    events = dataset.events
+    held_out = events.clear() if "validation" in parts else part_rows(events, ("validation",))
+    return held_out.filter(pl.col("task").is_in(tasks))
 
 
 def _select_rows(dataset: Dataset, tasks: Sequence[str] | None, parts: Sequence[str]) -> pl.DataFrame:
@@ -161,36 +175,3 @@ def _names(dataset: Dataset) -> dict[str, str]:
 
 def _distinct(events: pl.DataFrame, column: str) -> list[str]:
     return sorted(events[column].drop_nulls().unique().to_list())
-
-
-def _outcomes(events: pl.DataFrame, rows: Mapping[str, int], config: Config, say: Say) -> list[Engagement]:
-    """Outcome tables from rows with a user: likes, and negatives that were shown alone, such as low ratings.
-
-    Both tell which entities go together. A row skipped among others depends more on the page, and is left out.
-    """
-    alone = pl.len().over("ranking_id", "task") == 1
-    shown = events.filter(
-        (pl.col("task") != "more_like_this") & pl.col("user_id").is_not_null() & ((pl.col("label") > 0) | alone)
-    )
-    network = config.network
-    return engagement.fit_folds(
-        shown["user_id"].to_list(), np.array([rows[entity] for entity in shown["entity_id"]], np.int64), len(rows),
-        network.engagement_width, network.engagement_ridge, config.training.folds, config.seed, say,
-        np.where(shown["label"].to_numpy() > 0, 1.0, network.engagement_passed),
-    )  # fmt: skip
-
-
-def _tastes(
-    events: pl.DataFrame, rows: Mapping[str, int], countries: Sequence[str], tables: Sequence[Engagement]
-) -> np.ndarray:
-    """The taste of each country in the space of each table, without the users that the table leaves out."""
-    indices = {country: place for place, country in enumerate(countries)}
-    liked = events.filter((pl.col("label") > 0) & pl.col("user_id").is_not_null() & pl.col("country").is_not_null())
-    entities = np.array([rows[entity] for entity in liked["entity_id"]], np.int64)
-    country_index = np.array([indices[country] for country in liked["country"]], np.int64)
-    folds = engagement.folds_of(liked["user_id"].to_list(), len(tables) - 1)
-    kept = [folds != left_out for left_out in range(len(tables))]
-    tastes = [
-        engagement.tastes(t, entities[k], country_index[k], len(countries)) for t, k in zip(tables, kept, strict=True)
-    ]
-    return np.stack(tastes)

@@ -81,6 +81,7 @@ def subject_of(ranker: Ranker, data: TrainingData) -> NetworkSubject:
     """A network over its training catalogue, with vectors computed by its current state, on its device."""
     device = next(ranker.parameters()).device
     scorer = Scorer(ranker, data.contexts(), str(device))
-    vectors = scorer.vectors(data.arrays, range(len(data.ids)))
+    met = data.tables[-1].popularity > 0
+    vectors = scorer.vectors(data.arrays, np.where(met, np.arange(len(met)), -1).tolist())
     records = data.records(-1, vectors)
     return NetworkSubject(CatalogueRanker(scorer, data.ids, data.names, records, data.rules))

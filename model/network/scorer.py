@@ -61,9 +61,13 @@ class Scorer:
         liked = torch.from_numpy(retrieval_profile(context))[None].to(self.device)
         return self.ranker.retrieval_query(batch, encoded, liked)[0].cpu().numpy()
 
+    def engagement_query(self, context: EncodedContext) -> Floats:
+        """The co-engagement of the context in the embedding space of retrieval, without learned vectors. [D + Dz]"""
+        return np.concatenate([np.zeros(self.config.width, np.float32), retrieval_profile(context)])
+
     @torch.inference_mode()
     def vectors(self, arrays: EntityArrays, rows: Sequence[int]) -> Floats:
-        """Entity vectors [N, D] of encoded entities; `rows` are catalogue rows, -1 = not in training."""
+        """Entity vectors [N, D] of encoded entities; `rows` are catalogue rows, -1 = nobody engaged with it."""
         total = len(rows)
         parts = []
         with one_thread():
