@@ -15,7 +15,9 @@ from model.artefact.contents import ArtefactContents, layout_of
 from model.artefact.golden import golden_requests
 from model.artefact.index import index_large
 from model.artefact.manifest import Manifest
+from model.artefact.model import Artefact
 from model.artefact.output_folder import check_writable
+from model.artefact.proposals import learn_shares
 from model.artefact.writing import write
 from model.catalogue.record_table import RecordTable
 from model.catalogue.records import Records
@@ -28,7 +30,7 @@ from model.learning.calibration import Calibration
 from model.learning.ranker_training import TrainingResult, steps_for, train
 from model.learning.trained_rows import TrainedRows, fingerprint
 from model.learning.training_data import TrainingData, part_rows, prepare
-from model.learning.validation import subject_of
+from model.learning.validation import Validation, subject_of
 
 ALL_PARTS = ("train", "validation", "test")
 FIRST, SECOND = "first.json", "second"  # result of the first training, checkpoint of the second, if `every_part`
@@ -59,39 +61,51 @@ def build(
     if not resume:
         shutil.rmtree(saved, ignore_errors=True)
     run = _train_once if not every_part else _train_twice
-    prepared, trained = run(dataset, config, tasks, saved, resume, say, partial(train, report=report, device=device))
+    contents = run(dataset, config, tasks, saved, resume, say, partial(train, report=report, device=device))
     say("writing the model")
-    manifest = index_large(out, write(out, contents_of(prepared, trained), dataset.name), report)
+    manifest = index_large(out, write(out, contents, dataset.name), report)
     shutil.rmtree(saved, ignore_errors=True)
     return manifest
 
 
 def _train_once(
     dataset: Dataset, config: Config, tasks: Sequence[str] | None, saved: Path, resume: bool, say: Say, fit: Fit
-) -> tuple[TrainingData, TrainingResult]:
+) -> ArtefactContents:
     """Train on the training part only."""
     prepared = prepare(dataset, config, tasks, say=say)
-    return prepared, fit(prepared, steps_for(config.training, prepared), saved, resume)
+    contents = contents_of(prepared, fit(prepared, steps_for(config.training, prepared), saved, resume))
+    validation = Validation(prepared)
+    shares = learn_shares(Artefact(contents), validation.rankings, validation.histories, say)
+    contents.manifest = replace(contents.manifest, proposals=shares)
+    return contents
 
 
 def _train_twice(
     dataset: Dataset, config: Config, tasks: Sequence[str] | None, saved: Path, resume: bool, say: Say, fit: Fit
-) -> tuple[TrainingData, TrainingResult]:
-    """Train on the training part, which determines steps and calibration; then on all rows, from the beginning.
+) -> ArtefactContents:
+    """Train on the training part, which determines steps, calibration and proposals; then on all rows, from the start.
 
     The result of the first training is saved in `FIRST`, so that an interrupted run resumes in the second.
     """
     settings = {"dataset": f"{dataset.name} {fingerprint(dataset)}", "tasks": tasks, "config": config.to_json()}
     first = checkpoint.load_result(saved / FIRST, settings) if resume else None
     if first is None:
-        _, trained = _train_once(dataset, config, tasks, saved, resume, say, fit)
-        first = {"steps": max(trained.best_step, 1), "calibration": trained.calibration.to_json()}
+        trained = _train_once(dataset, config, tasks, saved, resume, say, fit).manifest
+        first = {
+            "steps": max(trained.metrics["best_step"], 1),
+            "calibration": trained.calibration.to_json(),
+            "proposals": trained.proposals,
+            "config": trained.config.to_json(),  # with the sizes that were chosen
+        }
         checkpoint.save_result(saved / FIRST, settings, first)
         (saved / checkpoint.TENSORS).unlink(missing_ok=True)
-    prepared = prepare(dataset, config, tasks, ALL_PARTS, say)
+    prepared = prepare(dataset, Config.from_json(first["config"]), tasks, ALL_PARTS, say)
     second = saved / SECOND
     retrained = fit(prepared, first["steps"], second, resume and checkpoint.exists(second))
-    return prepared, replace(retrained, calibration=Calibration.from_json(first["calibration"]))
+    calibrated = replace(retrained, calibration=Calibration.from_json(first["calibration"]))
+    contents = contents_of(prepared, calibrated)
+    contents.manifest = replace(contents.manifest, proposals=first["proposals"])
+    return contents
 
 
 def contents_of(prepared: TrainingData, trained: TrainingResult) -> ArtefactContents:
@@ -102,7 +116,7 @@ def contents_of(prepared: TrainingData, trained: TrainingResult) -> ArtefactCont
     manifest = Manifest(
         version="", checksum="", tasks=prepared.tasks, columns=dict(prepared.dataset.columns), rules=prepared.rules,
         config=prepared.config, sizes=trained.ranker.sizes, numbers=list(prepared.encoder.numbers),
-        calibration=trained.calibration, metrics=_metrics(trained),
+        calibration=trained.calibration, proposals={}, metrics=_metrics(trained),
         dataset=_describe_data(prepared), files={},
     )  # fmt: skip
     return ArtefactContents(

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
+from model.catalogue.encoding import EntityEncoder
 from model.catalogue.entities import Directory
 from model.catalogue.fields import Entity
 from model.catalogue.record_table import RecordTable
@@ -41,9 +42,10 @@ class Lookups:
     dense: DenseIndex | ApproximateIndex
 
 
-def build_lookups(entities: Sequence[Entity], records: RecordTable, vocabulary: Vocabulary) -> Lookups:
+def build_lookups(entities: Sequence[Entity], records: RecordTable, encoder: EntityEncoder) -> Lookups:
     """Build from entities and records; search by embedding is exact. Raises ValueError on duplicate ids."""
-    postings = Postings.of(records.tokens, len(vocabulary.weights), records.popularity)
+    words = len(encoder.vocabulary.weights)
+    postings = Postings.of(records.tokens, words, records.popularity, encoder.lists)
     return Lookups(Directory.of(entities), postings, DenseIndex(whole_matrix(records)))
 
 

@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from model.context.imputation import Rules, rules_from_json, rules_to_json
 from model.learning.calibration import Calibration
 from model.network.ranker import Sizes
 
-FORMAT = 5
+FORMAT = 6
 MANIFEST = "manifest.json"
 FILES = (
     "weights.safetensors", "entities.parquet", "records.safetensors", lookups.CATALOGUE,
@@ -45,6 +46,7 @@ class Manifest:
     sizes: Sizes
     numbers: list[NumberColumn]
     calibration: Calibration
+    proposals: dict[str, dict[str, float]]  # task → retriever → its share of the proposals
     metrics: dict[str, Any]
     dataset: dict[str, Any]
     files: dict[str, str]
@@ -73,7 +75,15 @@ def _manifest(table: Mapping[str, Any]) -> Manifest:
         raise KeyError(f"files: expected {', '.join(FILES)} and {' or '.join(DENSE)}")
     _check_types(
         table,
-        {"tasks": list, "columns": dict, "imputation": dict, "calibration": dict, "metrics": dict, "numbers": list},
+        {
+            "tasks": list,
+            "columns": dict,
+            "imputation": dict,
+            "calibration": dict,
+            "metrics": dict,
+            "numbers": list,
+            "proposals": dict,
+        },
     )
     return Manifest(
         version=table["version"],
@@ -85,10 +95,18 @@ def _manifest(table: Mapping[str, Any]) -> Manifest:
         sizes=Sizes(**table["sizes"]),
         numbers=[NumberColumn(**column) for column in table["numbers"]],
         calibration=Calibration.from_json(table["calibration"]),
+        proposals=_proposals(table["proposals"]),
         metrics=table["metrics"],
         dataset=table["dataset"],
         files=table["files"],
     )
+
+
+def _proposals(table: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
+    shares = {task: {name: float(share) for name, share in entry.items()} for task, entry in table.items()}
+    if not all(isfinite(share) and share >= 0 for entry in shares.values() for share in entry.values()):
+        raise ValueError("proposals: expected shares from 0 on")
+    return shares
 
 
 def _check_types(table: Mapping[str, Any], kinds: Mapping[str, type]) -> None:
@@ -110,6 +128,7 @@ def manifest_json(manifest: Manifest) -> dict[str, Any]:
         "sizes": asdict(manifest.sizes),
         "numbers": [asdict(column) for column in manifest.numbers],
         "calibration": manifest.calibration.to_json(),
+        "proposals": manifest.proposals,
         "metrics": manifest.metrics,
         "dataset": manifest.dataset,
         "files": manifest.files,

@@ -95,7 +95,7 @@ def _write_files(folder: Path, contents: ArtefactContents) -> None:
     table.write_parquet(folder / "entities.parquet")
     entities = [_without_nulls(row) for row in table.iter_rows(named=True)]
     save_file(contents.records.arrays(), folder / "records.safetensors")
-    lookups.write(folder, lookups.build_lookups(entities, contents.records, contents.encoder.vocabulary))
+    lookups.write(folder, lookups.build_lookups(entities, contents.records, contents.encoder))
     save_file(_features(contents), folder / "features.safetensors")
     _history_table(contents.histories).write_parquet(folder / "histories.parquet")
     (folder / "golden.json").write_text(json.dumps(contents.golden, indent=1))

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.catalogue.ragged import Ragged
-from model.features.query import EncodedQuery
+from model.features.query import STEM_SHARE, EncodedQuery, stem_of
 from model.retrieval.exact import best_rows
 from model.text.vocabulary import FIELD_BITS, Vocabulary
 
@@ -22,7 +22,11 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
 Codes = NDArray[np.uint32]
 Keys = NDArray[np.uint64]
+Weights = tuple[float, float, float]  # by place
 NAME_WEIGHT = 3.0  # weight of a match in the display name
+IN_TEXT, IN_LIST, IN_NAME = range(3)  # where an entity has a word: a list is a category or a year
+FOR_QUERIES = (1.0, 1.0, NAME_WEIGHT)  # weight of a match by that place
+FOR_TITLES = (0.0, 1.0, 1.0)  # a row titled Comedies holds comedies, not stories in which somebody laughs
 PREFIX_SHARE = 0.8  # weight of a prefix match, relative to a full word
 GRAM_WEIGHT = 0.15  # weight of a shared character trigram of the name, for typos
 MOST = 2**17  # matches that one search reads
@@ -30,27 +34,30 @@ MOST = 2**17  # matches that one search reads
 
 @dataclass(frozen=True, slots=True)
 class Postings:
-    """The entities with each word: first those with the word in their name, each group by falling popularity.
+    """The entities with each word: first those with it in their name, then in a list, each group by popularity.
 
-    A code is row << 1 | (1 if in the name). `codes[starts[w]:starts[w + 1]]` belong to word w. Arrays may be mapped.
+    A code is row << 2 | `IN_TEXT`, `IN_LIST` or `IN_NAME`; `codes[starts[w]:starts[w + 1]]` belong to word w. Arrays
+    may be mapped.
     """
 
     codes: Codes  # [total]
     starts: Ints  # [words + 1]
 
     @classmethod
-    def of(cls, tokens: Ragged, words: int, popularity: Floats) -> Postings:
-        """Build from the tokens of N entities; word ids are below `words`. popularity [N]"""
+    def of(cls, tokens: Ragged, words: int, popularity: Floats, lists: int = 0) -> Postings:
+        """Build from the tokens of N entities; word ids are below `words`. popularity [N], `lists` = their fields."""
         order = np.argsort(-popularity, kind="stable")
         ranked = tokens.take(order)
-        not_in_name = ~ranked.values & 1
-        keys = (ranked.values >> FIELD_BITS << 1 | not_in_name).astype(np.uint64) << np.uint64(32)
+        in_name, in_list = (ranked.values & mask != 0 for mask in (1, lists))
+        place = np.where(in_name, IN_NAME, np.where(in_list, IN_LIST, IN_TEXT)).astype(np.uint64)
+        words_of = (ranked.values >> FIELD_BITS).astype(np.uint64)
+        keys = (words_of << np.uint64(2) | np.uint64(IN_NAME) - place) << np.uint64(32)
         keys |= ranked.owners().astype(np.uint64)
-        keys.sort()  # by word, then name before other fields, then popularity
-        in_name = ~(keys >> np.uint64(32)).astype(np.uint32) & 1
+        keys.sort()  # by word, then place, then popularity
+        place = np.uint64(IN_NAME) - (keys >> np.uint64(32) & np.uint64(3))
         rows = order[keys & np.uint64(2**32 - 1)].astype(np.uint32)
         counts = np.bincount(ranked.values >> FIELD_BITS, minlength=words)
-        return cls((rows << 1 | in_name).astype(np.uint32), np.concatenate([[0], np.cumsum(counts)]).astype(np.int64))
+        return cls(rows << 2 | place.astype(np.uint32), np.concatenate([[0], np.cumsum(counts)]).astype(np.int64))
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Postings:
@@ -99,10 +106,28 @@ class LexicalIndex:
         """Rows of the k best matches, best first; rows without a match are left out. Empty for an empty query."""
         if not query.words:
             return np.zeros(0, np.int64)
-        rows, scores = _sum_by_row(self._matches(*self._terms(query)))
+        words, prefix = self._terms(query)
+        rows, scores = _sum_by_row(self._keys_of(words, FOR_QUERIES, [prefix]))
         if exclude:
             scores[np.isin(rows, np.fromiter(exclude, np.int64, len(exclude)))] = -np.inf
         return rows[best_rows(scores, k)]
+
+    def titled(self, query: EncodedQuery) -> tuple[Ints, Floats]:
+        """Distinct rows, ascending, that have words of a title in their lists or name, and how much of it they have."""
+        exact = [_Term(n, n + 1, w) for n, w in zip(map(self.vocabulary.id, query.words), query.weights, strict=True)]
+        stems = [(stem, w) for word, w in zip(query.words, query.weights, strict=True) if (stem := stem_of(word))]
+        near = [_Term(*self.vocabulary.prefix_range(stem), STEM_SHARE * weight) for stem, weight in stems]
+        rows, scores = _sum_by_row(self._keys_of(exact, FOR_TITLES, near))
+        return rows[scores > 0], scores[scores > 0]
+
+    def _keys_of(self, exact: list[_Term], weights: Weights, near: list[_Term]) -> Keys:
+        """(row, score) of each match. Of the words of one term of `near`, only an entity's best one counts."""
+        terms = [*exact, *near]
+        shares = _shares([self.postings.count(term.start, term.end) for term in terms])
+        codes = [self.postings.of_words(t.start, t.end, share) for t, share in zip(terms, shares, strict=True)]
+        whole, ranges = codes[: len(exact)], zip(codes[len(exact) :], near, strict=True)
+        best = [_highest_by_row(_keys([code], [term], weights)) for code, term in ranges]
+        return np.concatenate([*([_keys(whole, exact, weights)] if exact else ()), *best])
 
     def _terms(self, query: EncodedQuery) -> tuple[list[_Term], _Term]:
         """The words and trigrams of a query; and its last word as a prefix."""
@@ -112,13 +137,6 @@ class LexicalIndex:
         grams = [_Term(n, n + 1, GRAM_WEIGHT) for n in known if n is not None]
         start, end = self.vocabulary.prefix_range(query.words[query.last])
         return [*words, *grams], _Term(start, end, words[query.last].weight * PREFIX_SHARE)
-
-    def _matches(self, words: list[_Term], prefix: _Term) -> Keys:
-        """(row, score) of each match. An entity may have many words with the prefix: only its best one counts."""
-        terms = [*words, prefix]
-        shares = _shares([self.postings.count(term.start, term.end) for term in terms])
-        codes = [self.postings.of_words(t.start, t.end, share) for t, share in zip(terms, shares, strict=True)]
-        return np.concatenate([_keys(codes[:-1], words), _highest_by_row(_keys(codes[-1:], [prefix]))])
 
 
 def _shares(counts: list[int]) -> list[int]:
@@ -134,13 +152,13 @@ def _shares(counts: list[int]) -> list[int]:
     return shares
 
 
-def _keys(codes: list[Codes], terms: list[_Term]) -> Keys:
+def _keys(codes: list[Codes], terms: list[_Term], weights: Weights) -> Keys:
     """Matches as row << 32 | bits of the score, so that one sort groups them by row."""
-    weights = np.array([(term.weight, NAME_WEIGHT * term.weight) for term in terms], np.float32)
-    places = np.repeat(np.arange(len(terms)) * 2, [len(term_codes) for term_codes in codes])
+    scores = np.array([[weight * term.weight for weight in weights] for term in terms], np.float32)
+    places = np.repeat(np.arange(len(terms)) * len(weights), [len(term_codes) for term_codes in codes])
     joined = np.concatenate(codes)
-    keys: Keys = (joined >> 1).astype(np.uint64) << np.uint64(32)
-    keys |= weights.view(np.uint32).ravel()[places + (joined & 1)]
+    keys: Keys = (joined >> 2).astype(np.uint64) << np.uint64(32)
+    keys |= scores.view(np.uint32).ravel()[places + (joined & 3)]
     return keys
 
 

@@ -1,26 +1,34 @@
 """Retrievers, which propose entities of the whole catalogue for a context, and their union. Compute no ranking scores.
 
-To add a retriever, write a class with `retrieve` here and add it to the list in `model/artefact/model.py`.
+To add a retriever, write a class with `retrieve` here and add it by name to `retrievers_of`. `quotas.py` learns how
+many places each one gets.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from itertools import zip_longest
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from model.catalogue.record_table import RecordTable
+from model.context.context import TITLE_RULE
 from model.network.collate import EncodedContext
-from model.network.scorer import Scorer
+from model.network.scorer import Scorer, retrieval_matrix
 from model.retrieval.approximate import ApproximateIndex
-from model.retrieval.exact import DenseIndex
+from model.retrieval.exact import DenseIndex, best_rows
 from model.retrieval.lexical import LexicalIndex
 
 Ints = NDArray[np.int64]
+Floats = NDArray[np.float32]
+Shares = Mapping[str, float]  # retriever → its share of the proposals; those that find too little leave theirs
+NOTHING: Ints = np.zeros(0, np.int64)
+MOST_TITLED = 10_000  # entities that share words with a title and are ordered
+FITS = 0.7  # share of the best match from which an entity fits a title
+POPULAR = 10_000  # popular entities that are kept: a user has not seen more than this
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,17 +39,22 @@ class RetrievalRequest:
     limit: int
     excluded: AbstractSet[int]
 
+    @property
+    def titled(self) -> bool:
+        """Whether the query is the title of a row."""
+        return self.context.filled.rule_of("query") == TITLE_RULE
+
 
 class Retriever(Protocol):
     """Proposes rows for a context."""
 
-    def retrieve(self, request: RetrievalRequest) -> Iterable[int]:
+    def retrieve(self, request: RetrievalRequest) -> Ints:
         """At most `limit` distinct rows, best first."""
         ...
 
 
 class DenseRetriever:
-    """The nearest entities in the embedding space."""
+    """The nearest entities in the embedding space: learned vectors and co-engagement together."""
 
     def __init__(self, scorer: Scorer, index: DenseIndex | ApproximateIndex) -> None:
         self._scorer = scorer
@@ -53,25 +66,122 @@ class DenseRetriever:
         return self._index.search(query, request.limit, request.excluded)
 
 
+class EngagementRetriever:
+    """What goes with the history and the source, by co-engagement alone: the weights of EASE."""
+
+    def __init__(self, scorer: Scorer, index: DenseIndex | ApproximateIndex) -> None:
+        self._scorer = scorer
+        self._index = index
+
+    def retrieve(self, request: RetrievalRequest) -> Ints:
+        """At most `limit` rows by dot product, best first; none without a history and a source."""
+        query = self._scorer.engagement_query(request.context)
+        return self._index.search(query, request.limit, request.excluded) if query.any() else NOTHING
+
+
 class LexicalRetriever:
-    """Entities that share words, a prefix or trigrams with the query."""
+    """Entities that share words, a prefix or trigrams with a query that somebody typed.
+
+    A name that was imputed as query would only find its namesakes.
+    """
 
     def __init__(self, index: LexicalIndex) -> None:
         self._index = index
 
     def retrieve(self, request: RetrievalRequest) -> Ints:
-        """At most `limit` rows by matching words, best first; none for an empty query."""
+        """At most `limit` rows by matching words, best first; none for a query that is imputed or a title."""
+        if request.titled or not request.context.query.given:
+            return NOTHING
         return self._index.search(request.context.query, request.limit, request.excluded)
 
 
-class UnionRetriever:
-    """Interleaves the proposals of several retrievers: the first of each, then the second of each, …"""
+class TitleRetriever:
+    """Entities that share words with the title of a row, in the order of the embedding space."""
 
-    def __init__(self, retrievers: Sequence[Retriever]) -> None:
+    def __init__(self, index: LexicalIndex, scorer: Scorer, records: RecordTable) -> None:
+        self._index = index
+        self._scorer = scorer
+        self._records = records
+
+    def retrieve(self, request: RetrievalRequest) -> Ints:
+        """At most `limit` rows; none for a context without a title."""
+        if not request.titled:
+            return NOTHING
+        rows, matched = self._index.titled(request.context.query)
+        kept = ~np.isin(rows, np.fromiter(request.excluded, np.int64, len(request.excluded)))
+        rows, matched = rows[kept], matched[kept]
+        best = best_rows(matched.copy(), MOST_TITLED)
+        rows, fits = rows[best], matched[best] >= FITS * matched.max(initial=0)
+        scores = retrieval_matrix(self._records, rows) @ self._scorer.retrieval_query(request.context)
+        return rows[np.lexsort((-scores, ~fits))][: request.limit]
+
+
+class PopularRetriever:
+    """What is popular, of late and of all times in turn."""
+
+    def __init__(self, popularity: Floats, recent: Floats) -> None:
+        orders = [np.argsort(-scores, kind="stable")[:POPULAR] for scores in (recent, popularity)]
+        merged = np.stack(orders, axis=1).ravel()
+        _, firsts = np.unique(merged, return_index=True)
+        self._rows = merged[np.sort(firsts)].astype(np.int64)
+
+    def retrieve(self, request: RetrievalRequest) -> Ints:
+        """At most `limit` rows, most popular first; none for a query that somebody typed."""
+        if request.context.query.given and not request.titled:
+            return NOTHING
+        rows = self._rows[: request.limit + len(request.excluded)]
+        excluded = np.fromiter(request.excluded, np.int64, len(request.excluded))
+        return rows[~np.isin(rows, excluded)][: request.limit]
+
+
+def retrievers_of(
+    scorer: Scorer, index: DenseIndex | ApproximateIndex, lexical: LexicalIndex, records: RecordTable
+) -> dict[str, Retriever]:
+    """All retrievers of one catalogue by name."""
+    return {
+        "words": LexicalRetriever(lexical),
+        "title": TitleRetriever(lexical, scorer, records),
+        "dense": DenseRetriever(scorer, index),
+        "engagement": EngagementRetriever(scorer, index),
+        "popular": PopularRetriever(records.popularity, records.recent),
+    }
+
+
+class UnionRetriever:
+    """Merges the proposals of several retrievers by their shares of the places. `shares` has an entry for each task.
+
+    Asking for fewer gives the first of what asking for more gives.
+    """
+
+    def __init__(self, retrievers: Mapping[str, Retriever], shares: Mapping[str, Shares], tasks: Sequence[str]) -> None:
         self._retrievers = retrievers
+        self._shares = shares
+        self._tasks = tasks
 
     def retrieve(self, request: RetrievalRequest) -> Ints:
         """At most `limit` distinct rows."""
-        proposals = [retriever.retrieve(request) for retriever in self._retrievers]
-        merged = (int(row) for rows in zip_longest(*proposals) for row in rows if row is not None)
-        return np.array(list(dict.fromkeys(merged))[: request.limit], np.int64)
+        shares = self._shares.get(self._tasks[request.context.task], {})
+        return merge(self.lists(request, shares), shares)[: request.limit]
+
+    def lists(self, request: RetrievalRequest, shares: Shares | None = None) -> dict[str, Ints]:
+        """The proposals of each retriever that has a share; by default of all."""
+        names = [name for name in self._retrievers if shares is None or shares.get(name, EVEN) > 0]
+        return {name: self._retrievers[name].retrieve(request) for name in names}
+
+
+EVEN = 1.0  # share of a retriever that none was learned for
+
+
+def merge(lists: Mapping[str, Ints], shares: Shares) -> Ints:
+    """Distinct rows of several lists, so that among the first n each list has about its share of n. Any length.
+
+    >>> merge({"a": np.array([1, 2, 3]), "b": np.array([9, 1, 8])}, {"a": 0.5, "b": 0.25}).tolist()
+    [1, 2, 9, 3, 8]
+    """
+    if not lists:
+        return NOTHING
+    places = np.concatenate([(np.arange(len(rows)) + 1) / shares.get(name, EVEN) for name, rows in lists.items()])
+    merged = np.concatenate(list(lists.values()))[np.argsort(places, kind="stable")]
+    _, firsts = np.unique(merged, return_index=True)
+    result: Ints = merged[np.sort(firsts)]
+    return result

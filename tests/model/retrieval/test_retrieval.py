@@ -155,9 +155,9 @@ def test_postings_of_a_range_of_words_take_the_first_of_each() -> None:
     tokens = Ragged.of([[number << FIELD_BITS | 1 for number in range(3)] for _ in range(10)])
     postings = Postings.of(tokens, 4, -np.arange(10, dtype=np.float32))
     assert postings.count(0, 3) == 30
-    assert (postings.of_words(0, 3, 30) >> 1).tolist() == [*range(10)] * 3
-    assert (postings.of_words(0, 3, 7) >> 1).tolist() == [0, 1] * 3
-    assert (postings.of_words(1, 2, 4) >> 1).tolist() == [0, 1, 2, 3]
+    assert (postings.of_words(0, 3, 30) >> 2).tolist() == [*range(10)] * 3
+    assert (postings.of_words(0, 3, 7) >> 2).tolist() == [0, 1] * 3
+    assert (postings.of_words(1, 2, 4) >> 2).tolist() == [0, 1, 2, 3]
     assert postings.of_words(3, 4, 5).tolist() == []
 
 
