@@ -102,7 +102,8 @@ def trees_on_features(study: StudyData, settings: Settings) -> Subject:
 
 def _slates(study: StudyData) -> tuple[Sequence[Any], Sequence[Any]]:
     """Judged slates of training and validation."""
-    rankings = labelled_rankings(part_rows(study.dataset.events, ("train",)).filter(pl.col("task") == SEARCH))
+    rows = part_rows(study.dataset.events, ("train",)).filter(pl.col("task") == SEARCH)
+    rankings = labelled_rankings(rows, masked=True)  # as our network is trained
     return [ranking for ranking in rankings if ranking.slate], study.protocols["validation"]["slates"].rankings
 
 
