@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +23,8 @@ TIME = Annotated[
     bool, typer.Option("--by-time", help="Cut the parts at one date for all users, so that users are new.")
 ]
 ONLY = Annotated[str, typer.Option(help="Models to run now, by comma; the report takes all finished cells.")]
+PAIRS = Annotated[Path | None, typer.Option(help="CSV of pairs that people judged alike or not: one more measure.")]
+JUDGED = Path("docs/studies/likeness-pairs.csv")
 
 app = typer.Typer(help="Comparisons on the same rows.", no_args_is_help=True)
 
@@ -39,11 +42,12 @@ def specialists(
     config: CONFIG = None,
     only: ONLY = "",
     time: TIME = False,
+    pairs: PAIRS = None,
 ) -> None:
     """Every specialist, tuned on validation, against one network on the test rows. Goes on where it was stopped."""
     from model.studies.specialist_cells import study_cells
 
-    _run_resumable("specialists", dataset, out, config, only, time, lambda data: study_cells(data, seeds))
+    _run_resumable("specialists", dataset, out, config, only, time, pairs, lambda data: study_cells(data, seeds))
 
 
 @app.command()
@@ -54,11 +58,40 @@ def ablations(
     config: CONFIG = None,
     only: ONLY = "",
     time: TIME = False,
+    pairs: PAIRS = None,
 ) -> None:
     """The network without each of its parts, and each task on a tenth of its events, at a third of the steps."""
     from model.studies.ablations import ablation_cells
 
-    _run_resumable("ablations", dataset, out, config, only, time, lambda data: ablation_cells(data, seeds))
+    _run_resumable("ablations", dataset, out, config, only, time, pairs, lambda data: ablation_cells(data, seeds))
+
+
+@app.command()
+def likeness(
+    model: Annotated[Path, typer.Argument(help="A model folder.")],
+    dataset: Annotated[Path, typer.Argument(help="A dataset folder.")],
+    pairs: Annotated[Path, typer.Option(help="CSV file of pairs that people judged alike or not.")] = JUDGED,
+) -> None:
+    """The AUC of one model by people's judgements of likeness, and by the measures that need none."""
+    one_thread()
+    from model.artefact.model import Artefact
+    from model.datasets.dataset import Dataset
+    from model.evaluation.network_subject import NetworkSubject
+    from model.studies.judged_pairs import likeness, read_pairs
+
+    with terminal.spinner("ranking"):
+        judged, loaded = read_pairs(pairs), Dataset.load(dataset)
+        subject = NetworkSubject(Artefact.load(model).with_entities(loaded.entities))
+        measures, left_out = likeness(subject, loaded, judged)
+    _warn_of_pairs(left_out, len(judged))
+    show_likeness(measures)
+
+
+def _warn_of_pairs(left_out: int, total: int) -> None:
+    if left_out:
+        terminal.warning(
+            f"{left_out:,} of {total:,} judged pairs are left out: no single entity has that name and year"
+        )
 
 
 def _run_resumable(study: str, *arguments: Any) -> None:
@@ -73,6 +106,7 @@ def _run_study(
     config: Path | None,
     only: str,
     time: bool,
+    pairs: Path | None,
     cells_of: Callable[[StudyData], list[Cell]],
 ) -> None:
     """Run the missing cells, and write the report of all finished ones."""
@@ -81,17 +115,21 @@ def _run_study(
     from model.datasets.dataset import Dataset
     from model.studies.cells import CellStore, fingerprint
     from model.studies.html_report import page
+    from model.studies.judged_pairs import judged_rankings, read_pairs
     from model.studies.specialists_report import study_report
     from model.studies.study_data import StudyData
     from model.studies.time_split import by_time
 
     with terminal.spinner("reading") as say:
         loaded = by_time(Dataset.load(dataset)) if time else Dataset.load(dataset)
-        data = StudyData(loaded, Config.from_toml(config) if config else Config(), say)
+        judged = read_pairs(pairs) if pairs else ()
+        data = StudyData(loaded, Config.from_toml(config) if config else Config(), say, judged)
         cells = cells_of(data)
+    _warn_of_pairs(judged_rankings(judged, loaded.entities)[1], len(judged))
     suffix = "-by-time" if time else ""
     folder = out or Path("studies") / f"{loaded.name}-{study}{suffix}"
-    store = CellStore(folder / "cells", fingerprint(dataset) + suffix)
+    asked = hashlib.sha256(pairs.read_bytes()).hexdigest()[:16] if pairs else ""  # other pairs, other results
+    store = CellStore(folder / "cells", fingerprint(dataset) + suffix + asked)
     wanted = {name.strip() for name in only.split(",") if name.strip()}
     _check_names(wanted, cells)
     chosen = [cell for cell in cells if not wanted or cell.name in wanted]
@@ -145,3 +183,20 @@ def show_study(report: dict[str, Any]) -> None:
         rival = Text(row["rival"], "bold" if row["main"] else "")
         gaps.add_row(label, row["metric"], rival, f"{row['value']:+.4f}", interval, f"{row['relative']:+.1%}", p)
     terminal.out.print(gaps)
+
+
+def show_likeness(measures: dict[str, dict[str, Any]]) -> None:
+    """Print one row per measure of likeness."""
+    from rich.table import Table
+
+    table = Table("likeness by", "sources", "pairs", "AUC of a source", "95 %", "AUC of all pairs", "95 %")
+    for name, row in measures.items():
+        cells = [text for key in ("within", "pooled") for text in _interval_cells(row[key])]
+        table.add_row(name.replace("_", " "), f"{row['sources']:,}", f"{row['pairs']:,}", *cells)
+    terminal.out.print(table)
+
+
+def _interval_cells(interval: dict[str, float] | None) -> tuple[str, str]:
+    if interval is None:
+        return "–", ""
+    return f"{interval['value']:.4f}", f"{interval['low']:.4f} – {interval['high']:.4f}"

@@ -1,7 +1,8 @@
 """Joins events into rows of a dataset: one row per (context, entity) shown or engaged. Reads and writes no file.
 
 An impression becomes a row of label 0 for each entity that it shows; an engagement with the same `ranking_id` sets the
-label of its row, in whichever order the two were stored. Everything is in memory until all events are known.
+label of its row, and a stored row title becomes a column of its ranking, in whichever order they were stored.
+Everything is in memory until all events are known.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ from typing import Any, Literal
 
 import msgspec
 
+from app.events.row_titles import ROW_TITLE_ENTRY
+from model.context.context import ROW_TITLE
+
 EXTRA = "context."
 _Text = str | None
 _Context = tuple[str, _Text, _Text, _Text, _Text, tuple[tuple[str, str | float], ...]]
@@ -23,7 +27,7 @@ _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 class _Stored(msgspec.Struct, kw_only=True):
     """A stored event of any version; fields that are not needed are not decoded."""
 
-    type: Literal["engagement", "impression"]
+    type: Literal["engagement", "impression", "row_title"]
     timestamp: int | float
     task: str
     user_id: _Text = None
@@ -34,6 +38,7 @@ class _Stored(msgspec.Struct, kw_only=True):
     entity_id: _Text = None
     label: float = 0.0
     shown: list[str] = msgspec.field(default_factory=list)
+    row_title: _Text = None
 
 
 _DECODER = msgspec.json.Decoder(_Stored)
@@ -76,14 +81,18 @@ class LabelJoin:
         self.events = 0
         self.unusable = 0
         self._rankings: dict[str, list[_Ranking]] = {}
+        self._titles: dict[str, str] = {}
         self._engagements: list[tuple[str, _Context, str, float, int]] = []
 
     def add(self, payload: bytes) -> None:
-        """Add one event as it was stored. A payload that is not an event counts as `unusable`."""
+        """Add one event or row title as it was stored. A payload that is neither counts as `unusable`."""
         try:
             stored = _DECODER.decode(payload)
         except _UNREADABLE:
             self.unusable += 1
+            return
+        if stored.type == ROW_TITLE_ENTRY:
+            self._titles[stored.ranking_id or ""] = stored.row_title or ""
             return
         is_engagement = stored.type == "engagement"
         if not (stored.entity_id if is_engagement else stored.shown) or not stored.task:
@@ -102,8 +111,9 @@ class LabelJoin:
             self._ranking_of(name, context, entity_id).engage(entity_id, label, timestamp)
         self._engagements.clear()
         for name, rankings in self._rankings.items():
+            title = {ROW_TITLE: self._titles[name]} if name in self._titles else {}
             for number, ranking in enumerate(rankings):
-                yield from _rows(name if number == 0 else self._unique_name(name, number), ranking)
+                yield from _rows(name if number == 0 else self._unique_name(name, number), ranking, title)
 
     def _get_or_add_ranking(self, name: str, context: _Context) -> _Ranking:
         """The ranking of this id in this context: the rows of one ranking share their context."""
@@ -135,7 +145,7 @@ def _was_shown(ranking: _Ranking, entity_id: str) -> bool:
     return entity_id in ranking.entries and ranking.entries[entity_id].position is not None
 
 
-def _rows(name: str, ranking: _Ranking) -> Iterator[dict[str, Any]]:
+def _rows(name: str, ranking: _Ranking, title: dict[str, str]) -> Iterator[dict[str, Any]]:
     task, user_id, query, country, source, extras = ranking.context
     for entity_id, entry in ranking.entries.items():
         yield {
@@ -150,6 +160,7 @@ def _rows(name: str, ranking: _Ranking) -> Iterator[dict[str, Any]]:
             "position": entry.position,
             "label": entry.label,
             **dict(extras),
+            **title,
         }
 
 

@@ -54,6 +54,11 @@ class EventLog:
             self._enqueue(payloads, future)
         await asyncio.wrap_future(future)
 
+    def append_soon(self, payloads: Sequence[bytes]) -> None:
+        """Queue payloads without waiting for the disk. They are lost if it refuses them: raises nothing for that."""
+        with contextlib.suppress(EventsUnavailableError), self._changed:
+            self._enqueue(payloads, Future())
+
     def close(self) -> None:
         """Write all waiting events, then stop."""
         with self._changed:

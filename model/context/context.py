@@ -8,6 +8,7 @@ SEARCH = "search"
 HOMEPAGE = "homepage"
 MORE_LIKE_THIS = "more_like_this"
 TASKS = (SEARCH, HOMEPAGE, MORE_LIKE_THIS)
+ROW_TITLE = "context.row_title"  # the column of an event table that holds `Context.row_title`
 
 TITLE_RULE = "row_title"  # the imputation rule that makes a row's title its query
 

@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from model.context.context import Context, HistoryEvent
+from model.context.context import ROW_TITLE, Context, HistoryEvent
 
 Ints = NDArray[np.int64]
 NO_TIME = -1
@@ -38,7 +38,8 @@ class Timeline:
 class LabelledRanking:
     """One context with entities and their labels.
 
-    `slate`: the rows of one ranking, with positive and zero labels. Otherwise all rows that share the raw context.
+    `slate`: the rows of one ranking that was shown with positive and zero labels. Otherwise all rows that share the raw
+    context.
     `taught`: predictions for each row by a teacher that was trained without this labelled ranking.
     """
 
@@ -66,30 +67,47 @@ def timelines(events: pl.DataFrame) -> dict[str, Timeline]:
     return result
 
 
-def labelled_rankings(events: pl.DataFrame, slates_of: Iterable[str] | None = None) -> list[LabelledRanking]:
-    """Slates first, one per ranking; then the rows of all other rankings, grouped by raw context.
+def labelled_rankings(
+    events: pl.DataFrame, slates_of: Iterable[str] | None = None, masked: bool = False
+) -> list[LabelledRanking]:
+    """Slates first, one per ranking; then the rows of all other rankings, grouped by raw context, row title included.
 
     `homepage` is never a slate: it is ranked against the whole catalogue. `slates_of` limits the tasks that may
-    be slates. Both groups are in the order of their first rows, so the result is the same in every run.
+    be slates. `masked`, for training, leaves out rows that nobody looked at; what is a slate does not depend on it.
+    Both groups are in the order of their first rows, so the result is the same in every run.
     """
+    titles = [ROW_TITLE] if ROW_TITLE in events.columns else []
+    key = (*KEY, *titles)
     both_labels = (pl.col("label") > 0).any() & (pl.col("label") <= 0).any()
     slate = both_labels.over("ranking_id", "task") & (pl.col("task") != "homepage")
     if slates_of is not None:
         slate = slate & pl.col("task").is_in(list(slates_of))
-    marked = events.with_columns(slate=slate)
+    marked = events.with_columns(pl.col(titles).cast(pl.String), slate=slate)
+    if masked:
+        marked = marked.filter(~_overlooked())
     slates = marked.filter(pl.col("slate")).group_by("ranking_id", "task", maintain_order=True)
-    loose = marked.filter(~pl.col("slate")).group_by(*KEY, maintain_order=True)
+    loose = marked.filter(~pl.col("slate")).group_by(*key, maintain_order=True)
     rows = [pl.col(name) for name in ("entity_id", "label", "timestamp", "slice")]
-    rest = [pl.col(name).first() for name in (*KEY, "country") if name != "task"]
+    rest = [pl.col(name).first() for name in (*key, "country") if name != "task"]
     result = [_ranking(row, True) for row in slates.agg(*rows, *rest).iter_rows(named=True)]
     result += [_ranking(row, False) for row in loose.agg(*rows, pl.col("country").first()).iter_rows(named=True)]
     return result
 
 
+def _overlooked() -> pl.Expr:
+    """Rows of label 0 below the last positive of their ranking: probably not looked at, so no negatives.
+
+    A ranking without user and time is a judged slate: its positions are the order of a pool, and all rows were read.
+    """
+    last = pl.col("position").filter(pl.col("label") > 0).max().over("ranking_id", "task")
+    served = pl.col("user_id").is_not_null() | pl.col("timestamp").is_not_null()
+    return served & (pl.col("label") <= 0) & (pl.col("position") > last).fill_null(False)
+
+
 def _ranking(row: Mapping[str, Any], slate: bool) -> LabelledRanking:
     times = [NO_TIME if time is None else time for time in row["timestamp"]]
     return LabelledRanking(
-        Context(**{name: row[name] for name in (*KEY, "country")}),
+        Context(**{name: row[name] for name in (*KEY, "country")}, row_title=row.get(ROW_TITLE)),
         tuple(row["entity_id"]),
         np.array(row["label"], np.float64),
         np.array(times, np.int64),

@@ -119,7 +119,7 @@ def prepare(
     if not dataset.entities:
         raise ValueError(f"dataset '{dataset.name}' has no entities: there is nothing to rank")
     events = _select_rows(dataset, tasks, parts)
-    rankings = rankable(labelled_rankings(events), DEFAULT_RULES)
+    rankings = rankable(labelled_rankings(events, masked=True), DEFAULT_RULES)
     _refuse_unlearnable(dataset.name, events, rankings)
     ids = [str(entity["entity_id"]) for entity in dataset.entities]
     rows = {entity_id: row for row, entity_id in enumerate(ids)}

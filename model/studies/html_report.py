@@ -26,7 +26,8 @@ WHAT = {
     "derived": "Pairs of similar entities that were derived as labels for more-like-this, over the whole catalogue.",
     "co_likes": "More-like-this: entities liked by the same users later, against others as popular and as old.",
     "shared_tags": "More-like-this: entities found by the same words later, against others as popular and as old.",
-    "family": "More-like-this: one franchise or director, against others as popular and as old.",
+    "family": "More-like-this: one franchise or director, against others as popular and as old; a training rule, too.",
+    "by_people": "More-like-this: pairs that people judged alike, against pairs of the same source that they did not.",
 }
 CSS = """
 :root { color-scheme: light dark; --line: #8884; --strong: #0072b2; }

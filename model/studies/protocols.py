@@ -19,6 +19,7 @@ from model.datasets.dataset import Dataset
 from model.evaluation.protocols import RankingResults, Subject, rank_catalogue, rank_slates
 from model.events.timelines import LabelledRanking, Timeline, labelled_rankings, timelines
 from model.learning.training_data import part_rows, rankable
+from model.studies.judged_pairs import BY_PEOPLE, JudgedPair, judged_rankings
 from model.studies.known_items import name_searches
 from model.studies.proxies import proxies
 from model.studies.sentences import sentence_searches
@@ -43,8 +44,8 @@ class Protocol:
     met: bool = False
 
 
-def protocols(dataset: Dataset, part: str) -> list[Protocol]:
-    """All protocols of one part that have rankings."""
+def protocols(dataset: Dataset, part: str, pairs: Sequence[JudgedPair] = ()) -> list[Protocol]:
+    """All protocols of one part that have rankings. `pairs` that people judged are of the test part."""
     rows = rankable(labelled_rankings(part_rows(dataset.events, (part,))), DEFAULT_RULES)
     popularity = _popularity_ranks(dataset)
     known = set(part_rows(dataset.events, ("train",))["user_id"].drop_nulls())
@@ -52,6 +53,7 @@ def protocols(dataset: Dataset, part: str) -> list[Protocol]:
     judged = [ranking for ranking in rows if ranking.context.task == SEARCH and ranking.slate]
     tagged = [ranking for ranking in rows if ranking.context.task == SEARCH and not ranking.slate]
     derived = [ranking for ranking in rows if ranking.context.task == MORE_LIKE_THIS]
+    by_people, _ = judged_rankings(pairs if part == "test" else (), dataset.entities)
     anonymous, with_user = name_searches(dataset.entities, known)
     candidates = [
         Protocol("slates", SEARCH, judged, True, "ndcg@10"),
@@ -64,7 +66,8 @@ def protocols(dataset: Dataset, part: str) -> list[Protocol]:
             "homepage", HOMEPAGE, [ranking for ranking in rows if ranking.context.task == HOMEPAGE], False, "ndcg@10"
         ),
         Protocol("derived", MORE_LIKE_THIS, _first_by_hash(derived, DERIVED_PAIRS), False, "ndcg@10"),
-        *(Protocol(name, MORE_LIKE_THIS, pairs, True, "auc") for name, pairs in proxies(dataset, part).items()),
+        *(Protocol(name, MORE_LIKE_THIS, alike, True, "auc") for name, alike in proxies(dataset, part).items()),
+        Protocol(BY_PEOPLE, MORE_LIKE_THIS, [u for u in by_people if 0 < u.labels.mean() < 1], True, "auc"),
     ]
     return [protocol for protocol in candidates if protocol.rankings]
 

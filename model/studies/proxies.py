@@ -2,7 +2,8 @@
 
 Three kinds: films liked by the same users in the test part, films under the same tag of the test part, films of
 one franchise or director. Each positive has negatives of similar popularity and the same decade, so that neither
-can replace similarity. The metric is the AUC of each source.
+can replace similarity. The metric is the AUC of each source. The rule of `family` also made labels of training, for
+sources of other parts: it tells whether the rule was learned, and is in no mean of likeness.
 """
 
 from __future__ import annotations
@@ -95,7 +96,7 @@ class _Matcher:
         liked = dataset.events.filter((pl.col("label") > 0) & (pl.col("task") == HOMEPAGE), part="train")["entity_id"]
         counts = Counter(liked.to_list())
         self.popularity = {str(e["entity_id"]): counts[str(e["entity_id"])] for e in dataset.entities}
-        self.decade = {str(e["entity_id"]): _decade(e.get("year")) for e in dataset.entities}
+        self.decade = {str(e["entity_id"]): _decade(e) for e in dataset.entities}
         self.groups: dict[int | None, list[str]] = defaultdict(list)
         for entity in sorted(self.popularity, key=lambda entity: (self.popularity[entity], stable_hash(entity))):
             self.groups[self.decade[entity]].append(entity)
@@ -108,8 +109,15 @@ class _Matcher:
         return [other for other in group[start : start + NEAREST + 1] if other != entity]
 
 
-def _decade(year: object) -> int | None:
-    return int(year) // 10 if isinstance(year, (int, float)) and year == year else None
+def year_of(entity: Mapping[str, object]) -> int | None:
+    """The year of an entity; None if it has none, or one that is no number."""
+    year = entity.get("year")
+    return int(year) if isinstance(year, (int, float)) and year == year else None
+
+
+def _decade(entity: Mapping[str, object]) -> int | None:
+    year = year_of(entity)
+    return None if year is None else year // 10
 
 
 def _rankings(pairs: Pairs, alike: Mapping[str, set[str]], matcher: _Matcher) -> list[LabelledRanking]:

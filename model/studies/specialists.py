@@ -23,6 +23,7 @@ from model.context.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH
 from model.evaluation.protocols import Subject
 from model.events.timelines import labelled_rankings
 from model.learning.training_data import part_rows
+from model.studies.judged_pairs import BY_PEOPLE
 from model.studies.study_data import StudyData
 from model.studies.subjects import Bm25Subject, ClassicTrees, FeatureTrees, LikesSubject, slates_of
 
@@ -102,11 +103,12 @@ def trees_on_features(study: StudyData, settings: Settings) -> Subject:
 
 def _slates(study: StudyData) -> tuple[Sequence[Any], Sequence[Any]]:
     """Judged slates of training and validation."""
-    rankings = labelled_rankings(part_rows(study.dataset.events, ("train",)).filter(pl.col("task") == SEARCH))
+    rows = part_rows(study.dataset.events, ("train",)).filter(pl.col("task") == SEARCH)
+    rankings = labelled_rankings(rows, masked=True)  # as our network is trained
     return [ranking for ranking in rankings if ranking.slate], study.protocols["validation"]["slates"].rankings
 
 
-LIKENESS = ("co_likes", "shared_tags", "family", "derived")
+LIKENESS = ("co_likes", "shared_tags", "family", BY_PEOPLE, "derived")
 SEARCHES = ("slates", "catalogue", "tags", "sentences")
 NEIGHBOURS = _grid(neighbours=(50, 200, 800), shrink=(0.0, 10.0, 50.0))
 RECENT = _grid(ridge=(150.0, 300.0, 500.0), recency=((0.9, 0.1), (0.9, 0.3), (0.97, 0.1)))

@@ -13,6 +13,7 @@ from model.context.context import MORE_LIKE_THIS, SEARCH
 from model.evaluation.metrics import bootstrap_interval
 from model.studies.cells import Result
 from model.studies.comparison import holm, paired, paired_mean, seed_mean
+from model.studies.judged_pairs import BY_PEOPLE
 from model.studies.protocols import NAMES_BY_SOMEBODY, Protocol
 
 Floats = NDArray[np.float64]
@@ -28,7 +29,7 @@ SHOWN = {
     "names": ("recall@1",),
     NAMES_BY_SOMEBODY: ("recall@1",),
 }
-LIKENESS = ("co_likes", "shared_tags", "family")
+LIKENESS = ("co_likes", "shared_tags", BY_PEOPLE)  # without `family`, whose rule made labels of training
 CATALOGUE_METRICS, PROXY_METRICS = ("ndcg@10", "recall@30"), ("auc",)
 
 
@@ -151,12 +152,12 @@ def _questions(models: Sequence[str], task: str, named: Mapping[str, str]) -> li
 
 
 def _likeness_difference(answers: Answers, protocols: Mapping[str, Protocol], rival: str) -> Row:
-    """Ours minus a rival in the mean of the proxies of similarity, with equal weights."""
-    shared = [n for n in LIKENESS if n in protocols and {JOINT, rival} <= set(answers.models(n))]
-    if rival == JOINT or len(shared) < len(LIKENESS):
+    """Ours minus a rival in the mean of the measures of likeness that the study has, with equal weights."""
+    names = [name for name in LIKENESS if name in protocols]
+    if rival == JOINT or len(names) < 2 or any(not {JOINT, rival} <= set(answers.models(name)) for name in names):
         return {}
-    first, second = ([answers.values(model, name, "auc") for name in LIKENESS] for model in (JOINT, rival))
-    groups = [answers.groups(JOINT, name) for name in LIKENESS]
+    first, second = ([answers.values(model, name, "auc") for name in names] for model in (JOINT, rival))
+    groups = [answers.groups(JOINT, name) for name in names]
     return {
         "question": f"{JOINT} against {rival}", "task": MORE_LIKE_THIS, "protocol": "likeness", "metric": "mean auc",
         "slice": "all", "ours": JOINT, "rival": rival, "main": False, **paired_mean(first, second, groups).to_json(),

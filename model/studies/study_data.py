@@ -5,7 +5,7 @@ Each is computed on first use. Knows no model by name, and no cells.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from itertools import count
 from typing import Any
@@ -22,6 +22,7 @@ from model.events.timelines import timelines
 from model.learning.training_data import part_rows, prepare
 from model.learning.validation import subject_of
 from model.network.catalogue import CatalogueRanker
+from model.studies.judged_pairs import JudgedPair
 from model.studies.protocols import Protocol, ask, histories_before, main_value, protocols
 from model.studies.subjects import WordFeatures, field_texts
 
@@ -31,14 +32,16 @@ Say = Callable[[str], None]
 class StudyData:
     """A dataset with everything that several models share, computed on first use."""
 
-    def __init__(self, dataset: Dataset, config: Config, say: Say = lambda _: None) -> None:
-        self.dataset, self.config, self.say = dataset, config, say
+    def __init__(
+        self, dataset: Dataset, config: Config, say: Say = lambda _: None, pairs: Sequence[JudgedPair] = ()
+    ) -> None:
+        self.dataset, self.config, self.say, self.pairs = dataset, config, say, pairs
         self.rows = {str(entity["entity_id"]): row for row, entity in enumerate(dataset.entities)}
 
     @cached_property
     def protocols(self) -> dict[str, dict[str, Protocol]]:
         """Part → name → protocol."""
-        return {part: {p.name: p for p in protocols(self.dataset, part)} for part in ("validation", "test")}
+        return {part: {p.name: p for p in protocols(self.dataset, part, self.pairs)} for part in ("validation", "test")}
 
     @cached_property
     def histories(self) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from model.context.context import ROW_TITLE
 from model.datasets.errors import Rejected, shown
 from model.datasets.files import write_events
 from model.datasets.importers.cells import as_texts, labels, numbers, same_id
@@ -123,7 +124,7 @@ class EventStream:
     def _column(self, name: str, texts: pl.Series, line: pl.Series, bad: dict[int, Rejected]) -> pl.Series:
         if name.startswith(EXTRA_PREFIXES):
             self.extras[name] = None
-            if numbers(texts, self.options.decimal).null_count() > texts.null_count():
+            if name == ROW_TITLE or numbers(texts, self.options.decimal).null_count() > texts.null_count():
                 self.texts.add(name)
             return texts
         values = self._values(name, texts)

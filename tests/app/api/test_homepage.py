@@ -1,9 +1,13 @@
-"""Homepage rows come in order of their scores, show each entity once, are refilled, and have titles."""
+"""Homepage rows come in order of their scores, show each entity once, are refilled, and have titles, which
+are logged."""
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from app_fakes import FakeModel, app_of, client_of
+from event_bodies import ENGAGED, stored
 
 pytestmark = pytest.mark.anyio
 
@@ -14,8 +18,8 @@ ROWS = [
 
 
 @pytest.fixture
-async def client():
-    async with client_of(app_of(FakeModel())) as client:
+async def client(tmp_path):
+    async with client_of(app_of(FakeModel(), state_dir=str(tmp_path))) as client:
         yield client
 
 
@@ -78,6 +82,30 @@ async def test_rows_without_candidates_are_retrieved_and_share_no_entity(client)
 async def test_a_title_fills_the_query_of_its_row(client):
     answer = await homepage(client, user_id="u1", rows=[{"row_id": "a", "title": "Ghost Night!", "limit": 3}])
     assert answer["rows"][0]["context"]["imputed"]["query"] == {"value": "ghost night", "rule": "row_title"}
+
+
+async def test_titles_are_logged_by_ranking_without_user_and_query(client, tmp_path):
+    rows = [{"row_id": "a", "title": "Ghost Night!"}, {"row_id": "b", "title": " "}, {"row_id": "c"}]
+    answer = await homepage(client, user_id="u1", query="toy", rows=rows)
+    ranking_id = next(row["ranking_id"] for row in answer["rows"] if row["row_id"] == "a")
+    await client.post("/v1/events", json=[ENGAGED])  # acknowledged after all entries before it
+    title, engaged = stored(tmp_path)
+    assert title.pop("timestamp") == pytest.approx(time.time() * 1000, abs=60_000)
+    assert title == {"type": "row_title", "task": "homepage", "ranking_id": ranking_id, "row_title": "Ghost Night!"}
+    assert engaged == ENGAGED
+
+
+async def test_rows_without_a_title_log_nothing(client, tmp_path):
+    await homepage(client, user_id="u1", rows=ROWS)
+    await client.post("/v1/events", json=[ENGAGED])
+    assert stored(tmp_path) == [ENGAGED]
+
+
+async def test_a_log_that_cannot_be_written_does_not_disturb_titled_rows(tmp_path):
+    (tmp_path / "events").write_text("no folder")
+    async with client_of(app_of(FakeModel(), state_dir=str(tmp_path))) as client:
+        rows = [{"row_id": "a", "title": "Ghost Night!", "limit": 3}]
+        assert len(shown(await homepage(client, rows=rows))["a"]) == 3
 
 
 async def test_a_request_without_rows_gets_one_row(client):

@@ -69,11 +69,11 @@ def whole() -> dict[str, Any]:
 
 
 def likeness(name: str, *aucs: float) -> dict[str, Any]:
-    """A cell with three proxies of one value each, of which the first has more rankings."""
+    """A cell with measures of likeness of one value each, of which the first has more rankings."""
     counts = (30, 10, 10)
     found = {
         proxy: {"values": {"auc": [auc] * count}, "groups": [f"g{i}" for i in range(count)], "slices": [[]] * count}
-        for proxy, auc, count in zip(LIKENESS, aucs, counts, strict=True)
+        for proxy, auc, count in zip(LIKENESS, aucs, counts, strict=False)
     }
     task = None if name == "joint" else "more_like_this"
     return {"name": name, "task": task, "seed": 0, "chosen": {}, "validation": {}, "seconds": 1.0, "protocols": found}
@@ -86,6 +86,30 @@ def test_the_mean_of_the_proxies_counts_each_alike() -> None:
     (row,) = (row for row in found["differences"] if row["protocol"] == "likeness")
     assert row["value"] == pytest.approx(0.1)
     assert row["rival"] == "content"
+
+
+def test_the_mean_is_of_the_measures_that_a_study_has_and_never_of_the_family_rule() -> None:
+    protocols = {
+        name: Protocol(name, "more_like_this", (), True, "auc") for name in ("co_likes", "shared_tags", "family")
+    }
+    about = {"study": "specialists", "dataset": {"name": "toys", "entities": 5, "events": 9}}
+    ours, theirs = likeness("joint", 0.9, 0.7), likeness("content", 0.6, 0.6)
+    for found, auc in ((ours, 0.0), (theirs, 1.0)):
+        found["protocols"]["family"] = {
+            "values": {"auc": [auc] * 10},
+            "groups": list("abcdefghij"),
+            "slices": [[]] * 10,
+        }
+    rows = {row["protocol"]: row["value"] for row in study_report([ours, theirs], protocols, about)["differences"]}
+    assert rows["family"] == pytest.approx(-1.0)
+    assert rows["likeness"] == pytest.approx(0.2)
+
+
+def test_one_measure_of_likeness_has_no_mean() -> None:
+    protocols = {"co_likes": Protocol("co_likes", "more_like_this", (), True, "auc")}
+    about = {"study": "specialists", "dataset": {"name": "toys", "entities": 5, "events": 9}}
+    found = study_report([likeness("joint", 0.9), likeness("content", 0.6)], protocols, about)["differences"]
+    assert [row["protocol"] for row in found] == ["co_likes"]
 
 
 def test_asked_without_something_is_a_row_of_its_own() -> None:
