@@ -15,6 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from model.context.context import Context, HistoryEvent
+from model.events.derived import observed
 
 Ints = NDArray[np.int64]
 NO_TIME = -1
@@ -52,9 +53,10 @@ class LabelledRanking:
 
 
 def timelines(events: pl.DataFrame) -> dict[str, Timeline]:
-    """The timeline of each user in the table."""
+    """The timeline of each user in the table. Derived rows are no events of a user."""
     rows = (
-        events.filter(pl.col("user_id").is_not_null())
+        observed(events)
+        .filter(pl.col("user_id").is_not_null())
         .select("user_id", "timestamp", "entity_id", "label", "task")
         .sort("timestamp", nulls_last=False, maintain_order=True)
     )
@@ -69,9 +71,12 @@ def timelines(events: pl.DataFrame) -> dict[str, Timeline]:
 def labelled_rankings(events: pl.DataFrame, slates_of: Iterable[str] | None = None) -> list[LabelledRanking]:
     """Slates first, one per ranking; then the rows of all other rankings, grouped by raw context.
 
+    A row whose entity is its own source is left out: a source is never a candidate of itself.
+
     `homepage` is never a slate: it is ranked against the whole catalogue. `slates_of` limits the tasks that may
     be slates. Both groups are in the order of their first rows, so the result is the same in every run.
     """
+    events = events.filter(~names_its_own_source())
     both_labels = (pl.col("label") > 0).any() & (pl.col("label") <= 0).any()
     slate = both_labels.over("ranking_id", "task") & (pl.col("task") != "homepage")
     if slates_of is not None:
@@ -84,6 +89,11 @@ def labelled_rankings(events: pl.DataFrame, slates_of: Iterable[str] | None = No
     result = [_ranking(row, True) for row in slates.agg(*rows, *rest).iter_rows(named=True)]
     result += [_ranking(row, False) for row in loose.agg(*rows, pl.col("country").first()).iter_rows(named=True)]
     return result
+
+
+def names_its_own_source() -> pl.Expr:
+    """Which rows of an event table have the source as their entity."""
+    return (pl.col("source_entity_id") == pl.col("entity_id")).fill_null(False)
 
 
 def _ranking(row: Mapping[str, Any], slate: bool) -> LabelledRanking:

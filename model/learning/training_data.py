@@ -17,6 +17,7 @@ from model.config import Config
 from model.context.imputation import DEFAULT_RULES, Rules, can_fill
 from model.datasets.dataset import Dataset
 from model.events import engagement
+from model.events.derived import observed
 from model.events.engagement import Engagement
 from model.events.timelines import LabelledRanking, Timeline, labelled_rankings, timelines
 from model.features.match import MatchFeatures
@@ -88,8 +89,8 @@ class TrainingData:
         return Ranker(self.config.network, sizes)
 
     def popularity(self) -> np.ndarray:
-        """Number of positives of each entity in the training rows. [N]"""
-        positive = part_rows(self.dataset.events, self.parts).filter(pl.col("label") > 0)["entity_id"]
+        """Number of positives of each entity in the training rows that are not derived. [N]"""
+        positive = observed(part_rows(self.dataset.events, self.parts)).filter(pl.col("label") > 0)["entity_id"]
         return np.bincount([self.rows[entity] for entity in positive], minlength=len(self.ids)).astype(np.float64)
 
 
@@ -166,10 +167,11 @@ def _distinct(events: pl.DataFrame, column: str) -> list[str]:
 def _outcomes(events: pl.DataFrame, rows: Mapping[str, int], config: Config, say: Say) -> list[Engagement]:
     """Outcome tables from rows with a user: likes, and negatives that were shown alone, such as low ratings.
 
-    Both tell which entities go together. A row skipped among others depends more on the page, and is left out.
+    Both tell which entities go together. A row skipped among others depends more on the page, and is left out, and so
+    are derived rows.
     """
     alone = pl.len().over("ranking_id", "task") == 1
-    shown = events.filter(
+    shown = observed(events).filter(
         (pl.col("task") != "more_like_this") & pl.col("user_id").is_not_null() & ((pl.col("label") > 0) | alone)
     )
     network = config.network
@@ -185,7 +187,8 @@ def _tastes(
 ) -> np.ndarray:
     """The taste of each country in the space of each table, without the users that the table leaves out."""
     indices = {country: place for place, country in enumerate(countries)}
-    liked = events.filter((pl.col("label") > 0) & pl.col("user_id").is_not_null() & pl.col("country").is_not_null())
+    known = pl.col("user_id").is_not_null() & pl.col("country").is_not_null()
+    liked = observed(events).filter((pl.col("label") > 0) & known)
     entities = np.array([rows[entity] for entity in liked["entity_id"]], np.int64)
     country_index = np.array([indices[country] for country in liked["country"]], np.int64)
     folds = engagement.folds_of(liked["user_id"].to_list(), len(tables) - 1)
