@@ -18,10 +18,10 @@ from model.text.normalise import words
 
 Entity = Mapping[str, object]
 Columns = Mapping[str, str]
-LEAST_LIKENESS = 0.1
+LEAST_LIKENESS = 0.1  # of a pair that is not the best of its source
 TEXT_WORDS = 24  # of a text, its first words
 VALUE_WORDS = 4  # a text of at most so many words is a value, too, such as a brand
-COMMON = 30  # of a term that more entities have, only the neighbours in the catalogue are compared
+COMMON = 30  # a word of more entities proposes none; of such a value, only neighbours in the catalogue are compared
 NEIGHBOURS = 8
 SHORTLIST = 20  # entities whose likeness is computed in full, by what they share of rare terms
 
@@ -61,7 +61,7 @@ class TermIndex:
         return dot / (self._norms[first] * self._norms[second]) * len(shared) / (len(shared) + 1) if shared else 0.0
 
     def nearest(self, source: int, size: int) -> list[int]:
-        """The `size` entities that are most alike, the most alike first; all of `LEAST_LIKENESS` or more."""
+        """The most alike entity, if any, and others of `LEAST_LIKENESS` or more: at most `size`, the most alike first."""
         dots: dict[int, float] = defaultdict(float)
         for term in sorted(self._terms[source]):
             for other in self._near(term, source):
@@ -69,12 +69,14 @@ class TermIndex:
         dots.pop(source, None)
         shortlist = sorted(dots, key=lambda other: (-dots[other] / self._norms[other], other))[:SHORTLIST]
         scores = sorted((-self.likeness(source, other), other) for other in shortlist)
-        return [other for score, other in scores[:size] if -score >= LEAST_LIKENESS]
+        return [other for place, (score, other) in enumerate(scores[:size]) if not place or -score >= LEAST_LIKENESS]
 
     def _near(self, term: str, source: int) -> list[int]:
         group = self._holders[term]
         if len(group) <= COMMON:
             return group
+        if "=" not in term:
+            return []
         place = bisect_left(group, source)
         return group[max(0, place - NEIGHBOURS // 2) : place + 1 + NEIGHBOURS // 2]
 

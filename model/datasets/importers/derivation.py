@@ -96,8 +96,8 @@ def refuse_unlearnable(events: int, entities: int, derived: pl.DataFrame) -> Non
     """Raise `DatasetError` if there are no events and nothing was derived that tells one entity from another."""
     if not events and (entities < 2 or not {SEARCH, MORE_LIKE_THIS} & set(derived["task"])):
         raise DatasetError(
-            f"there are no events, and {entities} entities give nothing to learn from: expected two or more, "
-            "with words in their names or with values that they share"
+            "there are no events, and the entities give nothing to learn from: expected two or more, with words in "
+            f"their names or values that they share, got {entities}"
         )
 
 
