@@ -61,7 +61,7 @@ class TermIndex:
         return dot / (self._norms[first] * self._norms[second]) * len(shared) / (len(shared) + 1) if shared else 0.0
 
     def nearest(self, source: int, size: int) -> list[int]:
-        """The most alike entity, if any, and others of `LEAST_LIKENESS` or more: at most `size`, the most alike first."""
+        """The most alike entity and others of `LEAST_LIKENESS` or more: at most `size`, the most alike first."""
         dots: dict[int, float] = defaultdict(float)
         for term in sorted(self._terms[source]):
             for other in self._near(term, source):
