@@ -35,7 +35,10 @@ def movies(
 def import_(
     out: Out,
     entities: Annotated[Path, typer.Option(help="Entities: CSV, TSV, JSON lines, a JSON array or Parquet.")],
-    events: Annotated[Path, typer.Option(help="Events in the same formats; may be larger than memory.")],
+    events: Annotated[
+        Path | None,
+        typer.Option(help="Events in the same formats; may be larger than memory. None: all rows are derived."),
+    ] = None,
     map: Annotated[list[str] | None, typer.Option("--map", help="target=column, once for each renamed column.")] = None,
     task: Annotated[str, typer.Option(help="Task of events that name none.")] = "homepage",
     name: Annotated[str | None, typer.Option(help="Name of the dataset; default: the folder's.")] = None,
@@ -57,6 +60,9 @@ def import_(
         ),
     ] = None,
     drop: Annotated[list[str] | None, typer.Option(help="A column to leave out, once for each.")] = None,
+    derive: Annotated[
+        bool, typer.Option(help="Derive rows for search, homepage and more_like_this where the events teach none.")
+    ] = True,
 ) -> None:
     """Make a dataset from your own tables. Files may be packed (gz, zst, bz2, xz)."""
     from model.datasets.importers.table_batches import NULL_WORDS, ReadOptions
@@ -68,7 +74,7 @@ def import_(
     with terminal.bar("rows") as report:
         counts = import_tables(
             out, entities, events, columns, max_rejected, name, task, options, warn=warnings.append,
-            rows=lambda done, total: report(done, total, ""),
+            rows=lambda done, total: report(done, total, ""), derive=derive,
         )  # fmt: skip
     for line in warnings:
         terminal.warning(line)

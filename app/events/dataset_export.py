@@ -98,6 +98,8 @@ def export_folder(
 
 def _export_dataset(folder: Path, out: Path, entities: Path, say: Callable[[str], None]) -> DatasetExport:
     from model.datasets.dataset import Dataset, write_dataset
+    from model.datasets.importers.derivation import with_derived
+    from model.events.derived import derived_counts
     from model.events.parts import assign_parts
 
     source = _entities_file(entities)
@@ -110,8 +112,10 @@ def _export_dataset(folder: Path, out: Path, entities: Path, say: Callable[[str]
         say("checking")
         checked = Dataset.load(draft, max_rejected=1.0)
         result.set_aside = sum(bad.file == "events.jsonl" for bad in checked.rejected)
-        meta = {key: value for key, value in checked.about.items() if key != "counts"} | {"source": SOURCE}
-        events = assign_parts(checked.events)
+        meta = {k: v for k, v in checked.about.items() if k not in ("counts", "derived")} | {"source": SOURCE}
+        events = with_derived(assign_parts(checked.events), checked.entities, checked.columns)
+        if derived := derived_counts(events):
+            meta["derived"] = derived
         write_dataset(out, out.resolve().name, checked.entities, events, meta, checked.rejected, checked.columns)
     return result
 

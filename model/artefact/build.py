@@ -24,6 +24,7 @@ from model.catalogue.records import Records
 from model.config import Config
 from model.context.context import HistoryEvent
 from model.datasets.dataset import Dataset
+from model.events.derived import derived_counts
 from model.events.seen import SeenEntities
 from model.learning import checkpoint
 from model.learning.calibration import Calibration
@@ -128,11 +129,16 @@ def contents_of(prepared: TrainingData, trained: TrainingResult) -> ArtefactCont
 
 
 def _describe_data(prepared: TrainingData) -> dict[str, Any]:
-    """The training data, for the manifest: `evaluate` warns where its rows are the same."""
+    """The training data, for the manifest: `evaluate` warns where its rows are the same. `derived`: task → rows."""
     dataset = prepared.dataset
-    events = part_rows(dataset.events, prepared.parts)
-    rows = TrainedRows.of(events.filter(pl.col("task").is_in(prepared.tasks))).to_json()
-    return {"name": dataset.name, "parts": list(prepared.parts), "fingerprint": fingerprint(dataset), "rows": rows}
+    events = part_rows(dataset.events, prepared.parts).filter(pl.col("task").is_in(prepared.tasks))
+    return {
+        "name": dataset.name,
+        "parts": list(prepared.parts),
+        "derived": derived_counts(events),
+        "fingerprint": fingerprint(dataset),
+        "rows": TrainedRows.of(events).to_json(),
+    }
 
 
 def _metrics(trained: TrainingResult) -> dict[str, Any]:

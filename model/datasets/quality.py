@@ -16,8 +16,10 @@ import polars as pl
 from model.context.context import MORE_LIKE_THIS
 from model.datasets.dataset import IGNORE, Dataset
 from model.datasets.errors import MAX_REJECTED, DatasetError, Rejected
+from model.events.derived import derived_counts
 from model.events.parts import TEST, TRAIN
 from model.events.table import PARTS
+from model.events.timelines import names_its_own_source
 
 CONTEXT_FIELDS = ("user_id", "query", "country", "source_entity_id", "timestamp", "position")
 
@@ -101,6 +103,8 @@ def _warnings(events: pl.DataFrame) -> list[str]:
     sourceless = events.filter((pl.col("task") == MORE_LIKE_THIS) & pl.col("source_entity_id").is_null()).height
     if sourceless:
         messages.append(f"{sourceless} rows of task more_like_this have no source_entity_id: the task needs it")
+    if own := events.filter(names_its_own_source()).height:
+        messages.append(f"{own} rows have their source as their entity: they are neither trained nor tested on")
     if split := rankings_in_several_parts(events):
         messages.append(f"{split} rankings have rows in more than one part: their labels leak into training")
     if unparted := events["part"].null_count():
@@ -127,6 +131,7 @@ def describe(dataset: Dataset) -> dict[str, object]:
     `tasks`: per task and part, rows, rankings, positives and users. `engaged_overlap`: per pair of tasks over
     their positively engaged entities, Jaccard and the share of each task's entities that the other shares.
     `popularity_divergence_bits`: Jensen–Shannon divergence of positives over entities, 0 … 1.
+    `derived`: task → rows that nobody did (model/events/derived.py).
     `missing_context`, `missing_attributes`: share of rows or entities without the field, in %.
     """
     counts = positive_counts(dataset.events)
@@ -139,6 +144,7 @@ def describe(dataset: Dataset) -> dict[str, object]:
         "rejected": len(dataset.rejected),
         "columns": dict(dataset.columns),
         "tasks": task_counts(dataset.events),
+        "derived": derived_counts(dataset.events),
         "slices": _slices(dataset.events),
         "engaged_overlap": {name: overlap(*pair) for name, pair in pairs.items()},
         "popularity_divergence_bits": {name: jensen_shannon_bits(*pair) for name, pair in pairs.items()},

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from model.context.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH
 from model.datasets.dataset import CATEGORIES, NUMBER, TEXT, write_dataset
+from model.datasets.importers.derivation import with_derived
+from model.events.derived import derived_counts
 from model.events.parts import assign_parts
 from model.events.table import conform
 
@@ -82,9 +84,12 @@ def simulate(
         *search_rows(world, queries, rng),
         *pair_rows(world, 2 * entities, rng),
     ]
-    progress(f"writing {entities} entities and {len(rows)} events")
     events = assign_parts(conform(pl.DataFrame(rows, infer_schema_length=None)))
+    events = with_derived(events, world.entities, SIMULATED_COLUMNS)
+    progress(f"writing {entities} entities and {events.height} events")
     meta = {"licence": "CC0-1.0", "simulation": {"seed": seed, "overlap": overlap, "clusters": clusters}}
+    if derived := derived_counts(events):
+        meta["derived"] = derived
     write_dataset(out, "simulated", world.entities, events, meta, (), SIMULATED_COLUMNS)
     return world
 

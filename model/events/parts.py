@@ -7,9 +7,10 @@ the order train < validation < test:
 2. a query: by hash of its normalised text, 10 % test, 8 % validation.
 3. neither, but a source entity: by hash of the source, 10 % test, 10 % validation; else of the ranking id.
 4. with `unseen_share` > 0: that share of entities, by hash, is *unseen* by search. A search in which one of
-   them is relevant is test, with slice `unseen_film`. If such a search has no user, every other ranking with
-   the text of its query becomes test, too, without the slice. The same share again is unseen by training only:
-   their searches are at least validation, so that model choice and calibration use rows like those of test.
+   them is relevant is test. If such a search has no user, every other ranking with the text of its query becomes
+   test, too. The same share again is unseen by training only: their searches are at least validation, so that
+   model choice and calibration use rows like those of test. The searches that such an entity moves to their part
+   have the slice `unseen_film`, unless another relevant entity of theirs is relevant to a search of training.
 A text is in two parts only if a user typed it again later (1 says test, 2 says training), or searched for an
 unseen entity with it. Only rule 4 reads labels.
 """
@@ -84,10 +85,21 @@ def assign_parts(events: pl.DataFrame, unseen_share: float = 0.0) -> pl.DataFram
     named = pl.col("rank").replace_strict(list(_RANK.values()), list(_RANK), return_dtype=pl.String)
     given = pl.col("part").is_not_null()
     joined = conform(events).join(parts, on="ranking_id", how="left", maintain_order="left")
-    return joined.with_columns(
-        pl.when(given).then("slice").otherwise(pl.coalesce("slice", "new_slice")).alias("slice"),
-        pl.coalesce("part", named).alias("part"),
-    ).drop("rank", "unseen", "new_slice")
+    named_parts = joined.with_columns(pl.coalesce("part", named).alias("part"), given=given)
+    return (
+        _without_seen(named_parts)
+        .with_columns(pl.when("given").then("slice").otherwise(pl.coalesce("slice", "new_slice")).alias("slice"))
+        .drop("rank", "unseen", "new_slice", "given")
+    )
+
+
+def _without_seen(slices: pl.DataFrame) -> pl.DataFrame:
+    """Events with `part` and `new_slice`, which is cleared in each query with an entity that training finds."""
+    relevant = (pl.col("task") == SEARCH) & (pl.col("label") > 0)
+    trained = slices.filter(relevant, part=TRAIN)["entity_id"].unique().implode()
+    query = ("part", "user_id", pl.coalesce("query", "ranking_id"))  # rows of one query may be ranked together
+    seen = (relevant & pl.col("entity_id").is_in(trained)).any().over(query)
+    return slices.with_columns(pl.when(~seen).then("new_slice").alias("new_slice"))
 
 
 def _rankings(events: pl.DataFrame, unseen_share: float) -> pl.DataFrame:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from model.catalogue.ids import IdTable
 from model.catalogue.packed_text import Texts
+from model.events.derived import observed
 
 Ints = NDArray[np.int64]
 _TABLE, _USERS = "seen_users_", "seen_users"
@@ -31,13 +32,14 @@ class SeenEntities:
 
     @classmethod
     def of(cls, events: pl.DataFrame, entity_ids: Sequence[str]) -> SeenEntities:
-        """From all rows of an event table that have a user, with any label and task.
+        """From all rows of an event table that have a user and are not derived, with any label and task.
 
         `entity_ids`: the catalogue in the order of its rows. Rows without a time are the oldest; later ones are newer.
         """
         catalogue = pl.DataFrame({"entity_id": list(entity_ids)}).with_row_index("row")
         seen = (
-            events.lazy()
+            observed(events)
+            .lazy()
             .filter(pl.col("user_id").is_not_null())
             .select("user_id", "entity_id", "timestamp")
             .with_row_index("place")

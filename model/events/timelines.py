@@ -15,6 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from model.context.context import ROW_TITLE, Context, HistoryEvent
+from model.events.derived import observed
 
 Ints = NDArray[np.int64]
 NO_TIME = -1
@@ -53,9 +54,10 @@ class LabelledRanking:
 
 
 def timelines(events: pl.DataFrame) -> dict[str, Timeline]:
-    """The timeline of each user in the table."""
+    """The timeline of each user in the table. Derived rows are no events of a user."""
     rows = (
-        events.filter(pl.col("user_id").is_not_null())
+        observed(events)
+        .filter(pl.col("user_id").is_not_null())
         .select("user_id", "timestamp", "entity_id", "label", "task")
         .sort("timestamp", nulls_last=False, maintain_order=True)
     )
@@ -72,10 +74,13 @@ def labelled_rankings(
 ) -> list[LabelledRanking]:
     """Slates first, one per ranking; then the rows of all other rankings, grouped by raw context, row title included.
 
+    A row whose entity is its own source is left out: a source is never a candidate of itself.
+
     `homepage` is never a slate: it is ranked against the whole catalogue. `slates_of` limits the tasks that may
     be slates. `masked`, for training, leaves out rows that nobody looked at; what is a slate does not depend on it.
     Both groups are in the order of their first rows, so the result is the same in every run.
     """
+    events = events.filter(~names_its_own_source())
     titles = [ROW_TITLE] if ROW_TITLE in events.columns else []
     key = (*KEY, *titles)
     both_labels = (pl.col("label") > 0).any() & (pl.col("label") <= 0).any()
@@ -102,6 +107,11 @@ def _overlooked() -> pl.Expr:
     last = pl.col("position").filter(pl.col("label") > 0).max().over("ranking_id", "task")
     served = pl.col("user_id").is_not_null() | pl.col("timestamp").is_not_null()
     return served & (pl.col("label") <= 0) & (pl.col("position") > last).fill_null(False)
+
+
+def names_its_own_source() -> pl.Expr:
+    """Which rows of an event table have the source as their entity."""
+    return (pl.col("source_entity_id") == pl.col("entity_id")).fill_null(False)
 
 
 def _ranking(row: Mapping[str, Any], slate: bool) -> LabelledRanking:

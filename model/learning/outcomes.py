@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from model.config import Config
 from model.context.context import HOMEPAGE, MORE_LIKE_THIS
 from model.events import engagement
+from model.events.derived import observed
 from model.events.engagement import Engagement
 from model.events.popularity import PopularityOverTime
 from model.events.timelines import NO_TIME
@@ -38,6 +39,7 @@ def with_sizes(config: Config, events: pl.DataFrame, held_out: pl.DataFrame, row
     network = config.network
     if network.engagement_width and network.engagement_ridge:
         return config
+    events, held_out = observed(events), observed(held_out)
     shown = _shown(events)
     users = np.unique(shown["user_id"].to_numpy(), return_inverse=True)[1]
     weights = np.where(shown["label"].to_numpy() > 0, 1.0, network.engagement_passed)
@@ -52,8 +54,9 @@ def with_sizes(config: Config, events: pl.DataFrame, held_out: pl.DataFrame, row
 def outcomes_of(
     events: pl.DataFrame, rows: Mapping[str, int], countries: Sequence[str], config: Config, say: Say
 ) -> Outcomes:
-    """From rows with a user: likes, and negatives that were shown alone, such as low ratings."""
-    shown, network = _shown(events), config.network
+    """From rows with a user that were not derived: likes, and negatives shown alone, such as low ratings."""
+    events, network = observed(events), config.network
+    shown = _shown(events)
     entities, liked = _rows_of(shown, rows), shown["label"].to_numpy() > 0
     over_time = PopularityOverTime.of(entities[liked], shown["timestamp"].fill_null(NO_TIME).to_numpy()[liked])
     tables = engagement.fit_folds(

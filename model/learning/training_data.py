@@ -16,6 +16,7 @@ from model.catalogue.records import Records, assemble
 from model.config import Config
 from model.context.imputation import DEFAULT_RULES, Rules, can_fill
 from model.datasets.dataset import Dataset
+from model.events.derived import observed
 from model.events.engagement import Engagement
 from model.events.popularity import PopularityOverTime
 from model.events.timelines import LabelledRanking, Timeline, labelled_rankings, timelines
@@ -93,8 +94,8 @@ class TrainingData:
         return Ranker(self.config.network, sizes)
 
     def popularity(self) -> np.ndarray:
-        """Number of positives of each entity in the training rows. [N]"""
-        positive = part_rows(self.dataset.events, self.parts).filter(pl.col("label") > 0)["entity_id"]
+        """Number of positives of each entity in the training rows that are not derived. [N]"""
+        positive = observed(part_rows(self.dataset.events, self.parts)).filter(pl.col("label") > 0)["entity_id"]
         return np.bincount([self.rows[entity] for entity in positive], minlength=len(self.ids)).astype(np.float64)
 
 

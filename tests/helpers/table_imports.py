@@ -23,7 +23,8 @@ def importer(tmp_path: Path) -> Import:
 
     def run(
         events: str | bytes | Path = CLICKS, entities: str | bytes | Path = ITEMS, suffix: str = ".csv",
-        warned: list[str] | None = None, limit: float = 0.0, mapping: dict[str, str] | None = None, **options: object,
+        warned: list[str] | None = None, limit: float = 0.0, mapping: dict[str, str] | None = None,
+        derive: bool = False, **options: object,
     ) -> Dataset:  # fmt: skip
         files = []
         for stem, content, end in (("items", entities, ".csv"), ("clicks", events, suffix)):
@@ -39,6 +40,7 @@ def importer(tmp_path: Path) -> Import:
             limit,
             options=ReadOptions(**options),
             warn=told.append,
+            derive=derive,
         )
         return Dataset.load(tmp_path / "out", max_rejected=0)
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from model.context.context import HOMEPAGE, MORE_LIKE_THIS
+from model.events.derived import PREFIX
 from model.events.parts import TRAIN, fraction
 from model.events.table import conform
 
@@ -129,7 +130,7 @@ def co_like_events(pairs: Sequence[CoLike]) -> pl.DataFrame:
     return conform(
         pl.DataFrame(
             {
-                "ranking_id": [f"derived-liked-{p.user_id}-{p.source}-{p.target}" for p in pairs],
+                "ranking_id": [f"{PREFIX}liked-{p.user_id}-{p.source}-{p.target}" for p in pairs],
                 "timestamp": [p.timestamp for p in pairs],
                 "task": [MORE_LIKE_THIS] * len(pairs),
                 "user_id": [p.user_id for p in pairs],

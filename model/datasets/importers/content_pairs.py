@@ -16,6 +16,7 @@ import polars as pl
 
 from model.context.context import MORE_LIKE_THIS
 from model.datasets.importers.titles import article_free, franchise_of
+from model.events.derived import PREFIX
 from model.events.table import PARTS, conform
 
 CONTENT_LIMIT = 15_000
@@ -147,7 +148,7 @@ def content_events(pairs: Sequence[tuple[str, str]]) -> pl.DataFrame:
     return conform(
         pl.DataFrame(
             {
-                "ranking_id": [f"derived-content-{source}" for source, _ in pairs],
+                "ranking_id": [f"{PREFIX}content-{source}" for source, _ in pairs],
                 "task": [MORE_LIKE_THIS] * len(pairs),
                 "source_entity_id": [source for source, _ in pairs],
                 "entity_id": [target for _, target in pairs],

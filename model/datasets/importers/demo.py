@@ -22,6 +22,7 @@ from model.datasets.importers.co_likes import co_like_events, co_like_pairs, lik
 from model.datasets.importers.content_pairs import Content, content_events, content_pairs, without_reversals
 from model.datasets.importers.movielens import genre_names, rating_events
 from model.datasets.importers.titles import article_free, parse_title
+from model.events.derived import PREFIX
 from model.events.parts import TRAIN, assign_parts
 from model.events.table import check_events, conform
 from model.text.normalise import words
@@ -187,7 +188,7 @@ def search_events(films: Sequence[DemoFilm], searches: int, seed: int) -> pl.Dat
 
 def _slate_events(slates: dict[str, list[tuple[int, float]]], films: Sequence[DemoFilm]) -> pl.DataFrame:
     rows = [
-        (f"derived-search-{number}", SEARCH, query, films[film].entity_id, label)
+        (f"{PREFIX}search-{number}", SEARCH, query, films[film].entity_id, label)
         for number, (query, slate) in enumerate(slates.items())
         for film, label in slate
     ]

@@ -197,8 +197,16 @@ class EventStream:
 
     # ── second pass ─────────────────────────────────────────────────────────────────────────────────────────
 
-    def write(self, file: Path, report: Callable[[int], None] = lambda rows: None) -> int:
-        """Write the kept rows as JSON lines and return their number; `report` gets the number written so far."""
+    def write(
+        self,
+        file: Path,
+        report: Callable[[int], None] = lambda rows: None,
+        note: Callable[[pl.DataFrame], None] = lambda events: None,
+    ) -> int:
+        """Write the kept rows as JSON lines and return their number.
+
+        `report` gets the number written so far, `note` each batch of rows as they are written.
+        """
         times, has_time = self._all_times()
         ranks = self._keys.ranks_of_rows(times, has_time, self._kept) if len(times) else np.zeros(0, np.int8)
         row = kept_row = 0
@@ -211,7 +219,9 @@ class EventStream:
                     pl.Series("timestamp", times[batch_rows]).set(pl.Series(~has_time[batch_rows]), None)
                 ).filter(pl.Series(kept))
                 part_ranks = pl.Series("decided", ranks[kept_row : kept_row + stamped.height])
-                write_events(stream, self._with_all_columns(stamped, part_ranks))
+                events = self._with_all_columns(stamped, part_ranks)
+                write_events(stream, events)
+                note(events)
                 row, kept_row = row + frame.height, kept_row + stamped.height
                 spooled.unlink()
                 report(kept_row)

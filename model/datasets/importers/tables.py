@@ -38,10 +38,11 @@ from model.datasets.files import (
     write_rows,
 )
 from model.datasets.importers.delimited import open_delimited
+from model.datasets.importers.derivation import LogSummary, append_derived
 from model.datasets.importers.entity_table import Row, WholeTable, checked_entities, refuse_events, typed_entities
 from model.datasets.importers.event_stream import EventStream
 from model.datasets.importers.table_batches import Batch, ReadOptions, Say, TableFile
-from model.datasets.importers.text_files import PACKED_SUFFIXES, Share
+from model.datasets.importers.text_files import PACKED_SUFFIXES, Share, is_blank
 from model.datasets.importers.typed_tables import open_json, open_parquet
 
 TEXT_SUFFIXES = (".csv", ".tsv", ".tab", ".psv", ".txt")
@@ -62,12 +63,13 @@ class Import:
     progress: Say
     warn: Say
     rows: Rows
+    derive: bool
 
 
 def import_tables(
     out: Path,
     entities: Path,
-    events: Path,
+    events: Path | None,
     mapping: Mapping[str, str],
     max_rejected: float = MAX_REJECTED,
     name: str | None = None,
@@ -76,15 +78,17 @@ def import_tables(
     progress: Say = lambda message: None,
     warn: Say = lambda message: None,
     rows: Rows = lambda done, total: None,
+    derive: bool = False,
 ) -> dict[str, int]:
-    """Write a dataset to `out` and return its counts: entities, events, rejected.
+    """Write a dataset to `out` and return its counts: entities, events, rejected, and derived if there are any.
 
     Without a column `task` every event is of `task`; without `label` it is 1.0; without `ranking_id` each row
-    is its own ranking; so it is with empty cells of these columns. Without `part`, parts are assigned. Raises
+    is its own ranking; so it is with empty cells of these columns. Without `part`, parts are assigned.
+    `derive`: add rows for the surfaces that the events cannot teach; `events` may then be None or empty. Raises
     `DatasetError` if a file cannot be used or more than `max_rejected` of a table's rows were rejected (their list
     is written first), and `OSError` if the disk is full; an earlier dataset in `out` is then unchanged.
     """
-    job = Import(mapping, max_rejected, task, options or ReadOptions(), progress, warn, rows)
+    job = Import(mapping, max_rejected, task, options or ReadOptions(), progress, warn, rows, derive)
     rejected: list[Rejected] = []
     try:
         with dataset_written_atomically(out) as folder:
@@ -97,22 +101,42 @@ def import_tables(
 
 
 def _write_tables(
-    folder: Path, entities: Path, events: Path, job: Import, name: str, rejected: list[Rejected]
+    folder: Path, entities: Path, events: Path | None, job: Import, name: str, rejected: list[Rejected]
 ) -> dict[str, int]:
-    job.progress(f"reading {entities.name} and {events.name}")
-    tables = {"entities": _open_counted(entities, job), "events": _open_counted(events, job)}
+    job.progress(f"reading {entities.name}" + (f" and {events.name}" if events else ""))
+    tables = {"entities": _open_counted(entities, job)}
+    if events is not None:
+        blank = job.derive and is_blank(events)
+        tables["events"] = TableFile(events.name, None, iter(())) if blank else _open_counted(events, job)
+    elif not job.derive:
+        raise DatasetError("expected a file of events, or to derive rows from the entities")
     _refuse_unmapped(job.mapping, tables)
     items, types = _read_entities(tables, job, rejected)
     write_rows(folder / "entities.jsonl", items)
     known = [row["entity_id"] for row in items]
+    kept = items if job.derive else []
     del items
+    log, written = _write_events(folder, tables, job, known, rejected)
+    derived = append_derived(folder, kept, types, log, written, job.warn) if job.derive else {}
+    write_rejected(folder, rejected)
+    more = sum(derived.values())
+    counts = {"entities": len(known), "events": written + more, "rejected": len(rejected)}
+    write_about(folder, {"name": name, "columns": types, "counts": counts} | ({"derived": derived} if more else {}))
+    return counts | ({"derived": more} if more else {})
+
+
+def _write_events(
+    folder: Path, tables: dict[str, TableFile], job: Import, known: Sequence[object], rejected: list[Rejected]
+) -> tuple[LogSummary, int]:
+    """Write `events.jsonl`; what derivation has to know of the events, and their number."""
+    if "events" not in tables:
+        (folder / "events.jsonl").touch()
+        return LogSummary(0), 0
     stream = _stream_events(folder, tables, job, known, rejected)
     job.progress(f"writing {len(known)} entities and {stream.rows} events")
-    written = stream.write(folder / "events.jsonl", lambda rows: job.rows(rows, stream.rows))
-    write_rejected(folder, rejected)
-    counts = {"entities": len(known), "events": written, "rejected": len(rejected)}
-    write_about(folder, {"name": name, "columns": types, "counts": counts})
-    return counts
+    log = LogSummary(stream.rows)
+    note = log.add if job.derive else lambda events: None
+    return log, stream.write(folder / "events.jsonl", lambda rows: job.rows(rows, stream.rows), note)
 
 
 # ── files ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -180,7 +204,7 @@ def _refuse_unmapped(mapping: Mapping[str, str], tables: Mapping[str, TableFile]
         prefix = _table_of(target)
         candidates = [table for name, table in tables.items() if prefix in (None, name)]
         if not any(table.columns is None or column in table.columns for table in candidates):
-            files = " or ".join(table.file for table in candidates)
+            files = " or ".join(table.file for table in candidates) or "a file of events"
             raise DatasetError(f"map {target}={column}: expected a column of {files}, found none named {column}")
 
 
@@ -245,8 +269,9 @@ def _stream_events(
     finally:
         rejected += stream.rejected
     _refuse_other_encoding(table.file, stream.undecodable, stream.rows, stream.rejected, job.max_rejected)
-    _refuse_empty(table.file, stream.rows)
-    tables["events"] = replace(table, columns=table.columns or list(seen))
+    if not job.derive:
+        _refuse_empty(table.file, stream.rows)
+    tables["events"] = replace(table, columns=table.columns or list(seen) or None)
     _refuse_unmapped(job.mapping, tables)
     if seen:
         _require_columns(seen, ("entity_id",), "events", table.file, job.mapping)

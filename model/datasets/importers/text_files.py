@@ -44,6 +44,11 @@ _MARKS = (  # UTF-32 first: its mark begins like that of UTF-16
 Share = Callable[[float], None]
 
 
+def is_blank(file: Path) -> bool:
+    """Whether a file is there and has nothing but white space."""
+    return file.is_file() and file.stat().st_size < BLOCK and not file.read_bytes().strip()
+
+
 def text_blocks(file: Path, encoding: str | None = None, share: Share = lambda done: None) -> Iterator[bytes]:
     """Blocks of UTF-8 without byte order mark, each cut after a line end (LF, CR or CRLF).
 

@@ -19,6 +19,7 @@ from app.events.label_join import LabelJoin
 from app.events.log import EventLog
 from model.datasets.dataset import Dataset
 from model.datasets.quality import validate
+from model.events.derived import derived_counts, observed
 from model.events.table import EVENT_SCHEMA
 
 AT = 1_700_000_000_000
@@ -168,7 +169,8 @@ def test_an_export_imports_as_it_is(tmp_path: Path, form: str) -> None:
     if form == "standard output":
         events = tmp_path / "printed.jsonl"
         events.write_text(ended.stdout)
-    ended = run("data", "import", tmp_path / "shop", "--entities", catalogue(tmp_path), "--events", events)
+    tables = ["--entities", catalogue(tmp_path), "--events", events]
+    ended = run("data", "import", tmp_path / "shop", *tables, "--no-derive")
     assert ended.exit_code == 0, ended.output
     report = validate(tmp_path / "shop")
     assert report.usable
@@ -185,7 +187,8 @@ def test_with_entities_it_is_a_dataset_with_parts(tmp_path: Path) -> None:
         assert ended.exit_code == 0, ended.output
     assert "1 rows name entities that are not in" in ended.output
     made = Dataset.load(out)
-    assert made.events.height == 3 + 1 + 2 * len(ODD)
+    assert observed(made.events).height == 3 + 1 + 2 * len(ODD)
+    assert made.about["derived"] == derived_counts(made.events) != {}
     assert made.events["part"].null_count() == 0
     assert len(made.entities) == 3 + len(ODD)
 

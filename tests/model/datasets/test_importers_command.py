@@ -32,8 +32,8 @@ CLICKS = "entity_id;user_id;timestamp\n1;ann;1\n2;-;2\n"
 
 
 def test_every_option_reaches_the_reader(call, tmp_path: Path) -> None:
-    options = ["--decimal", ",", "--null", "-", "--drop", "junk", "--delimiter", ";", "--quote", "", "--task", "search"]
-    code, out, err = call(ITEMS, CLICKS, *options)
+    options = ["--decimal", ",", "--null", "-", "--drop", "junk", "--delimiter", ";", "--quote", ""]
+    code, out, err = call(ITEMS, CLICKS, *options, "--task", "search", "--no-derive")
     assert code == 0, err
     dataset = Dataset.load(tmp_path / "out")
     assert dataset.entities == [

@@ -128,6 +128,24 @@ def test_a_search_for_an_entity_unseen_by_training_is_validation_at_least() -> N
     assert assigned["slice"].to_list() == [UNSEEN_SLICE, None, *[UNSEEN_SLICE] * 3]
 
 
+def test_a_search_with_an_entity_that_training_finds_is_not_unseen_and_stays_test() -> None:
+    unseen, seen = entity_of(TEST), entity_of(TRAIN)
+    mixed, pure = query_in(TRAIN), query_in(TRAIN, start=5_000)
+    trained = {"task": "search", "query": query_in(TRAIN, start=8_000), "ranking_id": "t", "entity_id": seen}
+    rows = [
+        {"task": "search", "query": mixed, "ranking_id": "a", "entity_id": unseen},
+        {"task": "search", "query": mixed, "ranking_id": "a", "entity_id": seen},
+        {"task": "search", "query": pure, "ranking_id": "b", "entity_id": unseen},
+        {"task": "search", "query": pure, "ranking_id": "b", "entity_id": seen, "label": 0.0},
+        trained,
+    ]
+    assigned = assign_parts(events(rows), unseen_share=0.05)
+    assert assigned["part"].to_list() == [*[TEST] * 4, TRAIN]
+    assert assigned["slice"].to_list() == [None, None, UNSEEN_SLICE, UNSEEN_SLICE, None]
+    untrained = assign_parts(events(rows[:4]), unseen_share=0.05)
+    assert untrained["slice"].to_list() == [UNSEEN_SLICE] * 4
+
+
 def test_no_text_without_user_and_no_unseen_entity_is_on_both_sides() -> None:
     rows = [
         {"task": "search", "query": f"film {i % 300}", "entity_id": f"e{i % 97}", "label": float(i % 3 > 0)}
