@@ -50,7 +50,7 @@ class CandidateStage:
 
     def _from_request(self, imputed: ImputedRequest) -> Candidates:
         request, seen = imputed.request, imputed.seen
-        entity_ids = without(distinct(request.candidates or ()), request.exclude)
+        entity_ids = without(distinct(request.candidates or ()), request.exclude | _source_of(imputed))
         seen_ids = seen.among(entity_ids, self._model.find)
         if seen.action == "drop":
             return Candidates(imputed, without(entity_ids, seen_ids))
@@ -59,9 +59,8 @@ class CandidateStage:
     async def _retrieve(self, imputed: ImputedRequest) -> Candidates:
         """Seen entities to drop are excluded from retrieval, so that the page is still full."""
         request, seen = imputed.request, imputed.seen
-        source = request.context.source_entity_id
         drop_rule = seen if seen.action == "drop" else SeenRule("keep")
-        excluded = request.exclude | drop_rule.entity_ids | ({source} if source is not None else set())
+        excluded = request.exclude | drop_rule.entity_ids | _source_of(imputed)
         proposals = await self._propose(imputed, excluded, drop_rule)
         entity_ids = without(distinct(proposals.entity_ids), excluded)
         demoted = seen.among(entity_ids, self._model.find) if seen.action == "demote" else frozenset[str]()
@@ -78,3 +77,9 @@ class CandidateStage:
 
         with load.one(request.priority):
             return await self._worker.run(lambda: load.timed(propose), request.priority)
+
+
+def _source_of(imputed: ImputedRequest) -> frozenset[str]:
+    """The source that the caller gave: it is never a candidate of itself."""
+    source = imputed.request.context.source_entity_id
+    return frozenset() if source is None else frozenset({source})

@@ -250,6 +250,7 @@ class Sampler:
         positive = np.flatnonzero(ranking.labels > 0)
         if not len(positive):
             return np.flatnonzero(ranking.labels <= 0)[:1], int(ranking.times.max())
+        positive = rng.permutation(positive)  # rows of one time, or of none, have no order
         positive = positive[np.argsort(ranking.times[positive], kind="stable")]
         first = rng.random() < self.config.first_moments  # what people begin with, before anything is known of them
         pick = 0 if first else int(len(positive) * rng.random() ** LATE)

@@ -18,6 +18,7 @@ from model.config import Config
 from model.context.context import MORE_LIKE_THIS
 from model.datasets.dataset import Dataset
 from model.evaluation.protocols import RankingResults, Subject
+from model.events.derived import observed
 from model.events.timelines import timelines
 from model.learning.training_data import part_rows, prepare
 from model.learning.validation import subject_of
@@ -65,7 +66,7 @@ class StudyData:
     @cached_property
     def popularity(self) -> np.ndarray:
         """Number of positive training rows of each entity. [N]"""
-        positive = part_rows(self.dataset.events, ("train",)).filter(pl.col("label") > 0)["entity_id"]
+        positive = observed(part_rows(self.dataset.events, ("train",))).filter(pl.col("label") > 0)["entity_id"]
         return np.bincount([self.rows[entity] for entity in positive], minlength=len(self.rows))
 
     @cached_property
@@ -114,6 +115,6 @@ class StudyData:
         return step
 
     def _liked_rows(self) -> pl.DataFrame:
-        rows = part_rows(self.dataset.events, ("train",))
+        rows = observed(part_rows(self.dataset.events, ("train",)))
         keep = (pl.col("label") > 0) & pl.col("user_id").is_not_null() & (pl.col("task") != MORE_LIKE_THIS)
         return rows.filter(keep)

@@ -104,7 +104,9 @@ def test_same_order_with_redis_without_and_with_redis_stopped_in_between(artefac
         return [first, cached, await rank(client)]
 
     embedded = run(rank, artefact)
-    assert len(embedded) == 100
+    source_is_a_candidate = task == "more_like_this"
+    assert len(embedded) == 100 - source_is_a_candidate
+    assert not source_is_a_candidate or film not in dict(embedded)  # a source is no candidate of itself
     with real_redis() as server:
         answers = run(rank_with_a_stop, artefact, redis_url=server.connection_url, memory_entities=0)
     assert answers == [embedded] * 3
