@@ -15,6 +15,7 @@ from app.execution.torch_threads import one_thread
 
 if TYPE_CHECKING:
     from model.studies.cells import Cell
+    from model.studies.comparison import Difference
     from model.studies.study_data import StudyData
 
 OUT = Annotated[Path | None, typer.Option(help="Folder for cells and reports; default: studies/DATASET-STUDY.")]
@@ -85,6 +86,28 @@ def likeness(
         measures, left_out = likeness(subject, loaded, judged)
     _warn_of_pairs(left_out, len(judged))
     show_likeness(measures)
+
+
+@app.command()
+def parts(
+    model: Annotated[Path, typer.Argument(help="A model folder.")],
+    dataset: Annotated[Path, typer.Argument(help="A dataset folder.")],
+) -> None:
+    """What each learned part of a model is worth: switched off at scoring, on ≤ 400 test rankings a task."""
+    one_thread()
+    from model.artefact.model import Artefact
+    from model.datasets.dataset import Dataset
+    from model.events.timelines import labelled_rankings, timelines
+    from model.learning.training_data import part_rows, rankable
+    from model.studies.parts import worth_of_parts
+
+    with terminal.spinner("reading") as say:
+        events, artefact = Dataset.load(dataset).events, Artefact.load(model)
+        rankings = rankable(labelled_rankings(part_rows(events, ("test",))), artefact.catalogue.rules)
+        if not rankings:
+            raise ValueError(f"dataset '{dataset.name}' has no test rows")
+        worth = worth_of_parts(artefact, rankings, timelines(part_rows(events, ("train", "validation"))), say)
+    show_parts(worth)
 
 
 def _warn_of_pairs(left_out: int, total: int) -> None:
@@ -183,6 +206,18 @@ def show_study(report: dict[str, Any]) -> None:
         rival = Text(row["rival"], "bold" if row["main"] else "")
         gaps.add_row(label, row["metric"], rival, f"{row['value']:+.4f}", interval, f"{row['relative']:+.1%}", p)
     terminal.out.print(gaps)
+
+
+def show_parts(worth: dict[str, dict[str, Difference]]) -> None:
+    """Print what NDCG@10 loses without each part, per task."""
+    from rich.table import Table
+
+    tasks = list(next(iter(worth.values())))
+    table = Table("without", *tasks, title="loss of NDCG@10, 95 % interval")
+    for part, by_task in worth.items():
+        gaps = (by_task[task] for task in tasks)
+        table.add_row(part, *(f"{gap.value:+.4f} ({gap.low:+.4f} … {gap.high:+.4f})" for gap in gaps))
+    terminal.out.print(table)
 
 
 def show_likeness(measures: dict[str, dict[str, Any]]) -> None:
