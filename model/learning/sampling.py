@@ -17,6 +17,7 @@ from model.context.context import HOMEPAGE, SEARCH, Context, FilledContext, Hist
 from model.context.imputation import Rules, fill
 from model.events.engagement import fold_of
 from model.events.timelines import NO_TIME, LabelledRanking, Timeline
+from model.learning.negatives import Negatives
 from model.learning.row_titles import RowTitle, RowTitles
 from model.learning.teacher import targets
 from model.text.bounded_cache import BoundedCache
@@ -45,26 +46,6 @@ class ContextExample:
     log_q: Floats  # [C], 0 where shown: random rows represent the catalogue they were drawn from
     fold: int  # table of outcomes to use
     moment: int  # ms; popularity counts what was before. `NO_TIME` = all of it
-
-
-class Negatives:
-    """Draws random entities of one task: half uniformly, half by popularity^0.75. Gives the log-Q of each."""
-
-    def __init__(self, positives: Ints, entity_count: int) -> None:
-        weight = np.bincount(positives, minlength=entity_count).astype(np.float64) ** 0.75
-        share = weight / weight.sum() if weight.sum() else np.full(entity_count, 1 / entity_count)
-        q = 0.5 / entity_count + 0.5 * share
-        self._cumulative = np.cumsum(q)
-        self._log_q = np.log(q).astype(np.float32)
-
-    def draw(self, count: int, rng: np.random.Generator) -> Ints:
-        """`count` rows, drawn by q with replacement."""
-        draws = np.searchsorted(self._cumulative, rng.random(count) * self._cumulative[-1])
-        return np.asarray(np.minimum(draws, len(self._log_q) - 1), np.int64)
-
-    def log_q(self, rows: Ints, draws: int) -> Floats:
-        """Log of the expected number of times that `draws` draws give each row."""
-        return self._log_q[rows] + np.float32(np.log(draws))
 
 
 class Sampler:
@@ -265,11 +246,12 @@ class Sampler:
         context, config = ranking.context, self.config
         history: Sequence[HistoryEvent] = ()
         timeline = self.histories.get(context.user_id or "")
+        newcomer = timeline is not None and moment != NO_TIME and not timeline.before(moment)  # has no vector yet
         if timeline is not None and rng.random() >= config.history_dropout:
             history = self._history(timeline, ranking, chosen, moment)
         return replace(
             context,
-            user_id=None if not history or rng.random() < config.user_dropout else context.user_id,
+            user_id=None if newcomer or rng.random() < config.user_dropout else context.user_id,
             country=None if rng.random() < config.country_dropout else context.country,
             history=tuple(history),
         )

@@ -10,6 +10,7 @@ from model.config import TrainingConfig
 from model.context.context import Context
 from model.context.imputation import DEFAULT_RULES
 from model.events.timelines import LabelledRanking, Timeline
+from model.learning.row_titles import RowTitles
 from model.learning.sampling import ContextExample, Sampler
 
 NOTHING_DROPPED = TrainingConfig(
@@ -22,10 +23,13 @@ NAMES = {entity_id: f"name {entity_id}" for entity_id in IDS}
 
 
 def sampler_of(
-    rankings: list[LabelledRanking], histories: dict[str, Timeline] | None = None, **changes: float
+    rankings: list[LabelledRanking],
+    histories: dict[str, Timeline] | None = None,
+    titles: RowTitles | None = None,
+    **changes: float,
 ) -> Sampler:
     config = replace(NOTHING_DROPPED, **changes)
-    return Sampler(rankings, histories or {}, ROWS, NAMES, DEFAULT_RULES, config)
+    return Sampler(rankings, histories or {}, ROWS, NAMES, DEFAULT_RULES, config, titles=titles)
 
 
 def ranking(context: Context, labels: dict[str, float], times: list[int], slate: bool = False) -> LabelledRanking:

@@ -11,7 +11,8 @@ from drawn_examples import IDS, NAMES, NOTHING_DROPPED, ROWS, drawn, ranking, sa
 from model.context.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH, Context
 from model.context.imputation import DEFAULT_RULES
 from model.events.timelines import LabelledRanking, Timeline
-from model.learning.sampling import Negatives, Sampler
+from model.learning.negatives import Negatives
+from model.learning.sampling import Sampler
 from model.learning.training_data import TrainingData
 
 # ---- candidates ---------------------------------------------------------------------------------------------
