@@ -26,7 +26,8 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
 Shares = Mapping[str, float]  # retriever → its share of the proposals; those that find too little leave theirs
 NOTHING: Ints = np.zeros(0, np.int64)
-MOST_TITLED = 10_000  # entities that share words with a title and are ordered
+MOST_TITLED = 3_000  # entities that share words with a title and are ordered, which takes 3 µs each
+TIE = np.float32(1e-4)  # of equally good matches, the most popular
 FITS = 0.7  # share of the best match from which an entity fits a title
 POPULAR = 10_000  # popular entities that are kept: a user has not seen more than this
 
@@ -110,7 +111,7 @@ class TitleRetriever:
         rows, matched = self._index.titled(request.context.query)
         kept = ~np.isin(rows, np.fromiter(request.excluded, np.int64, len(request.excluded)))
         rows, matched = rows[kept], matched[kept]
-        best = best_rows(matched.copy(), MOST_TITLED)
+        best = best_rows(matched + TIE * self._records.popularity[rows], MOST_TITLED)
         rows, fits = rows[best], matched[best] >= FITS * matched.max(initial=0)
         scores = retrieval_matrix(self._records, rows) @ self._scorer.retrieval_query(request.context)
         return rows[np.lexsort((-scores, ~fits))][: request.limit]
