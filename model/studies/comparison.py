@@ -97,7 +97,8 @@ def _sums(ours: Floats, theirs: Floats, groups: Sequence[str]) -> Sums:
         raise ValueError("paired expects at least one ranking with a value on both sides")
     _, places = np.unique(np.array(groups, dtype=object)[both].astype(str), return_inverse=True)
     filled = (np.where(np.isnan(v), m, v) for v, m in zip((ours, theirs), means, strict=True))
-    left, right = (np.stack([np.bincount(places, row[both]) for row in np.atleast_2d(values)]) for values in filled)
+    rows = (np.atleast_2d(values)[:, both] for values in filled)
+    left, right = (np.array([np.bincount(places, row) for row in values], np.float64) for values in rows)
     return left, right, np.bincount(places).astype(np.float64)
 
 
