@@ -73,12 +73,14 @@ def evaluate(
     dataset: DatasetFolder,
     history: Annotated[Path | None, typer.Option(help="A dataset whose rows are the users' histories.")] = None,
     json: Annotated[Path | None, typer.Option("--json", help="Write the report here as well.")] = None,
+    run: Annotated[Path | None, typer.Option(help="Write the rankings here: TREC run, or Parquet (.parquet).")] = None,
+    qrels: Annotated[Path | None, typer.Option(help="Write the labels here: TREC qrels, or Parquet.")] = None,
     device: Device = "cpu",
 ) -> None:
     """Measure a model on the test rows of a dataset: slates, whole-catalogue rankings, calibration."""
     from app.commands import learning
 
-    learning.evaluate(model, dataset, history, json, device)
+    learning.evaluate(model, dataset, history, json, run, qrels, device)
 
 
 @app.command()

@@ -58,7 +58,8 @@ class PlainRanking:
 
     def rank(self, context: Context, entity_ids: Sequence[str]) -> list[tuple[str, float]]:
         """Ids and calibrated scores from best to worst, ties by input order."""
-        logits = self.logits(self.fill(context), entity_ids)
+        filled = self.fill(context)
+        logits = self.logits(filled, entity_ids)
         places = np.argsort(-logits, kind="stable")
-        scores = self.artefact.probability(context.task, logits[places])
+        scores = self.artefact.probability(filled.context, logits[places])
         return [(entity_ids[place], score) for place, score in zip(places.tolist(), scores.tolist(), strict=True)]

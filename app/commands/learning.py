@@ -78,8 +78,16 @@ def train_dataset(
     terminal.out.print(f"model {manifest.version} in {out}", soft_wrap=True)
 
 
-def evaluate(model: Path, dataset: Path, history: Path | None, json_file: Path | None, device: str) -> None:
-    """Evaluate a model folder on a dataset folder; print tables and, if requested, write JSON."""
+def evaluate(
+    model: Path,
+    dataset: Path,
+    history: Path | None,
+    json_file: Path | None,
+    run: Path | None,
+    qrels: Path | None,
+    device: str,
+) -> None:
+    """Evaluate a model folder on a dataset folder; print tables and, if requested, write JSON, run and qrels."""
     one_thread()
     from model.artefact.model import Artefact
     from model.datasets.atomic_writes import write_file_atomically
@@ -87,13 +95,14 @@ def evaluate(model: Path, dataset: Path, history: Path | None, json_file: Path |
     from model.evaluation.reports import evaluate_artefact
 
     _check_device(device)
-    if json_file is not None:
-        try_file(json_file)
+    for file in (json_file, run, qrels):
+        if file is not None:
+            try_file(file)
     with terminal.spinner("reading"):
         loaded, past = Dataset.load(dataset), Dataset.load(history) if history else None
         artefact = Artefact.load(model, device)
     with terminal.bar("ranking") as report:
-        result = evaluate_artefact(artefact, loaded, past, report)
+        result = evaluate_artefact(artefact, loaded, past, report, run, qrels)
     for entry in result.get("warnings", ()):
         terminal.warning(entry["detail"])
     if json_file is not None:

@@ -98,7 +98,8 @@ class Shadow:
         )
         places = {entity_id: place for place, entity_id in enumerate(shadow_order.entity_ids)}
         matched = shadow_order.logits[[places[entity_id] for entity_id in live_order.entity_ids]]
-        drift = np.abs(shadow.probability(task, matched) - model.probability(task, live_order.logits))
+        stated = shadow.probability(shadow_order.filled.context, matched)
+        drift = np.abs(stated - model.probability(live_order.filled.context, live_order.logits))
         if np.isfinite(drift).any():
             metrics.shadow_drift.labels(task).observe(float(np.nanmean(drift)))
 

@@ -91,6 +91,6 @@ class RankingModel(Protocol):
         """Prepare an encoded context: returns a function from records of candidates to their float32 [C] logits."""
         ...
 
-    def probability(self, task: str, logits: Logits) -> npt.NDArray[np.floating]:
-        """Calibrated probability of positive engagement, [C]."""
+    def probability(self, context: Context, logits: Logits) -> npt.NDArray[np.floating]:
+        """Calibrated probability of positive engagement in a context with its history, [C]."""
         ...

@@ -128,7 +128,7 @@ class RankingService:
     def scores(self, ordered: OrderedCandidates, places: Sequence[int]) -> list[float | None]:
         """Calibrated probabilities at these positions; None where there is no logit."""
         logits = ordered.logits[np.asarray(places, dtype=np.intp)]
-        values = self.model.probability(ordered.request.context.task, logits)
+        values = self.model.probability(ordered.filled.context, logits)
         scores: list[float | None] = values.tolist()
         for place in np.flatnonzero(~np.isfinite(values)).tolist():
             scores[place] = None

@@ -82,7 +82,7 @@ def _encode(artefact: Artefact, ordered: OrderedCandidates) -> Stage:
     by = AnsweredBy(ModelName(artefact.version, artefact.checksum), "request")
 
     def encode() -> bytes:
-        scores = artefact.probability(ordered.request.context.task, ordered.logits).tolist()
+        scores = artefact.probability(ordered.filled.context, ordered.logits).tolist()
         ranking = Ranking("ranking", ordered, 1, ordered.entity_ids, scores, entities, dict.fromkeys(_TIMINGS, 0.0))
         return msgspec.json.encode(rank_answer(ranking, by, 0.0))
 

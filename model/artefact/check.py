@@ -36,7 +36,7 @@ def _check_golden(artefact: Artefact, number: int, entry: object) -> None:
     try:
         golden = GoldenRequest.of(entry)
         logits = _logits(artefact, artefact.fill(golden.context), golden.candidates)
-        scores = artefact.probability(golden.context.task, logits)
+        scores = artefact.probability(golden.context, logits)
     except (LookupError, TypeError, ValueError) as error:
         raise ArtefactError(f"golden request {number}: {type(error).__name__}: {error}") from error
     expected = np.array(golden.scores, np.float64)

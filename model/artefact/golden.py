@@ -107,7 +107,7 @@ def _golden_request(
     total = len(catalogue.ids)
     rows = np.unique((_spread(total, CANDIDATES) + number) % total)
     logits = catalogue.logits(catalogue.encode_context(catalogue.fill(context)), rows)
-    scores = calibration.probability(context.task, logits)
+    scores = calibration.probability(context.task, logits, context.history)
     return GoldenRequest(context, catalogue.ids_of(rows), [round(float(score), DIGITS) for score in scores])
 
 

@@ -130,9 +130,9 @@ class Artefact:
         """Logits [C] of catalogue entities. Raises KeyError on an unknown id."""
         return self.catalogue.logits(self.catalogue.encode_context(filled), self.catalogue.rows_of(entity_ids))
 
-    def probability(self, task: str, logits: NDArray[np.float32]) -> NDArray[np.float64]:
-        """P(positive engagement), calibrated. Same shape."""
-        return self.contents.calibration.probability(task, logits)
+    def probability(self, context: Context, logits: NDArray[np.float32]) -> NDArray[np.float64]:
+        """P(positive engagement) in a context with its history, calibrated. Same shape."""
+        return self.contents.calibration.probability(context.task, logits, context.history)
 
     def propose(
         self, context: EncodedContext, limit: int, exclude: Collection[str] = (), seen: Ints | None = None

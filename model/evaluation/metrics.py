@@ -36,6 +36,16 @@ def ranks_of_positives(scores: ArrayLike, labels: ArrayLike) -> tuple[Ints, Floa
     return ranks, gains[order]
 
 
+def ranked(scores: ArrayLike, labels: ArrayLike) -> Ints:
+    """Indices [C], best first: the order that the metrics assume, ties and scores that are not finite included.
+
+    >>> ranked([0.9, 0.5, 0.5], [0, 1, 0])
+    array([0, 2, 1])
+    """
+    s, y = _ranking(scores, labels)
+    return np.lexsort((y, -s))
+
+
 def ndcg(scores: ArrayLike, labels: ArrayLike, k: int = 10) -> float | None:
     """NDCG@k with linear gain and discount log2(rank + 1), ideal over all positives, as in trec_eval."""
     ranks, gains = ranks_of_positives(scores, labels)

@@ -1,7 +1,7 @@
 """Evaluates a model on the rows of a dataset: the protocol, not the metrics themselves (`metrics.py`).
 
 The rows of a judged slate are ranked among themselves. Everything else is ranked against the whole catalogue, by
-the ranker itself, without the entities of the user's history; `homepage` always is.
+the ranker itself, without the entities of the user's history; `homepage` always is. `PROTOCOLS` lists both.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from model.context.context import MORE_LIKE_THIS, Context
+from model.context.context import MORE_LIKE_THIS, Context, HistoryEvent
 from model.evaluation import metrics
 from model.events.timelines import LabelledRanking, Timeline
 from model.learning.calibration import Calibration
@@ -23,7 +23,10 @@ Floats = NDArray[np.float64]
 Step = Callable[[], None]
 Interval = dict[str, float]  # value, low, high
 Item = TypeVar("Item")
+# A ranking with what its metrics see: catalogue rows [C], scores [C] and labels [C] of its candidates
+Watch = Callable[[LabelledRanking, Ints, Floats, Floats], None]
 POOLED_DRAWS = 200
+SLATES, CATALOGUE = "slates", "catalogue"
 
 
 class Subject(Protocol):
@@ -39,7 +42,9 @@ class Subject(Protocol):
 
 @dataclass(slots=True)
 class RankingResults:
-    """The rankings of one task under one protocol: values by metric, and the labelled rows for auc and ece."""
+    """The rankings of one task under one protocol: values by metric, and the labelled rows for auc and ece, with the
+    history that each ranking was made for.
+    """
 
     values: dict[str, list[float]] = field(default_factory=dict)
     groups: list[str] = field(default_factory=list)
@@ -47,6 +52,18 @@ class RankingResults:
     tops: list[Ints] = field(default_factory=list)
     logits: list[Floats] = field(default_factory=list)
     labels: list[Floats] = field(default_factory=list)
+    histories: list[Sequence[HistoryEvent]] = field(default_factory=list)
+
+    def add_rows(self, logits: Floats, labels: Floats, history: Sequence[HistoryEvent]) -> None:
+        """Add the labelled rows [R] of one ranking."""
+        self.logits.append(logits)
+        self.labels.append(labels)
+        self.histories.append(history)
+
+    def probabilities(self, task: str, calibration: Calibration) -> list[Floats]:
+        """Calibrated probabilities of the labelled rows of each ranking. [R]"""
+        rows = zip(self.logits, self.histories, strict=True)
+        return [calibration.probability(task, logits, history) for logits, history in rows]
 
     def add(self, ranking: LabelledRanking, number: int, **values: float | None) -> None:
         """Add one ranking. A metric that is undefined for it is NaN."""
@@ -56,6 +73,10 @@ class RankingResults:
         self.slices.append(ranking.slices)
 
 
+def _unwatched(*_: object) -> None:
+    pass
+
+
 def evaluate(
     subject: Subject,
     rankings: Sequence[LabelledRanking],
@@ -63,38 +84,49 @@ def evaluate(
     popularity: NDArray[np.float64],
     calibration: Calibration | None = None,
     step: Step = lambda: None,
+    watch: Callable[[str], Watch] = lambda _: _unwatched,
 ) -> dict[str, dict[str, object]]:
-    """Metrics of each task, with bootstrap 95 % intervals; `popularity` [N] counts positives, for novelty."""
+    """Metrics of each task, with bootstrap 95 % intervals; `popularity` [N] counts positives, for novelty.
+
+    `watch` gives, for the name of a protocol, what is called with each ranking that has metrics.
+    """
     report = {}
     for task in sorted({ranking.context.task for ranking in rankings}):
-        group = [ranking for ranking in rankings if ranking.context.task == task]
-        slates = rank_slates(subject, [ranking for ranking in group if ranking.slate], histories, step)
-        catalogue = rank_catalogue(subject, [ranking for ranking in group if not ranking.slate], histories, step)
+        slates, catalogue = (
+            protocol.rank(subject, protocol.own(rankings, task), histories, step, watch=watch(protocol.name))
+            for protocol in PROTOCOLS
+        )
         report[task] = _task_report(task, slates, catalogue, popularity, calibration)
     return report
 
 
-def _with_history(ranking: LabelledRanking, histories: Mapping[str, Timeline]) -> Context:
+def history_of(ranking: LabelledRanking, histories: Mapping[str, Timeline]) -> Sequence[HistoryEvent]:
+    """The history of the user of a ranking, oldest event first."""
     timeline = histories.get(ranking.context.user_id or "")
-    return replace(ranking.context, history=tuple(timeline.events) if timeline else ())
+    return timeline.events if timeline else ()
 
 
 def rank_slates(
-    subject: Subject, rankings: Iterable[LabelledRanking], histories: Mapping[str, Timeline], step: Step
+    subject: Subject,
+    rankings: Iterable[LabelledRanking],
+    histories: Mapping[str, Timeline],
+    step: Step,
+    watch: Watch = _unwatched,
 ) -> RankingResults:
     """Rank the rows of each slate."""
     ranked = RankingResults()
     for number, ranking in enumerate(rankings):
         rows = np.array([subject.rows[entity] for entity in ranking.entity_ids], np.int64)
-        scores = subject.score(_with_history(ranking, histories), rows)
+        history = history_of(ranking, histories)
+        scores = subject.score(replace(ranking.context, history=tuple(history)), rows)
         ranked.add(
             ranking,
             number,
             **{"ndcg@10": metrics.ndcg(scores, ranking.labels, 10), "mrr": metrics.mrr(scores, ranking.labels)},
             auc=metrics.auc(scores, ranking.labels),
         )
-        ranked.logits.append(scores)
-        ranked.labels.append(ranking.labels)
+        ranked.add_rows(scores, ranking.labels, history)
+        watch(ranking, rows, scores, ranking.labels)
         step()
     return ranked
 
@@ -105,36 +137,71 @@ def rank_catalogue(
     histories: Mapping[str, Timeline],
     step: Step,
     met: bool = False,
+    watch: Watch = _unwatched,
 ) -> RankingResults:
     """Rank the whole catalogue for each context; entities of the user's history are left out unless `met`."""
     ranked = RankingResults()
     for number, ranking in enumerate(rankings):
-        context = _with_history(ranking, histories)
-        scores = np.array(subject.score(context, None), np.float64)
+        history = history_of(ranking, histories)
+        scores = np.array(subject.score(replace(ranking.context, history=tuple(history)), None), np.float64)
         rows = np.array([subject.rows[entity] for entity in ranking.entity_ids], np.int64)
-        ranked.logits.append(scores[rows])
-        ranked.labels.append(ranking.labels)
+        ranked.add_rows(scores[rows], ranking.labels, history)
         labels = np.zeros(len(scores))
         np.maximum.at(labels, rows, ranking.labels)
         allowed = np.ones(len(scores), bool)
         if not met:
-            allowed[[subject.rows[e.entity_id] for e in context.history if e.entity_id in subject.rows]] = False
-        if (labels[allowed] > 0).any():
-            _add_catalogue(ranked, ranking, number, scores, labels, allowed)
+            allowed[[subject.rows[e.entity_id] for e in history if e.entity_id in subject.rows]] = False
+        kept = np.flatnonzero(allowed)
+        if (labels[kept] > 0).any():
+            _add_catalogue(ranked, ranking, number, scores[kept], labels[kept], kept)
+            watch(ranking, kept, scores[kept], labels[kept])
         step()
     return ranked
 
 
 def _add_catalogue(
-    ranked: RankingResults, ranking: LabelledRanking, number: int, scores: Floats, labels: Floats, allowed: Ints
+    ranked: RankingResults, ranking: LabelledRanking, number: int, scores: Floats, labels: Floats, rows: Ints
 ) -> None:
-    kept = np.flatnonzero(allowed)
     values = {
-        "ndcg@10": metrics.ndcg(scores[kept], labels[kept], 10),
-        **{f"recall@{k}": metrics.recall(scores[kept], labels[kept], k) for k in (1, 10, 30)},
+        "ndcg@10": metrics.ndcg(scores, labels, 10),
+        **{f"recall@{k}": metrics.recall(scores, labels, k) for k in (1, 10, 30)},
     }
     ranked.add(ranking, number, **values)
-    ranked.tops.append(kept[metrics.top_k(scores[kept], 10)])
+    ranked.tops.append(rows[metrics.top_k(scores, 10)])
+
+
+class Rank(Protocol):
+    """A function that ranks the candidates of each ranking and measures the order."""
+
+    def __call__(
+        self,
+        subject: Subject,
+        rankings: Iterable[LabelledRanking],
+        histories: Mapping[str, Timeline],
+        step: Step,
+        *,
+        watch: Watch = ...,
+    ) -> RankingResults:
+        """The results of one task; `watch` is called with each ranking that has metrics."""
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationProtocol:
+    """A way to rank, by name. `slates`: it takes judged slates; else it takes all other rankings."""
+
+    name: str
+    rank: Rank
+    slates: bool
+
+    def own(self, rankings: Iterable[LabelledRanking], task: str) -> list[LabelledRanking]:
+        """The rankings of a task that it takes."""
+        return [ranking for ranking in rankings if ranking.context.task == task and ranking.slate == self.slates]
+
+
+PROTOCOLS = (
+    EvaluationProtocol(SLATES, rank_slates, slates=True),
+    EvaluationProtocol(CATALOGUE, rank_catalogue, slates=False),
+)
 
 
 def _task_report(
@@ -152,20 +219,24 @@ def _task_report(
             report["catalogue"] = catalogue
     else:
         report |= catalogue
-    rows = list(zip([*slates.logits, *whole_catalogue.logits], [*slates.labels, *whole_catalogue.labels], strict=True))
+    both = (slates, whole_catalogue)
     if task == MORE_LIKE_THIS:
-        report["auc"] = _pooled(rows, lambda part: metrics.auc(*_join(part)))
-    report["ece"] = None if calibration is None else _pooled(rows, lambda part: _ece(task, calibration, *_join(part)))
+        scores = [pair for ranked in both for pair in zip(ranked.logits, ranked.labels, strict=True)]
+        report["auc"] = _pooled(scores, lambda part: metrics.auc(*_join(part)))
+    report["ece"] = None
+    if calibration is not None:
+        stated = [pair for r in both for pair in zip(r.probabilities(task, calibration), r.labels, strict=True)]
+        report["ece"] = _pooled(stated, lambda part: _ece(*_join(part)))
     return report
 
 
-def _ece(task: str, calibration: Calibration, logits: Floats, labels: Floats) -> float | None:
-    finite = np.isfinite(logits)
-    return metrics.ece(calibration.probability(task, logits[finite]), labels[finite])
+def _ece(probabilities: Floats, labels: Floats) -> float | None:
+    finite = np.isfinite(probabilities)
+    return metrics.ece(probabilities[finite], labels[finite])
 
 
 def _join(rows: Sequence[tuple[Floats, Floats]]) -> tuple[Floats, Floats]:
-    return np.concatenate([logits for logits, _ in rows]), np.concatenate([labels for _, labels in rows])
+    return np.concatenate([values for values, _ in rows]), np.concatenate([labels for _, labels in rows])
 
 
 def _pooled(rankings: Sequence[Item], metric: Callable[[Sequence[Item]], float | None]) -> Interval | None:

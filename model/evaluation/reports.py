@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import polars as pl
 
 from model.datasets.dataset import Dataset
+from model.evaluation.checks import check_evaluation
 from model.evaluation.network_subject import NetworkSubject
 from model.evaluation.protocols import evaluate
+from model.evaluation.trec_files import trec_files
 from model.events.timelines import labelled_rankings, timelines
 from model.learning.calibration import Calibration
 from model.learning.trained_rows import SAME_ROW, TrainedRows
@@ -47,11 +50,17 @@ class Evaluable(Protocol):
 
 
 def evaluate_artefact(
-    artefact: Evaluable, dataset: Dataset, history: Dataset | None = None, report: Report = lambda *_: None
+    artefact: Evaluable,
+    dataset: Dataset,
+    history: Dataset | None = None,
+    report: Report = lambda *_: None,
+    run: Path | None = None,
+    qrels: Path | None = None,
 ) -> dict[str, Any]:
     """The JSON report: metrics of each task that the model and the test rows share, and `warnings` (docs/models.md).
 
-    Rows under test: part = test, or all rows if none has a part. Raises ValueError if there are none.
+    Rows under test: part = test, or all rows if none has a part. Raises ValueError if there are none, or if rankers
+    whose result is known get another (`checks.py`). `run`, `qrels`: files for the rankings (`trec_files.py`).
     """
     test, past = _split(dataset, history)
     test = test.filter(pl.col("task").is_in(artefact.tasks))
@@ -66,9 +75,10 @@ def evaluate_artefact(
         done += 1
         report(done, len(under_test), "")
 
-    popularity = _popularity(past, catalogue)
-    subject = NetworkSubject(catalogue)
-    tasks = evaluate(subject, under_test, timelines(past), popularity, artefact.calibration, step)
+    subject, histories, popularity = NetworkSubject(catalogue), timelines(past), _popularity(past, catalogue)
+    check_evaluation(catalogue.rows, under_test, histories)
+    with trec_files(run, qrels, catalogue.ids) as files:
+        tasks = evaluate(subject, under_test, histories, popularity, artefact.calibration, step, files.watch)
     result = {"model": {"version": artefact.version}, "dataset": {"name": dataset.name}, "tasks": tasks}
     messages = warnings(artefact, dataset, test)
     return result | {"warnings": messages} if messages else result

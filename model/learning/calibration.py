@@ -1,16 +1,20 @@
 """From logits to P(positive engagement), per task: a rising curve, fitted on validation rows, part of the artefact.
 
-Platt scaling gives a line; with enough rows, it is bent towards the observed rates of equal shares of them.
+Platt scaling gives a line; with enough rows, it is bent towards the observed rates of equal shares of them. Users
+differ in how often they like, so the logit first moves by a weight times the `liking` of the history. That is the same
+for all candidates of a context and changes no order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from model.context.context import HistoryEvent
 
 Floats = NDArray[np.float64]
 IDENTITY = (1.0, 0.0)
@@ -18,16 +22,23 @@ MIN_SLOPE = 1e-3  # the map must keep the order of logits
 MOST_KNOTS = 16
 ROWS_A_KNOT = 150  # fewer give too uncertain a rate
 PRIOR_ROWS = 20.0  # weight of the line in the rate of a knot, in rows
+LEAST_SPREAD = 1e-3  # of likings; a smaller one is rounding
+PRIOR_EVENTS = 4.0  # prior weight of a liked share of one half, in events
 LEAST_RISE = 0.05  # share of the line's slope that is added everywhere, also where rates do not rise
 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """Raw logits → calibrated logits: straight between knots, `slope` beyond them. One knot = a line."""
+    """Raw logits → calibrated logits: straight between knots, `slope` beyond them. One knot = a line.
+
+    Raw logits first move by `weight` · `liking` of the `newest` events of the history.
+    """
 
     slope: float
     raw: tuple[float, ...]  # rising
     calibrated: tuple[float, ...]  # rising
+    weight: float = 0.0
+    newest: int = 1
 
     @classmethod
     def line(cls, slope: float, intercept: float) -> Curve:
@@ -45,16 +56,20 @@ class Calibration:
     """P = sigmoid(curve(logit)), one curve per task; other tasks use the plain sigmoid."""
 
     curves: Mapping[str, Curve]
+    shared: Curve | None = field(
+        default=None, compare=False
+    )  # one for all tasks: only a study asks, so it is not saved
 
-    def probability(self, task: str, logits: ArrayLike) -> Floats:
-        """Calibrated probabilities, same shape. NaN stays NaN."""
-        raw = np.asarray(logits, np.float64)
-        curve = self.curves.get(task)
-        return np.asarray(_sigmoid(raw if curve is None else curve(raw)))
+    def probability(self, task: str, logits: ArrayLike, history: Sequence[HistoryEvent] = ()) -> Floats:
+        """Calibrated probabilities for a user with this history, oldest event first; same shape. NaN stays NaN."""
+        raw, curve = np.asarray(logits, np.float64), self.curves.get(task)
+        if curve is None:
+            return _sigmoid(raw)
+        return _sigmoid(curve(raw + curve.weight * liking(history[-curve.newest :]) if curve.weight else raw))
 
     def to_json(self) -> dict[str, list[Any]]:
         """Plain lists, for the manifest."""
-        return {task: [c.slope, list(c.raw), list(c.calibrated)] for task, c in self.curves.items()}
+        return {t: [c.slope, list(c.raw), list(c.calibrated), c.weight, c.newest] for t, c in self.curves.items()}
 
     @classmethod
     def from_json(cls, table: Mapping[str, list[Any]]) -> Calibration:
@@ -62,9 +77,19 @@ class Calibration:
         return cls({task: _curve(*entry) for task, entry in table.items()})
 
 
-def _curve(slope: float, raw: list[float], calibrated: list[float]) -> Curve:
-    curve = Curve(float(slope), tuple(map(float, raw)), tuple(map(float, calibrated)))
+def liking(events: Sequence[HistoryEvent]) -> float:
+    """Log odds of the share of events that are liked, shrunk towards one half: 0 without events."""
+    liked = sum(event.label > 0 for event in events)
+    return float(np.log((liked + PRIOR_EVENTS / 2) / (len(events) - liked + PRIOR_EVENTS / 2)))
+
+
+def _curve(
+    slope: float, raw: list[float], calibrated: list[float], weight: float = 0.0, newest: int = 1
+) -> Curve:  # manifests of earlier trainings have no weight
+    curve = Curve(float(slope), tuple(map(float, raw)), tuple(map(float, calibrated)), float(weight), int(newest))
     rising = all((np.diff(values) > 0).all() for values in (curve.raw, curve.calibrated))
+    if curve.newest < 1 or not np.isfinite(curve.weight):
+        raise ValueError("a calibration curve has a finite weight and reads at least one event")
     if not raw or len(raw) != len(calibrated) or not rising or slope <= 0:
         raise ValueError(
             "a calibration curve rises: as many calibrated as raw logits, at least one, and a slope above 0"
@@ -93,6 +118,19 @@ def fit_curve(logits: ArrayLike, labels: ArrayLike) -> Curve:
     return Curve(slope, tuple(raw[distinct].tolist()), tuple(bent[distinct].tolist()))
 
 
+def fit_curve_of_users(logits: ArrayLike, labels: ArrayLike, likings: ArrayLike, newest: int) -> Curve:
+    """The curve of `fit_curve`, and the weight of the `liking` of each row's user over the `newest` events. All [R].
+
+    Few rows, one kind of label, users who like alike or logits without use give no weight.
+    """
+    x, y, user = np.asarray(logits, np.float64), np.asarray(labels, np.float64) > 0, np.asarray(likings, np.float64)
+    weight = 0.0
+    if len(x) >= 2 * ROWS_A_KNOT and y.any() and not y.all() and np.ptp(user) > LEAST_SPREAD:
+        slopes, _ = _regression(np.stack([x, user], axis=1), y)
+        weight = float(slopes[1] / slopes[0]) if slopes[0] > MIN_SLOPE else 0.0
+    return replace(fit_curve(x + weight * user, y), weight=weight, newest=newest)
+
+
 def _pool_violators(rates: Floats, weights: Floats) -> Floats:
     """The nearest non-decreasing rates by weighted least squares."""
     blocks: list[tuple[float, float, int]] = []  # rate, weight, knots
@@ -116,23 +154,30 @@ def fit_platt(logits: ArrayLike, labels: ArrayLike, steps: int = 50) -> tuple[fl
     Returns the identity if all labels are the same.
     """
     x, y = np.asarray(logits, np.float64), np.asarray(labels, np.float64) > 0
-    positives, negatives = int(y.sum()), int((~y).sum())
-    if not positives or not negatives:
+    if y.all() or not y.any():
         return IDENTITY
+    slopes, intercept = _regression(x[:, None], y, steps)
+    slope = max(float(slopes[0]), MIN_SLOPE)
+    return slope, intercept + (float(slopes[0]) - slope) * float(x.mean())
+
+
+def _regression(columns: Floats, y: NDArray[np.bool_], steps: int = 50) -> tuple[Floats, float]:
+    """Slopes [K] and intercept of a logistic regression on columns [R, K], for labels of both kinds."""
+    positives, negatives = int(y.sum()), int((~y).sum())
     target = np.where(y, (positives + 1) / (positives + 2), 1 / (negatives + 2))
-    mean, deviation = float(x.mean()), max(float(x.std()), 1e-9)
-    design = np.stack([(x - mean) / deviation, np.ones_like(x)], axis=1)
-    weights = np.array([0.0, np.log((positives + 1) / (negatives + 1))])
+    mean, deviation = columns.mean(0), np.maximum(columns.std(0), 1e-9)
+    design = np.column_stack([(columns - mean) / deviation, np.ones(len(y))])
+    weights = np.append(np.zeros(len(mean)), np.log((positives + 1) / (negatives + 1)))
     for _ in range(steps):
         weights = _newton_step(design, target, weights)
-    slope = max(float(weights[0]) / deviation, MIN_SLOPE)
-    return slope, float(weights[1]) - slope * mean
+    slopes = weights[:-1] / deviation
+    return slopes, float(weights[-1] - slopes @ mean)
 
 
 def _newton_step(design: Floats, target: Floats, weights: Floats) -> Floats:
     """One step of Newton's method, halved until the loss does not increase."""
     p = _sigmoid(design @ weights)
-    curvature = design.T @ (design * (p * (1 - p) + 1e-9)[:, None]) + 1e-9 * len(design) * np.eye(2)
+    curvature = design.T @ (design * (p * (1 - p) + 1e-9)[:, None]) + 1e-9 * len(design) * np.eye(len(weights))
     move = np.linalg.solve(curvature, design.T @ (p - target))
     loss = _loss(design, target, weights)
     for _ in range(30):

@@ -10,7 +10,7 @@ import numpy as np
 from model.evaluation.network_subject import NetworkSubject
 from model.evaluation.protocols import RankingResults, rank_catalogue, rank_slates
 from model.events.timelines import LabelledRanking, labelled_rankings, timelines
-from model.learning.calibration import Calibration, fit_curve
+from model.learning.calibration import Calibration, fit_curve_of_users, liking
 from model.learning.training_data import TrainingData, part_rows, rankable
 from model.network.catalogue import CatalogueRanker
 from model.network.ranker import Ranker
@@ -68,13 +68,25 @@ class Validation:
     def calibrate(self, ranker: Ranker) -> Calibration:
         """A curve for each task, fitted on all its labelled validation rows; a line if there are few."""
         subject = subject_of(ranker, self.data)
-        curves = {}
+        columns = {}
         for task in self.data.tasks:
             rankings = (ranking for ranking in self.every if ranking.context.task == task)
             ranked = rank_slates(subject, rankings, self.histories, lambda: None)
             if ranked.logits:
-                curves[task] = fit_curve(np.concatenate(ranked.logits), np.concatenate(ranked.labels))
-        return Calibration(curves)
+                columns[task] = self._columns(ranked)
+        newest = self.data.config.network.profile_length
+        curves = {task: fit_curve_of_users(*rows, newest) for task, rows in columns.items()}
+        if not columns:
+            return Calibration(curves)
+        logits, labels, likings = (np.concatenate(column) for column in zip(*columns.values(), strict=True))
+        return Calibration(curves, fit_curve_of_users(logits, labels, likings, newest))
+
+    def _columns(self, ranked: RankingResults) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Logit and label of each labelled row, and how its user likes. [R] each"""
+        newest = self.data.config.network.profile_length
+        likings = [liking(events[-newest:]) for events in ranked.histories]
+        rows = [len(logits) for logits in ranked.logits]
+        return np.concatenate(ranked.logits), np.concatenate(ranked.labels), np.repeat(likings, rows)
 
 
 def subject_of(ranker: Ranker, data: TrainingData) -> NetworkSubject:

@@ -99,15 +99,21 @@ def _results_without_inputs(study: StudyData, network: NetworkSubject, data: Tra
 
 
 def _calibration(study: StudyData, results: Mapping[str, RankingResults], calibration: Calibration) -> dict[str, Any]:
-    """Stated against observed probabilities on the labelled rows of the test part, per task."""
+    """Stated against observed probabilities on the labelled rows of the test part, per task.
+
+    `ece_one_curve`: the error with one curve for all tasks instead of one for each.
+    """
     result = {}
     for name, ranked in results.items():
         protocol = study.protocols["test"][name]
         if name not in ("slates", HOMEPAGE):
             continue
-        p = calibration.probability(protocol.task, np.concatenate(ranked.logits))
-        labels = np.concatenate(ranked.labels)
-        result[protocol.task] = {"ece": ece(p, labels), "bins": _bins(p, labels > 0)}
+        task, labels = protocol.task, np.concatenate(ranked.labels)
+        p = np.concatenate(ranked.probabilities(task, calibration))
+        result[task] = {"ece": ece(p, labels), "bins": _bins(p, labels > 0)}
+        if calibration.shared:
+            one = Calibration({task: calibration.shared})
+            result[task]["ece_one_curve"] = ece(np.concatenate(ranked.probabilities(task, one)), labels)
     return result
 
 

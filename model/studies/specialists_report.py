@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.context.context import MORE_LIKE_THIS, SEARCH
-from model.evaluation.metrics import bootstrap_interval
 from model.studies.cells import Result
-from model.studies.comparison import holm, paired, paired_mean, seed_mean
+from model.studies.comparison import holm, interval, paired, paired_mean, seed_mean
 from model.studies.judged_pairs import BY_PEOPLE
 from model.studies.protocols import NAMES_BY_SOMEBODY, Protocol
 
@@ -39,7 +38,7 @@ def metrics_of(protocol: Protocol) -> tuple[str, ...]:
 
 
 class Answers:
-    """Per-ranking values of each model under each protocol, seeds averaged."""
+    """Per-ranking values of each model under each protocol, by seed."""
 
     def __init__(self, results: Iterable[Result]) -> None:
         self.by_model: dict[str, list[Result]] = defaultdict(list)
@@ -54,9 +53,13 @@ class Answers:
         return [name for name, runs in self.by_model.items() if protocol in runs[0]["protocols"]]
 
     def values(self, model: str, protocol: str, metric: str) -> Floats:
-        """[R], the mean over seeds."""
+        """[S, R], a row for each seed."""
         runs = [run["protocols"][protocol]["values"][metric] for run in self.by_model[model]]
-        return seed_mean([np.array([np.nan if v is None else v for v in run], np.float64) for run in runs])
+        return np.array([[np.nan if v is None else v for v in run] for run in runs], np.float64)
+
+    def seeds(self, model: str) -> list[int]:
+        """The seed of each run. [S]"""
+        return [run["seed"] for run in self.by_model[model]]
 
     def groups(self, model: str, protocol: str) -> list[str]:
         """User or ranking of each value. [R]"""
@@ -119,9 +122,9 @@ def _table(answers: Answers, protocol: Protocol) -> list[Row]:
         for metric in metrics_of(protocol):
             values = answers.values(model, protocol.name, metric)
             for name, mask in masks.items():
-                kept = mask & np.isfinite(values)
+                kept = mask & np.isfinite(seed_mean(values))
                 if kept.sum() >= 5:
-                    value, low, high = bootstrap_interval(values[kept], groups[kept].tolist())
+                    value, low, high = interval(values[:, kept], groups[kept].tolist())
                     rows.append({
                         "task": protocol.task, "protocol": protocol.name, "metric": metric, "slice": name,
                         "model": model, "value": value, "low": low, "high": high, "rankings": int(kept.sum()),
@@ -169,11 +172,11 @@ def _taste_difference(answers: Answers) -> list[Row]:
     if JOINT not in answers.models(NAMES_BY_SOMEBODY):
         return []
     first, second = (answers.values(JOINT, name, "recall@1") for name in (NAMES_BY_SOMEBODY, "names"))
-    groups = [f"name {number}" for number in range(len(first))]
+    groups = [f"name {number}" for number in range(first.shape[1])]
     return [{
         "question": "names asked by somebody against nobody", "task": SEARCH, "protocol": "names",
         "metric": "success@1", "slice": "all", "ours": "joint for somebody", "rival": "joint for nobody", "main": False,
-        **paired(first, second, groups).to_json(),
+        **paired(first, second, groups, same_runs=True).to_json(),
     }]  # fmt: skip
 
 
@@ -181,12 +184,15 @@ def _difference(
     answers: Answers, protocol: Protocol, metric: str, ours: str, rival: str, slice_name: str, main: bool
 ) -> Row:
     first, second = (answers.values(model, protocol.name, metric) for model in (ours, rival))
+    same_runs = rival.startswith(ASKED.format(""))
+    if same_runs:  # not every run was evaluated without the input
+        first = first[np.isin(answers.seeds(ours), answers.seeds(rival))]
     slices = answers.slices(ours, protocol.name)
     mask = np.array([slice_name == "all" or slice_name in group for group in slices])
-    if not (mask & np.isfinite(first) & np.isfinite(second)).any():
+    if not (mask & np.isfinite(seed_mean(first)) & np.isfinite(seed_mean(second))).any():
         return {}
     groups = np.array(answers.groups(ours, protocol.name), dtype=object)[mask].tolist()
-    difference = paired(first[mask], second[mask], groups)
+    difference = paired(first[:, mask], second[:, mask], groups, same_runs=same_runs)
     return {
         "question": f"{ours} against {rival}", "task": protocol.task, "protocol": protocol.name, "metric": metric,
         "slice": slice_name, "ours": ours, "rival": rival, "main": main, **difference.to_json(),

@@ -149,7 +149,7 @@ class FakeModel:
         number = int(entity_id[1:])
         return 2.0 * len(words & set(name.lower().split())) - (number // 2) / 50 + beside / 100
 
-    def probability(self, task: str, logits: npt.NDArray[np.float32]) -> npt.NDArray[np.floating]:
+    def probability(self, context: Context, logits: npt.NDArray[np.float32]) -> npt.NDArray[np.floating]:
         return 1 / (1 + np.exp(-logits.astype(np.float64)))
 
 

@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 from redis_server import real_redis
 
 from app.main import create_app
 from app.settings import Settings
 from model.artefact.model import Artefact
+from model.context.context import Context
+from model.learning.calibration import Calibration, Curve, liking
 
 Body = dict[str, Any]
 
@@ -57,6 +61,24 @@ def test_search_finds_an_entity_by_a_prefix_of_its_name(artefact: Artefact) -> N
     answer = run(search, artefact)
     assert film in [item["id"] for item in answer["items"]]
     assert answer["context"]["imputed"]["source_entity_id"] == {"value": None, "rule": "null_source"}
+
+
+def test_scores_take_into_account_how_much_of_the_history_was_liked(artefact: Artefact) -> None:
+    """The served score is the logit plus the weight times the liking of the user's newest events."""
+    curve = Curve(1.0, (0.0,), (0.0,), weight=0.7, newest=8)
+    contents = replace(artefact.contents, calibration=Calibration({"homepage": curve}))
+    user = artefact.sample_users(9)[-1]
+    history = artefact.history(user)
+    film = a_film(artefact)
+
+    async def rank(client: httpx.AsyncClient) -> Body:
+        return await post(client, "/v1/rank", {"context": {"task": "homepage", "user_id": user}, "candidates": [film]})
+
+    score = run(rank, Artefact(contents))["items"][0]["score"]
+    logits = artefact.score(artefact.fill(Context("homepage", user, history=history)), [film])
+    odds = np.log(score / (1 - score))
+    assert odds == pytest.approx(float(logits[0]) + 0.7 * liking(history[-8:]), abs=1e-3)
+    assert liking(history[-8:]) != 0
 
 
 def test_more_like_this_uses_the_name_of_the_source_and_leaves_it_out(artefact: Artefact) -> None:

@@ -79,7 +79,7 @@ def test_bytes_of_another_layout_are_refused(artefact: Artefact) -> None:
 
 def test_probabilities_keep_the_order_of_logits(artefact: Artefact) -> None:
     for task in artefact.tasks:
-        p = artefact.probability(task, np.array([-3.0, -1.0, 0.0, 2.0], np.float32))
+        p = artefact.probability(Context(task), np.array([-3.0, -1.0, 0.0, 2.0], np.float32))
         assert (np.diff(p) > 0).all()
         assert ((p > 0) & (p < 1)).all()
 

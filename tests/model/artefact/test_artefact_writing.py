@@ -51,7 +51,7 @@ def test_the_golden_scores_come_out_again(artefact: Artefact) -> None:
     assert entries
     for entry in entries:
         logits = score(artefact, entry.context, entry.candidates)
-        np.testing.assert_allclose(artefact.probability(entry.context.task, logits), entry.scores, atol=1e-5)
+        np.testing.assert_allclose(artefact.probability(entry.context, logits), entry.scores, atol=1e-5)
 
 
 def test_attributes_come_back_as_they_went_in(artefact: Artefact, world: Dataset) -> None:

@@ -71,7 +71,7 @@ def answers(artefact: Artefact, context: Context) -> None:
     whole = artefact.score(filled, ids)
     assert whole.shape == (len(ids),)
     assert np.isfinite(whole).all(), context
-    assert np.isfinite(artefact.probability(context.task, whole)).all()
+    assert np.isfinite(artefact.probability(context, whole)).all()
     side = [one for one in artefact.context_entities(filled.context) if artefact.record(one)]
     beside, last = (artefact.unpack([artefact.record(one) or b"" for one in some]) for some in (side, ids[-1:]))
     np.testing.assert_allclose(

@@ -1,4 +1,4 @@
-"""Calibration: the map that made the labels is found, straight or bent; it keeps the order and survives odd data."""
+"""Calibration: the map that made the labels is found, straight or bent, with what users differ in; the order stays."""
 
 from __future__ import annotations
 
@@ -7,8 +7,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from model.context.context import HistoryEvent
 from model.evaluation.metrics import ece
-from model.learning.calibration import IDENTITY, Calibration, Curve, fit_curve, fit_platt
+from model.learning.calibration import (
+    IDENTITY,
+    Calibration,
+    Curve,
+    fit_curve,
+    fit_curve_of_users,
+    fit_platt,
+    liking,
+)
 
 
 def drawn(slope: float, intercept: float, count: int = 20_000) -> tuple[np.ndarray, np.ndarray]:
@@ -122,3 +131,78 @@ def test_probabilities_of_extreme_logits_and_shapes() -> None:
     assert 1 - 1e-9 < p[1, 0] <= 1
     assert np.isnan(p[1, 1])
     assert calibration.probability("t", np.zeros(0)).shape == (0,)
+
+
+# ---- users who like often, and users who seldom do ------------------------------------------------------------
+
+
+def history(liked: int, passed: int) -> list[HistoryEvent]:
+    return [HistoryEvent("e", label) for label in [0.0] * passed + [1.0] * liked]
+
+
+def two_kinds_of_user() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Users with 18 of 20 events liked and with 2 of 20; the network knows nothing of it."""
+    rng = np.random.default_rng(4)
+    logits, often = rng.normal(size=20_000), rng.random(20_000) < 0.5
+    labels = rng.random(20_000) < 1 / (1 + np.exp(-logits - np.where(often, 1.5, -1.5)))
+    return logits, labels, np.where(often, liking(history(18, 2)), liking(history(2, 18)))
+
+
+def test_liking_by_hand() -> None:
+    assert liking([]) == 0.0
+    assert liking(history(3, 3)) == 0.0
+    assert liking(history(6, 0)) == pytest.approx(np.log(8 / 2))
+    assert liking(history(0, 6)) == pytest.approx(-np.log(8 / 2))
+
+
+def test_each_kind_of_user_is_calibrated() -> None:
+    logits, labels, likings = two_kinds_of_user()
+    plain = Calibration({"t": fit_curve(logits, labels)})
+    fitted = Calibration({"t": fit_curve_of_users(logits, labels, likings, newest=20)})
+    for liked, passed in ((18, 2), (2, 18)):
+        rows = likings == liking(history(liked, passed))
+        before, after = (
+            ece(c.probability("t", logits[rows], history(liked, passed)), labels[rows]) for c in (plain, fitted)
+        )
+        assert before is not None
+        assert after is not None
+        assert after < 0.03 < 0.2 < before
+
+
+def test_a_history_moves_all_candidates_and_keeps_their_order() -> None:
+    calibration = Calibration({"t": fit_curve_of_users(*two_kinds_of_user(), newest=20)})
+    some = [calibration.probability("t", np.linspace(-9, 9, 50), h) for h in ((), history(9, 1), history(1, 9))]
+    assert all((np.diff(p) > 0).all() for p in some)
+    assert (some[2] < some[0]).all()
+    assert (some[0] < some[1]).all()
+
+
+def test_only_the_newest_events_count() -> None:
+    """The service knows no more of a user than these; evaluation, which does, must give the same."""
+    calibration = Calibration({"t": Curve(1.0, (0.0,), (0.0,), weight=1.0, newest=4)})
+    long, short = history(4, 30), history(4, 0)
+    assert calibration.probability("t", [0.3], long) == calibration.probability("t", [0.3], short)
+    assert calibration.probability("t", [0.0], short) == pytest.approx(6 / 8)
+
+
+@pytest.mark.parametrize("count", [40, 20_000])
+def test_few_rows_or_one_kind_of_label_give_no_weight(count: int) -> None:
+    logits, labels, likings = (column[:count] for column in two_kinds_of_user())
+    assert (fit_curve_of_users(logits, labels, likings, 20).weight > 0) == (count > 40)
+    assert fit_curve_of_users(logits, np.ones(count), likings, 20).weight == 0
+
+
+def test_where_all_users_like_alike_there_is_no_weight() -> None:
+    logits, labels = drawn(0.5, 0.5)
+    assert fit_curve_of_users(logits, labels, np.full(len(logits), 0.7), 20).weight == 0
+
+
+def test_a_weight_comes_back_from_its_manifest_and_older_ones_have_none() -> None:
+    calibration = Calibration({"t": fit_curve_of_users(*two_kinds_of_user(), newest=20)})
+    table = calibration.to_json()
+    assert Calibration.from_json(table) == calibration
+    assert calibration.curves["t"].weight > 0
+    assert Calibration.from_json({"t": table["t"][:3]}).curves["t"].weight == 0
+    for wrong in ([float("nan"), 20], [1.0, 0]):
+        with pytest.raises(ValueError, match="finite weight"):
+            Calibration.from_json({"t": [*table["t"][:3], *wrong]})
