@@ -75,12 +75,13 @@ def evaluate(
     json: Annotated[Path | None, typer.Option("--json", help="Write the report here as well.")] = None,
     run: Annotated[Path | None, typer.Option(help="Write the rankings here: TREC run, or Parquet (.parquet).")] = None,
     qrels: Annotated[Path | None, typer.Option(help="Write the labels here: TREC qrels, or Parquet.")] = None,
+    curve: Annotated[str, typer.Option(help="Also with these numbers of proposals, by comma: 100,250,1000.")] = "",
     device: Device = "cpu",
 ) -> None:
-    """Measure a model on the test rows of a dataset: slates, whole-catalogue rankings, calibration."""
+    """Measure a model on the test rows of a dataset: slates, the whole catalogue, as served, calibration."""
     from app.commands import learning
 
-    learning.evaluate(model, dataset, history, json, run, qrels, device)
+    learning.evaluate(model, dataset, history, json, run, qrels, curve, device)
 
 
 @app.command()

@@ -85,6 +85,7 @@ def evaluate(
     json_file: Path | None,
     run: Path | None,
     qrels: Path | None,
+    curve: str,
     device: str,
 ) -> None:
     """Evaluate a model folder on a dataset folder; print tables and, if requested, write JSON, run and qrels."""
@@ -95,6 +96,7 @@ def evaluate(
     from model.evaluation.reports import evaluate_artefact
 
     _check_device(device)
+    limits = _parse_limits(curve)
     for file in (json_file, run, qrels):
         if file is not None:
             try_file(file)
@@ -102,13 +104,20 @@ def evaluate(
         loaded, past = Dataset.load(dataset), Dataset.load(history) if history else None
         artefact = Artefact.load(model, device)
     with terminal.bar("ranking") as report:
-        result = evaluate_artefact(artefact, loaded, past, report, run, qrels)
+        result = evaluate_artefact(artefact, loaded, past, report, run, qrels, limits)
     for entry in result.get("warnings", ()):
         terminal.warning(entry["detail"])
     if json_file is not None:
         write_file_atomically(json_file, json.dumps(result, indent=1).encode())
     for task, metrics in result["tasks"].items():
         show_task(task, metrics)
+
+
+def _parse_limits(text: str) -> list[int]:
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not all(part.isascii() and part.isdigit() and 0 < int(part) <= 1_000_000 for part in parts):
+        raise ValueError(f"--curve: expected numbers from 1 on by comma, got '{text}'")
+    return [int(part) for part in parts]
 
 
 def try_file(path: Path) -> None:
@@ -131,5 +140,7 @@ def show_task(title: str, metrics: dict[str, Any]) -> None:
     terminal.out.print(table)
     if "catalogue" in metrics:
         show_task(f"{title}, whole catalogue", metrics["catalogue"])
+    if "served" in metrics:
+        show_task(f"{title}, {metrics['served']['proposals']} proposals as served", metrics["served"])
     for name, part in metrics.get("slices", {}).items():
         show_task(f"{title}, slice {name}", part)

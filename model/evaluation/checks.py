@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.context.context import Context
-from model.evaluation.protocols import PROTOCOLS, SLATES, EvaluationProtocol, RankingResults, history_of
+from model.evaluation.protocols import PROTOCOLS, SLATES, EvaluationProtocol, RankingResults, history_of, left_out
 from model.events.timelines import LabelledRanking, Timeline
 
 Ints = NDArray[np.int64]
@@ -80,7 +80,7 @@ def _slate_field(ranking: LabelledRanking, *_: object) -> Field:
 
 
 def _catalogue_field(ranking: LabelledRanking, rows: Mapping[str, int], histories: Mapping[str, Timeline]) -> Field:
-    met = {event.entity_id for event in history_of(ranking, histories)}
+    met = left_out(ranking, history_of(ranking, histories))
     best: dict[str, float] = {}
     for entity, label in zip(ranking.entity_ids, ranking.labels.tolist(), strict=True):
         best[entity] = max(label, best.get(entity, 0.0))

@@ -106,6 +106,12 @@ def history_of(ranking: LabelledRanking, histories: Mapping[str, Timeline]) -> S
     return timeline.events if timeline else ()
 
 
+def left_out(ranking: LabelledRanking, history: Iterable[HistoryEvent]) -> set[str]:
+    """Entities that are no candidates of a catalogue ranking: those of the history, and the source."""
+    source = ranking.context.source_entity_id
+    return {event.entity_id for event in history} | ({source} if source is not None else set())
+
+
 def rank_slates(
     subject: Subject,
     rankings: Iterable[LabelledRanking],
@@ -139,7 +145,7 @@ def rank_catalogue(
     met: bool = False,
     watch: Watch = _unwatched,
 ) -> RankingResults:
-    """Rank the whole catalogue for each context; entities of the user's history are left out unless `met`."""
+    """Rank the whole catalogue for each context, without the source; what the user has met is left out unless `met`."""
     ranked = RankingResults()
     for number, ranking in enumerate(rankings):
         history = history_of(ranking, histories)
@@ -149,8 +155,8 @@ def rank_catalogue(
         labels = np.zeros(len(scores))
         np.maximum.at(labels, rows, ranking.labels)
         allowed = np.ones(len(scores), bool)
-        if not met:
-            allowed[[subject.rows[e.entity_id] for e in history if e.entity_id in subject.rows]] = False
+        absent = left_out(ranking, () if met else history)
+        allowed[[subject.rows[entity] for entity in absent if entity in subject.rows]] = False
         kept = np.flatnonzero(allowed)
         if (labels[kept] > 0).any():
             _add_catalogue(ranked, ranking, number, scores[kept], labels[kept], kept)
@@ -250,7 +256,8 @@ def _pooled(rankings: Sequence[Item], metric: Callable[[Sequence[Item]], float |
     return {"value": value, "low": float(low), "high": float(high)}
 
 
-def _intervals(ranked: RankingResults, mask: NDArray[np.bool_] | None = None) -> dict[str, object]:
+def intervals(ranked: RankingResults, mask: NDArray[np.bool_] | None = None) -> dict[str, object]:
+    """The mean of each metric with its 95 % interval, and the number of rankings; `mask` [R] selects some."""
     report: dict[str, object] = {}
     groups = np.array(ranked.groups, dtype=object)
     for name, values in ranked.values.items():
@@ -264,16 +271,16 @@ def _intervals(ranked: RankingResults, mask: NDArray[np.bool_] | None = None) ->
 
 
 def _slate_report(ranked: RankingResults) -> dict[str, object]:
-    report = _intervals(ranked)
+    report = intervals(ranked)
     names = sorted(frozenset().union(*ranked.slices))
     if names:
         masks = {name: np.array([name in group for group in ranked.slices]) for name in names}
-        report["slices"] = {name: _intervals(ranked, mask) for name, mask in masks.items()}
+        report["slices"] = {name: intervals(ranked, mask) for name, mask in masks.items()}
     return report
 
 
 def _catalogue_report(ranked: RankingResults, popularity: NDArray[np.float64]) -> dict[str, object]:
-    report = _intervals(ranked)
+    report = intervals(ranked)
     if ranked.tops:
         report["coverage"] = _pooled(ranked.tops, lambda tops: metrics.coverage(tops, len(popularity)))
         novelties = [value for top in ranked.tops if (value := metrics.novelty(top, popularity)) is not None]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,6 +13,7 @@ from model.datasets.dataset import Dataset
 from model.evaluation.checks import check_evaluation
 from model.evaluation.network_subject import NetworkSubject
 from model.evaluation.protocols import evaluate
+from model.evaluation.served import Proposing, served_report
 from model.evaluation.trec_files import trec_files
 from model.events.timelines import labelled_rankings, timelines
 from model.learning.calibration import Calibration
@@ -23,15 +24,11 @@ from model.network.catalogue import CatalogueRanker
 Report = Callable[[int, int, str], None]
 
 
-class Evaluable(Protocol):
+class Evaluable(Proposing, Protocol):
     """The part of a loaded artefact that evaluation needs."""
 
     version: str
     tasks: tuple[str, ...]
-
-    @property
-    def catalogue(self) -> CatalogueRanker:
-        """Its catalogue."""
 
     @property
     def calibration(self) -> Calibration:
@@ -56,11 +53,13 @@ def evaluate_artefact(
     report: Report = lambda *_: None,
     run: Path | None = None,
     qrels: Path | None = None,
+    curve: Sequence[int] = (),
 ) -> dict[str, Any]:
     """The JSON report: metrics of each task that the model and the test rows share, and `warnings` (docs/models.md).
 
     Rows under test: part = test, or all rows if none has a part. Raises ValueError if there are none, or if rankers
-    whose result is known get another (`checks.py`). `run`, `qrels`: files for the rankings (`trec_files.py`).
+    whose result is known get another (`checks.py`). `run`, `qrels`: files for the rankings (`trec_files.py`). `curve`:
+    numbers of proposals for the served catalogue (`served.py`).
     """
     test, past = _split(dataset, history)
     test = test.filter(pl.col("task").is_in(artefact.tasks))
@@ -68,17 +67,20 @@ def evaluate_artefact(
         raise ValueError(f"dataset '{dataset.name}' has no test rows for the tasks {', '.join(artefact.tasks)}")
     catalogue = artefact.with_entities(dataset.entities)
     under_test = rankable(labelled_rankings(test), artefact.catalogue.rules)
-    done = 0
+    done, catalogued = 0, sum(not ranking.slate for ranking in under_test)
+    total = len(under_test) + catalogued * (1 + len(curve))
 
     def step() -> None:
         nonlocal done
         done += 1
-        report(done, len(under_test), "")
+        report(done, total, "")
 
     subject, histories, popularity = NetworkSubject(catalogue), timelines(past), _popularity(past, catalogue)
     check_evaluation(catalogue.rows, under_test, histories)
     with trec_files(run, qrels, catalogue.ids) as files:
         tasks = evaluate(subject, under_test, histories, popularity, artefact.calibration, step, files.watch)
+    for task, served in served_report(artefact, catalogue, under_test, histories, curve, step).items():
+        tasks[task]["served"] = served
     result = {"model": {"version": artefact.version}, "dataset": {"name": dataset.name}, "tasks": tasks}
     messages = warnings(artefact, dataset, test)
     return result | {"warnings": messages} if messages else result

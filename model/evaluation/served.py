@@ -1,14 +1,19 @@
-"""A catalogue as it is served: only what the model itself proposes for a context is scored. Measures nothing."""
+"""A catalogue as it is served: only what the model itself proposes for a context is scored.
+
+The metrics are those of the whole catalogue (`protocols.py`): what is not proposed counts as missed.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model.context.context import Context, FilledContext
+from model.evaluation.protocols import RankingResults, Step, intervals, rank_catalogue
+from model.events.timelines import LabelledRanking, Timeline
 from model.network.catalogue import CatalogueRanker
 from model.network.collate import EncodedContext
 
@@ -58,3 +63,32 @@ class ServedSubject:
             scores[rows] = self._model.catalogue.logits(encoded, rows)
             return scores
         return self._model.catalogue.logits(encoded, rows).astype(np.float64)
+
+
+def served_report(
+    model: Proposing,
+    catalogue: CatalogueRanker,
+    rankings: Sequence[LabelledRanking],
+    histories: Mapping[str, Timeline],
+    curve: Sequence[int] = (),
+    step: Step = lambda: None,
+) -> dict[str, dict[str, object]]:
+    """Task → metrics of its catalogue rankings over `PROPOSALS` candidates.
+
+    `curve`: further numbers of proposals, whose mean metrics are added under `curve`.
+    """
+    report: dict[str, dict[str, object]] = {}
+    for task in sorted({ranking.context.task for ranking in rankings if not ranking.slate}):
+        own = [ranking for ranking in rankings if ranking.context.task == task and not ranking.slate]
+
+        def ranked(limit: int, own: Sequence[LabelledRanking] = own) -> RankingResults:
+            return rank_catalogue(ServedSubject(model, catalogue, limit), own, histories, step)
+
+        report[task] = {"proposals": PROPOSALS, **intervals(ranked(PROPOSALS))}
+        if curve:
+            report[task]["curve"] = {str(limit): _means(ranked(limit)) for limit in curve}
+    return report
+
+
+def _means(ranked: RankingResults) -> dict[str, float]:
+    return {name: float(np.nanmean(values)) for name, values in ranked.values.items()}

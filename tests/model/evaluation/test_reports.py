@@ -32,12 +32,16 @@ def test_the_report_has_exactly_the_keys_of_the_contract(artefact: Artefact, wor
     assert set(report["tasks"]) == {SEARCH, HOMEPAGE, MORE_LIKE_THIS}
     catalogue = {"ndcg@10", "recall@1", "recall@10", "recall@30", "coverage", "novelty", "rankings"}
     slate = {"ndcg@10", "mrr", "auc", "ece", "rankings"}
-    assert set(report["tasks"]["homepage"]) == catalogue | {"ece"}
+    assert set(report["tasks"]["homepage"]) == catalogue | {"ece", "served"}
+    served = report["tasks"]["homepage"]["served"]
+    assert set(served) == catalogue - {"coverage", "novelty"} | {"proposals"}
+    assert served["proposals"] == 500
+    assert served["recall@30"]["value"] <= report["tasks"]["homepage"]["recall@30"]["value"] + 1e-9
     for task in (SEARCH, MORE_LIKE_THIS):
-        assert set(report["tasks"][task]) - {"catalogue", "slices"} == slate
+        assert set(report["tasks"][task]) - {"catalogue", "slices", "served"} == slate
     for task in report["tasks"].values():
         for name, entry in task.items():
-            if name not in ("rankings", "catalogue", "slices"):
+            if name not in ("rankings", "catalogue", "slices", "served"):
                 assert set(entry) == {"value", "low", "high"}, name
                 assert entry["low"] <= entry["high"]
 
