@@ -81,9 +81,7 @@ def _contents(source: ArtefactContents, records: RecordTable, sources: Ints) -> 
         manifest=replace(source.manifest, sizes=sizes, dataset={"name": f"made of {source.manifest.version}"}),
         ranker=_without_ids(source.ranker, replace(source.ranker.sizes, entities=0)),
         entities=_entities(source, sources),
-        engagement=Engagement(
-            records.engagement.astype(np.float32), records.inverse, records.popularity, records.recent
-        ),
+        engagement=Engagement(records.engagement.astype(np.float32), records.inverse, records.popularity),
         records=records,
         histories=_histories(source, len(sources)),
         seen=source.seen.below(len(sources)),

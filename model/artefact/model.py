@@ -54,7 +54,7 @@ class Artefact:
             self.scorer, directory.ids, directory.names, contents.records, rules, directory.rows
         )
         self.dense = loaded.dense
-        self.lexical = LexicalIndex(loaded.postings, self.encoder.vocabulary)
+        self.lexical = LexicalIndex(loaded.postings, self.encoder.vocabulary, self.encoder.lists)
         retrievers = retrievers_of(self.scorer, self.dense, self.lexical, contents.records)
         self.retriever = UnionRetriever(retrievers, contents.manifest.proposals, self.tasks)
 

@@ -59,7 +59,7 @@ def _contents(path: Path, manifest: Manifest) -> ArtefactContents:
     countries, tastes = _tastes(path, features, layout.engagement_width)
     return ArtefactContents(
         manifest, _ranker(path, manifest), encoder, loaded.directory.entities,
-        Engagement(records.engagement, records.inverse, records.popularity, records.recent), records, layout,
+        Engagement(records.engagement, records.inverse, records.popularity), records, layout,
         _strings(features["users"]), countries, tastes,
         _histories(path), _seen(path, features, len(records)), manifest.calibration,
         json.loads((path / "golden.json").read_text()), loaded,

@@ -17,7 +17,7 @@ from model.catalogue.ragged import Ints, Ragged, concatenate
 from model.catalogue.records import Floats, RecordError, RecordLayout, Records
 
 Halves = NDArray[np.float16]
-_HALVES, _FLOATS = ("vector", "text", "engagement"), ("inverse", "popularity", "recent", "static")
+_HALVES, _FLOATS = ("vector", "text", "engagement"), ("inverse", "popularity", "static")
 COLUMNS = (*_HALVES, *_FLOATS, "token_offsets", "tokens")
 
 
@@ -30,7 +30,6 @@ class RecordTable:
     engagement: Halves
     inverse: Floats
     popularity: Floats
-    recent: Floats
     static: Floats
     tokens: Ragged
 

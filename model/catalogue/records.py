@@ -1,7 +1,7 @@
 """The entity record: all that scoring needs of one entity, packed into bytes that are the same in every cache tier.
 
 Layout, little-endian: int32 number of tokens · float16 vector [D] · float16 text [Dt] · float16 engagement [Dz] ·
-float32 inverse, popularity, recent · float32 static [S] · uint32 tokens. Storage is handled elsewhere.
+float32 inverse, popularity · float32 static [S] · uint32 tokens. Storage is handled elsewhere.
 """
 
 from __future__ import annotations
@@ -35,7 +35,6 @@ class Records:
     engagement: Floats  # [C, Dz]
     inverse: Floats  # [C]
     popularity: Floats  # [C]
-    recent: Floats  # [C] popularity of late
     static: Floats  # [C, S]
     tokens: Ragged
 
@@ -85,7 +84,6 @@ def assemble(arrays: EntityArrays, engagement: Engagement, vector: Floats) -> Re
         _round_to_half(engagement.vectors),
         engagement.inverse,
         engagement.popularity,
-        engagement.recent,
         arrays.static,
         arrays.tokens,
     )
@@ -114,7 +112,6 @@ class RecordLayout:
                 ("engagement", "<f2", (self.engagement_width,)),
                 ("inverse", "<f4"),
                 ("popularity", "<f4"),
-                ("recent", "<f4"),
                 ("static", "<f4", (self.static_width,)),
             ]
         )
@@ -123,7 +120,7 @@ class RecordLayout:
         """One bytes object per record."""
         fixed = np.zeros(len(records), self._fixed_dtype)
         fixed["count"] = np.diff(records.tokens.offsets)
-        for name in ("vector", "text", "engagement", "inverse", "popularity", "recent", "static"):
+        for name in ("vector", "text", "engagement", "inverse", "popularity", "static"):
             fixed[name] = getattr(records, name)
         heads, size = fixed.tobytes(), fixed.dtype.itemsize
         return [
@@ -147,6 +144,6 @@ class RecordLayout:
         np.cumsum(heads["count"], out=offsets[1:])
         floats = {
             name: np.ascontiguousarray(heads[name], dtype=np.float32)
-            for name in ("vector", "text", "engagement", "inverse", "popularity", "recent", "static")
+            for name in ("vector", "text", "engagement", "inverse", "popularity", "static")
         }
         return Records(**floats, tokens=Ragged(offsets, tokens))

@@ -29,8 +29,7 @@ TASTE_PRIOR = 50.0  # prior weight, in likes, of the mean taste in the taste of 
 
 @dataclass(frozen=True, slots=True)
 class Engagement:
-    """One table of outcomes: vectors z [N, Dz], inverse = 1/(1 − |z|²) [N], popularity and recent = ln(1 + positives),
-    of all times and of late [N].
+    """One table of outcomes: vectors z [N, Dz], inverse = 1/(1 − |z|²) [N], popularity = ln(1 + positives) [N].
 
     The vectors have half precision, even where they are stored in single precision.
     """
@@ -38,7 +37,6 @@ class Engagement:
     vectors: Floats | Halves
     inverse: Floats
     popularity: Floats
-    recent: Floats
 
     def take(self, rows: Ints) -> Engagement:
         """The outcomes of these rows; row -1 = an entity without engagement."""
@@ -47,7 +45,6 @@ class Engagement:
             self.vectors[rows].astype(np.float32) * known[:, None],
             np.where(known, self.inverse[rows], np.float32(1.0)),
             self.popularity[rows] * known,
-            self.recent[rows] * known,
         )
 
 
@@ -78,7 +75,7 @@ def fit(
         vectors[:, : scaled.shape[1]] = scaled.numpy()
     rounded = vectors.astype(np.float16).astype(np.float32)  # the precision of a packed record
     inverse = 1.0 / np.maximum(1.0 - (rounded**2).sum(1), 0.05)
-    return Engagement(rounded, inverse.astype(np.float32), popularity, np.zeros_like(popularity))
+    return Engagement(rounded, inverse.astype(np.float32), popularity)
 
 
 def user_entity_matrix(users: Ints, entities: Ints, weights: Weights, entity_count: int) -> torch.Tensor:

@@ -13,11 +13,11 @@ class EntityFeatures:
     def __init__(self, encoder: EntityEncoder) -> None:
         self._static = StaticColumns.of(encoder).alone
         names = tuple(encoder.static_names[self._static])
-        self.group = FeatureGroup("entity", (names, ("engaged_count", "engaged_of_late", "never_engaged")))
+        self.group = FeatureGroup("entity", (names, ("engaged_count", "never_engaged")))
 
     def write(self, candidates: Candidates, rows: Floats) -> None:
         """The features of C candidates into `rows` [A, C]."""
         records = candidates.records
         static, engaged = self.group.split(rows)
         static[:] = records.static[:, self._static].T
-        write_rows(engaged, records.popularity, records.recent, records.popularity == 0)
+        write_rows(engaged, records.popularity, records.popularity == 0)

@@ -14,8 +14,6 @@ from torch import Tensor
 from model.catalogue.encoding import EntityArrays
 from model.catalogue.records import Records
 from model.config import Config
-from model.events.popularity import PopularityOverTime
-from model.events.timelines import NO_TIME
 from model.learning.sampling import ContextExample
 from model.network.collate import EncodedContext, collate
 from model.network.inputs import ContextEncoder
@@ -48,13 +46,12 @@ class BatchMaker:
     """Turns examples into batches. `tables[f]` are the records without the outcomes of fold f."""
 
     def __init__(
-        self, arrays: EntityArrays, tables: Sequence[Records], popularity: PopularityOverTime,
+        self, arrays: EntityArrays, tables: Sequence[Records],
         contexts: ContextEncoder, rows: dict[str, int], numbers: int, config: Config,
     ) -> None:  # fmt: skip
         self.arrays = arrays
         self.tables = tables
         self.met = tables[-1].popularity > 0  # [N] somebody engaged with it
-        self.popularity = popularity
         self.light = [table.without_tokens() for table in tables]
         self.contexts = contexts
         self.rows = rows
@@ -92,7 +89,7 @@ class BatchMaker:
     def match(self, example: ContextExample) -> NDArray[np.float32]:
         """Match features of an example. [C, F]"""
         context = self._encode(example)
-        candidates = self._candidates(example)
+        candidates = self.tables[example.fold].take(example.rows)
         return self.contexts.matcher(context.query, context.source, context.profile, candidates)
 
     def _encode(self, example: ContextExample) -> EncodedContext:
@@ -108,16 +105,8 @@ class BatchMaker:
         return self.rows.get(example.filled.context.source_entity_id or "", -1)
 
     def _features(self, example: ContextExample, context: EncodedContext, cold: Ints) -> NDArray[np.float32]:
-        candidates = without_outcomes(self._candidates(example), np.isin(example.rows, cold))
+        candidates = without_outcomes(self.tables[example.fold].take(example.rows), np.isin(example.rows, cold))
         return self.contexts.matcher(context.query, context.source, context.profile, candidates)
-
-    def _candidates(self, example: ContextExample) -> Records:
-        """The records of the candidates, as popular as they were at the moment."""
-        candidates = self.tables[example.fold].take(example.rows)
-        if example.moment == NO_TIME:
-            return candidates
-        popularity, recent = self.popularity.before(example.rows, example.moment)
-        return replace(candidates, popularity=popularity, recent=recent)
 
     def _affinity(self, example: ContextExample, context: EncodedContext) -> NDArray[np.float32]:
         table = self.tables[example.fold]
@@ -144,7 +133,6 @@ def without_outcomes(records: Records, cold: NDArray[np.bool_]) -> Records:
         engagement=records.engagement * warm[:, None],
         inverse=np.where(warm, records.inverse, np.float32(1.0)),
         popularity=records.popularity * warm,
-        recent=records.recent * warm,
     )
 
 

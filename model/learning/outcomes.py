@@ -1,4 +1,4 @@
-"""What users did, as tables that the features read: co-engagement, popularity over time, tastes of countries.
+"""What users did, as tables that the features read: co-engagement, popularity, tastes of countries.
 
 Trains no network. `training_data.py` selects the rows.
 """
@@ -17,8 +17,6 @@ from model.context.context import HOMEPAGE, MORE_LIKE_THIS
 from model.events import engagement
 from model.events.derived import observed
 from model.events.engagement import Engagement
-from model.events.popularity import PopularityOverTime
-from model.events.timelines import NO_TIME
 from model.learning.engagement_size import LaterLikes, choose_size
 
 Say = Callable[[str], None]
@@ -27,11 +25,10 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Outcomes:
-    """Tables of co-engagement, one per fold and last that of all users; tastes of countries; popularity over time."""
+    """Tables of co-engagement, one per fold and last that of all users; tastes of countries"""
 
     tables: list[Engagement]
     tastes: NDArray[np.float32]  # [tables, countries, Dz] mean taste of each country
-    popularity: PopularityOverTime
 
 
 def with_sizes(config: Config, events: pl.DataFrame, held_out: pl.DataFrame, rows: Mapping[str, int]) -> Config:
@@ -58,14 +55,11 @@ def outcomes_of(
     events, network = observed(events), config.network
     shown = _shown(events)
     entities, liked = _rows_of(shown, rows), shown["label"].to_numpy() > 0
-    over_time = PopularityOverTime.of(entities[liked], shown["timestamp"].fill_null(NO_TIME).to_numpy()[liked])
     tables = engagement.fit_folds(
         shown["user_id"].to_list(), entities, len(rows), network.engagement_width, network.engagement_ridge,
         config.training.folds, config.seed, say, np.where(liked, 1.0, network.engagement_passed),
     )  # fmt: skip
-    _, recent = over_time.before(np.arange(len(rows)))
-    tables = [replace(table, recent=recent) for table in tables]
-    return Outcomes(tables, _tastes(events, rows, countries, tables), over_time)
+    return Outcomes(tables, _tastes(events, rows, countries, tables))
 
 
 def _shown(events: pl.DataFrame) -> pl.DataFrame:

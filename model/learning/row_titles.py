@@ -22,7 +22,21 @@ LARGEST_SHARE = 0.6  # of the catalogue; a value of nearly everything says nothi
 WORDINGS = (
     "{}", "{}", "{}", "{plural}", "{plural}", "{plural} for you", "best of {}", "top {plural}", "new {plural}",
     "more {plural}", "popular {plural}", "because you like {}", "{} you may like", "with {}", "by {}", "from the {}",
+    "{} {things}", "{things} by {}", "{things} with {}", "{things} from the {}", "the best {things} of the {}",
 )  # fmt: skip
+THINGS = (
+    "films",
+    "movies",
+    "titles",
+    "picks",
+    "hits",
+    "favourites",
+    "classics",
+    "items",
+    "products",
+    "series",
+    "books",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +71,8 @@ class RowTitles:
         column = columns[rng.integers(len(columns))]
         values = [key for key in keys if key[0] == column]
         key = values[rng.integers(len(values))]
-        wording = WORDINGS[rng.integers(len(WORDINGS))]
-        return RowTitle(wording.format(key[1], plural=plural(key[1])), self._rows[key])
+        wording, things = (words[rng.integers(len(words))] for words in (WORDINGS, THINGS))
+        return RowTitle(wording.format(key[1], plural=plural(key[1]), things=things), self._rows[key])
 
 
 def _values(entity: Entity, columns: Mapping[str, str], years: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -67,7 +81,7 @@ def _values(entity: Entity, columns: Mapping[str, str], years: Sequence[str]) ->
         if kind == "categories":
             yield from ((column, value) for value in text_values(entity.get(column)) if value.strip())
     for column in years:
-        yield from ((f"{column} {size}", text) for size, text in enumerate(year_words(entity.get(column))))
+        yield from ((column, text) for text in year_words(entity.get(column)))
 
 
 def plural(text: str) -> str:

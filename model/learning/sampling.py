@@ -45,7 +45,6 @@ class ContextExample:
     shown: NDArray[np.bool_]  # [C]
     log_q: Floats  # [C], 0 where shown: random rows represent the catalogue they were drawn from
     fold: int  # table of outcomes to use
-    moment: int  # ms; popularity counts what was before. `NO_TIME` = all of it
 
 
 class Sampler:
@@ -113,7 +112,7 @@ class Sampler:
         filled = self._drop_imputed(fill(context, self.rules, self.names.get), rng)
         shown = np.array([self.rows[ranking.entity_ids[i]] for i in chosen], np.int64)
         event_rows = np.array([self.rows[event.entity_id] for event in context.history], np.int64)
-        similar = title.fitting if title is not None else self._alike(ranking, context)
+        similar = self._near_title(title) if title is not None else self._alike(ranking, context)
         drawn, log_q = self._draw_others(ranking, similar, pool, rng)
         outside = self._outside_ranking(drawn, ranking, event_rows)
         rows, log_q = drawn[outside], log_q[outside]
@@ -128,7 +127,6 @@ class Sampler:
             np.arange(len(shown) + len(rows)) < len(shown),
             np.concatenate([np.zeros(len(shown), np.float32), log_q]),
             self._fold(ranking.context.user_id),
-            moment,
         )
 
     def _targets(self, ranking: LabelledRanking, chosen: Ints, labels: Floats) -> Floats:
@@ -145,7 +143,6 @@ class Sampler:
             fill(replace(ranking.context, history=tuple(history)), self.rules, self.names.get), history,
             np.array([self.rows[event.entity_id] for event in history], np.int64), rows, labels, labels,
             np.ones(len(rows), bool), np.zeros(len(rows), np.float32), self._fold(ranking.context.user_id),
-            moment,
         )  # fmt: skip
 
     def _as_name_search(self, ranking: LabelledRanking, rng: np.random.Generator) -> LabelledRanking:
@@ -182,6 +179,10 @@ class Sampler:
         labels = np.where(np.isin(own, title.fitting), ranking.labels, 0.0)
         context = replace(ranking.context, row_title=title.text)
         return replace(ranking, context=context, labels=labels), chosen
+
+    def _near_title(self, title: RowTitle) -> Ints:
+        """Rows that fit a title, and rows that share words with it, which may not fit."""
+        return np.union1d(title.fitting, self._alike_cache.get(title.text, self._find_alike))
 
     def _alike(self, ranking: LabelledRanking, context: Context) -> Ints:
         """Rows that share words with the query of a slate."""

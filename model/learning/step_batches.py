@@ -58,7 +58,7 @@ def batch_maker(data: TrainingData) -> BatchMaker:
     """A batch maker over the outcome tables of the training data."""
     tables = [data.records(fold) for fold in range(len(data.tables))]
     numbers = 2 * len(data.encoder.numbers)
-    return BatchMaker(data.arrays, tables, data.popularity_over_time, data.contexts(), data.rows, numbers, data.config)
+    return BatchMaker(data.arrays, tables, data.contexts(), data.rows, numbers, data.config)
 
 
 def taught_rankings(data: TrainingData) -> Sequence[LabelledRanking]:

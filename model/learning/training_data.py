@@ -18,7 +18,6 @@ from model.context.imputation import DEFAULT_RULES, Rules, can_fill
 from model.datasets.dataset import Dataset
 from model.events.derived import observed
 from model.events.engagement import Engagement
-from model.events.popularity import PopularityOverTime
 from model.events.timelines import LabelledRanking, Timeline, labelled_rankings, timelines
 from model.features.match import MatchFeatures
 from model.learning.outcomes import outcomes_of, with_sizes
@@ -46,7 +45,6 @@ class TrainingData:
     encoder: EntityEncoder
     arrays: EntityArrays
     tables: list[Engagement]
-    popularity_over_time: PopularityOverTime
     users: list[str]
     countries: list[str]
     tastes: np.ndarray  # [tables, countries, Dz] mean taste of each country
@@ -132,7 +130,7 @@ def prepare(
     outcomes = outcomes_of(events, rows, countries, config, say)
     return TrainingData(
         config, dataset, tuple(parts), task_names, ids, rows, _names(dataset), encoder, arrays,
-        outcomes.tables, outcomes.popularity, users, countries, outcomes.tastes, timelines(events), rankings,
+        outcomes.tables, users, countries, outcomes.tastes, timelines(events), rankings,
         DEFAULT_RULES, RowTitles(dataset.entities, dataset.columns, encoder.years), say,
     )  # fmt: skip
 

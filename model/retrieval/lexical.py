@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from model.catalogue.ragged import Ragged
 from model.features.query import STEM_SHARE, EncodedQuery, stem_of
 from model.retrieval.exact import best_rows
-from model.text.vocabulary import FIELD_BITS, Vocabulary
+from model.text.vocabulary import FIELD_BITS, TRIGRAM, Vocabulary
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
@@ -29,6 +29,7 @@ FOR_QUERIES = (1.0, 1.0, NAME_WEIGHT)  # weight of a match by that place
 FOR_TITLES = (0.0, 1.0, 1.0)  # a row titled Comedies holds comedies, not stories in which somebody laughs
 PREFIX_SHARE = 0.8  # weight of a prefix match, relative to a full word
 GRAM_WEIGHT = 0.15  # weight of a shared character trigram of the name, for typos
+MOST_SHARED = 40  # words of a source
 MOST = 2**17  # matches that one search reads
 
 
@@ -98,9 +99,12 @@ class _Term:
 class LexicalIndex:
     """Searches the postings of a catalogue. The cost depends on the number of matches, not on the catalogue."""
 
-    def __init__(self, postings: Postings, vocabulary: Vocabulary) -> None:
+    def __init__(self, postings: Postings, vocabulary: Vocabulary, lists: int = 0) -> None:
+        """`lists`: the fields of categories and years, as a mask; only `like` needs it."""
         self.postings = postings
         self.vocabulary = vocabulary
+        self._lists = lists
+        self._first_word = vocabulary.prefix_range(TRIGRAM)[1]
 
     def search(self, query: EncodedQuery, k: int, exclude: Collection[int] = ()) -> Ints:
         """Rows of the k best matches, best first; rows without a match are left out. Empty for an empty query."""
@@ -120,6 +124,19 @@ class LexicalIndex:
         rows, scores = _sum_by_row(self._keys_of(exact, FOR_TITLES, near))
         return rows[scores > 0], scores[scores > 0]
 
+    def like(self, tokens: Codes) -> tuple[Ints, Floats]:
+        """Distinct rows, ascending, that share words of an entity's name and lists, and the weight of what they share.
+
+        Weights are squared, as in a cosine; only the `MOST_SHARED` rarest words are looked up.
+        """
+        numbers = (tokens >> FIELD_BITS).astype(np.int64)
+        listed = (tokens & (1 | self._lists) != 0) & (numbers >= self._first_word)
+        numbers = numbers[listed]
+        rarest = numbers[np.argsort(-self.vocabulary.weights[numbers], kind="stable")[:MOST_SHARED]]
+        terms = [_Term(n, n + 1, float(self.vocabulary.weights[n]) ** 2) for n in rarest.tolist()]
+        rows, scores = _sum_by_row(self._keys_of(terms, FOR_TITLES, []))
+        return rows[scores > 0], scores[scores > 0]
+
     def _keys_of(self, exact: list[_Term], weights: Weights, near: list[_Term]) -> Keys:
         """(row, score) of each match. Of the words of one term of `near`, only an entity's best one counts."""
         terms = [*exact, *near]
@@ -127,7 +144,7 @@ class LexicalIndex:
         codes = [self.postings.of_words(t.start, t.end, share) for t, share in zip(terms, shares, strict=True)]
         whole, ranges = codes[: len(exact)], zip(codes[len(exact) :], near, strict=True)
         best = [_highest_by_row(_keys([code], [term], weights)) for code, term in ranges]
-        return np.concatenate([*([_keys(whole, exact, weights)] if exact else ()), *best])
+        return np.concatenate([*([_keys(whole, exact, weights)] if exact else ()), *best, np.zeros(0, np.uint64)])
 
     def _terms(self, query: EncodedQuery) -> tuple[list[_Term], _Term]:
         """The words and trigrams of a query; and its last word as a prefix."""

@@ -117,14 +117,27 @@ class TitleRetriever:
         return rows[np.lexsort((-scores, ~fits))][: request.limit]
 
 
-class PopularRetriever:
-    """What is popular, of late and of all times in turn."""
+class ContentRetriever:
+    """Entities that share rare words of their name, categories or year with the source: its series, its makers."""
 
-    def __init__(self, popularity: Floats, recent: Floats) -> None:
-        orders = [np.argsort(-scores, kind="stable")[:POPULAR] for scores in (recent, popularity)]
-        merged = np.stack(orders, axis=1).ravel()
-        _, firsts = np.unique(merged, return_index=True)
-        self._rows = merged[np.sort(firsts)].astype(np.int64)
+    def __init__(self, index: LexicalIndex) -> None:
+        self._index = index
+
+    def retrieve(self, request: RetrievalRequest) -> Ints:
+        """At most `limit` rows by what they share, best first; none without a source."""
+        source = request.context.source
+        if source is None:
+            return NOTHING
+        rows, shared = self._index.like(source.tokens.row(0))
+        kept = ~np.isin(rows, np.fromiter(request.excluded, np.int64, len(request.excluded)))
+        return rows[kept][best_rows(shared[kept], request.limit)]
+
+
+class PopularRetriever:
+    """What is popular."""
+
+    def __init__(self, popularity: Floats) -> None:
+        self._rows = np.argsort(-popularity, kind="stable")[:POPULAR]
 
     def retrieve(self, request: RetrievalRequest) -> Ints:
         """At most `limit` rows, most popular first; none for a query that somebody typed."""
@@ -144,7 +157,8 @@ def retrievers_of(
         "title": TitleRetriever(lexical, scorer, records),
         "dense": DenseRetriever(scorer, index),
         "engagement": EngagementRetriever(scorer, index),
-        "popular": PopularRetriever(records.popularity, records.recent),
+        "content": ContentRetriever(lexical),
+        "popular": PopularRetriever(records.popularity),
     }
 
 

@@ -20,7 +20,7 @@ from model.catalogue.records import RecordError, RecordLayout, Records, assemble
 from model.events.engagement import Engagement
 
 LAYOUT = RecordLayout(width=4, text_width=3, engagement_width=2, static_width=5)
-FIXED = 4 + 2 * (4 + 3 + 2) + 4 + 4 + 4 + 4 * 5
+FIXED = 4 + 2 * (4 + 3 + 2) + 4 + 4 + 4 * 5
 
 
 def make(count: int, seed: int = 0) -> Records:
@@ -32,7 +32,7 @@ def make(count: int, seed: int = 0) -> Records:
 
     tokens = Ragged.of([rng.integers(0, 2**32, i) for i in range(count)])
     arrays = EntityArrays(draw(count, 5), draw(count, 3), tokens, Ragged.of([[0]] * count))
-    return assemble(arrays, Engagement(draw(count, 2), draw(count), draw(count), draw(count)), draw(count, 4))
+    return assemble(arrays, Engagement(draw(count, 2), draw(count), draw(count)), draw(count, 4))
 
 
 def assert_equal(left: Records, right: Records) -> None:

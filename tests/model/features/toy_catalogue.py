@@ -44,7 +44,7 @@ def _made() -> tuple[MatchFeatures, Records]:
     inverse = (1 / (1 - (z**2).sum(1))).astype(np.float32)
     popularity = np.log1p(np.array([9, 3, 5, 0, 0, 0])).astype(np.float32)
     return MatchFeatures(encoder, countries=True), assemble(
-        arrays, Engagement(z, inverse, popularity, popularity / 2), np.zeros((6, 2), np.float32)
+        arrays, Engagement(z, inverse, popularity), np.zeros((6, 2), np.float32)
     )
 
 

@@ -67,7 +67,6 @@ def test_first_moments_have_no_history_and_no_known_user(busy: Busy) -> None:
     for example in drawn(sampler_of(*busy, first_moments=1), HOMEPAGE, 3):
         assert example.events == ()
         assert example.filled.context.user_id is None
-        assert example.moment == 0
 
 
 def test_a_log_without_times_is_drawn_from_as_a_whole() -> None:

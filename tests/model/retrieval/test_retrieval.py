@@ -161,6 +161,33 @@ def test_postings_of_a_range_of_words_take_the_first_of_each() -> None:
     assert postings.of_words(3, 4, 5).tolist() == []
 
 
+def test_a_source_finds_what_shares_its_rare_words() -> None:
+    encoder, arrays = encoded()
+    postings = Postings.of(
+        arrays.tokens, len(encoder.vocabulary.weights), np.zeros(len(NAMES), np.float32), encoder.lists
+    )
+    index = LexicalIndex(postings, encoder.vocabulary, encoder.lists)
+    rows, shared = index.like(arrays.tokens.row(NAMES.index("Toy Story")))
+    order = [NAMES[row] for row in rows[np.argsort(-shared, kind="stable")]]
+    assert order[:2] == ["Toy Story", "Toy Story 2"]
+    assert set(order) == {"Toy Story", "Toy Story 2", "Toy Soldiers", "Story of Kale"}  # by name alone, not by text
+    nameless, _ = index.like(arrays.tokens.row(NAMES.index("?!")))
+    assert not len(nameless)
+
+
+def test_a_title_finds_names_and_lists_and_no_texts() -> None:
+    entities = [
+        {"entity_id": "0", "display_name": "Heat", "about": "a comedy of errors", "kinds": ["Crime"]},
+        {"entity_id": "1", "display_name": "Clerks", "about": "a shop", "kinds": ["Comedy"]},
+        {"entity_id": "2", "display_name": "King of Comedy", "about": "fame", "kinds": ["Drama"]},
+    ]
+    columns = {"about": "text", "kinds": "categories"}
+    encoder, arrays = EntityEncoder.fit(entities, columns, NetworkConfig(text_width=4, text_buckets=2**12), seed=0)
+    postings = Postings.of(arrays.tokens, len(encoder.vocabulary.weights), np.zeros(3, np.float32), encoder.lists)
+    rows, _ = LexicalIndex(postings, encoder.vocabulary).titled(MatchFeatures(encoder).encode_query("Comedies"))
+    assert rows.tolist() == [1, 2]
+
+
 # ---- dense --------------------------------------------------------------------------------------------------
 
 

@@ -72,10 +72,10 @@ def contexts(artefact: Artefact) -> dict[str, Context]:
 @pytest.mark.parametrize(
     ("case", "silent"),
     [
-        ("search", {"title", "popular", "engagement"}),
+        ("search", {"title", "popular", "engagement", "content"}),
         ("row", {"words"}),
         ("homepage", {"words", "title"}),
-        ("stranger", {"words", "title", "engagement"}),
+        ("stranger", {"words", "title", "engagement", "content"}),
         ("similar", {"words", "title"}),
     ],
 )
