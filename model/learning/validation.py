@@ -17,6 +17,9 @@ from model.network.ranker import Ranker
 from model.network.scorer import Scorer
 
 
+LEAST = 1e-3  # NDCG@10 from which a task counts as learned at all
+
+
 class Validation:
     """Ranks validation rows: a sample for choosing the best step, and the labelled rows for calibration."""
 
@@ -53,7 +56,10 @@ class Validation:
         return result
 
     def value(self, ranker: Ranker) -> tuple[float | None, dict[str, float]]:
-        """Mean of NDCG@10 over tasks, None without rankings; and the value of each task (of slates, else catalogue)."""
+        """Geometric mean of NDCG@10 over tasks, None without rankings; and the value of each (of slates, else catalogue).
+
+        A tenth more counts the same in each task: the plain mean would be decided by those with large values.
+        """
         values = {}
         for task, (slates, catalogue) in self.results_by_task(ranker).items():
             for label, ranked in (
@@ -63,7 +69,7 @@ class Validation:
                 if ranked.groups:
                     values[label] = float(np.nanmean(ranked.values["ndcg@10"]))
         main = [value for label, value in values.items() if not label.endswith(" catalogue")]
-        return (float(np.mean(main)) if main else None), values
+        return (float(np.exp(np.mean(np.log(np.maximum(main, LEAST))))) if main else None), values
 
     def calibrate(self, ranker: Ranker) -> Calibration:
         """A curve for each task, fitted on all its labelled validation rows; a line if there are few."""
