@@ -16,7 +16,6 @@ from model.network.catalogue import CatalogueRanker
 from model.network.ranker import Ranker
 from model.network.scorer import Scorer
 
-
 LEAST = 1e-3  # NDCG@10 from which a task counts as learned at all
 
 
@@ -56,7 +55,7 @@ class Validation:
         return result
 
     def value(self, ranker: Ranker) -> tuple[float | None, dict[str, float]]:
-        """Geometric mean of NDCG@10 over tasks, None without rankings; and the value of each (of slates, else catalogue).
+        """Geometric mean of NDCG@10 over tasks, None without rankings; and the value of each (slates, else catalogue).
 
         A tenth more counts the same in each task: the plain mean would be decided by those with large values.
         """
