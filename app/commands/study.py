@@ -106,7 +106,7 @@ def parts(
         rankings = rankable(labelled_rankings(part_rows(events, ("test",))), artefact.catalogue.rules)
         if not rankings:
             raise ValueError(f"dataset '{dataset.name}' has no test rows")
-        worth = worth_of_parts(artefact, rankings, timelines(part_rows(events, ("train", "validation"))), say)
+        worth = worth_of_parts(artefact.catalogue, rankings, timelines(part_rows(events, ("train", "validation"))), say)
     show_parts(worth)
 
 

@@ -1,7 +1,7 @@
 """Retrievers, which propose entities of the whole catalogue for a context, and their union. Compute no ranking scores.
 
-To add a retriever, write a class with `retrieve` here and add it by name to `retrievers_of`. `quotas.py` learns how
-many places each one gets.
+To add a retriever, write a class with `retrieve` here and add it by name to `retrievers_of`. The shares of the
+places are learned by `model/artefact/proposals.py`.
 """
 
 from __future__ import annotations

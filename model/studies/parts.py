@@ -12,7 +12,6 @@ from copy import deepcopy
 import numpy as np
 import torch
 
-from model.artefact.model import Artefact
 from model.evaluation.network_subject import NetworkSubject
 from model.evaluation.protocols import RankingResults, Subject, rank_catalogue, rank_slates
 from model.events.timelines import LabelledRanking, Timeline
@@ -53,7 +52,7 @@ PARTS: Mapping[str, SwitchOff] = {
 
 
 def worth_of_parts(
-    artefact: Artefact,
+    catalogue: CatalogueRanker,
     rankings: Sequence[LabelledRanking],
     histories: Mapping[str, Timeline],
     say: Callable[[str], None] = lambda _: None,
@@ -61,11 +60,11 @@ def worth_of_parts(
     """Part → task → NDCG@10 of the whole network minus that without the part, over the same rankings."""
     chosen = _sample(rankings)
     say("the whole network")
-    whole = _results(NetworkSubject(artefact.catalogue), chosen, histories)
+    whole = _results(NetworkSubject(catalogue), chosen, histories)
     worth: dict[str, dict[str, Difference]] = {}
     for part, switch_off in PARTS.items():
         say(f"without: {part}")
-        without = _results(NetworkSubject(_catalogue_without(artefact, switch_off)), chosen, histories)
+        without = _results(NetworkSubject(_without(catalogue, switch_off)), chosen, histories)
         worth[part] = {task: _difference(whole[task], without[task]) for task in whole}
     return worth
 
@@ -93,12 +92,10 @@ def _difference(whole: RankingResults, without: RankingResults) -> Difference:
     return paired(ours, theirs, whole.groups)
 
 
-def _catalogue_without(artefact: Artefact, switch_off: SwitchOff) -> CatalogueRanker:
-    """The catalogue of an artefact, ranked by a copy of its network without one part."""
-    ranker = deepcopy(artefact.scorer.ranker)
+def _without(catalogue: CatalogueRanker, switch_off: SwitchOff) -> CatalogueRanker:
+    """The catalogue, ranked by a copy of its network without one part."""
+    ranker = deepcopy(catalogue.scorer.ranker)
     with torch.no_grad():
         switch_off(ranker)
-    scorer, catalogue = Scorer(ranker, artefact.scorer.contexts), artefact.catalogue
-    return CatalogueRanker(
-        scorer, catalogue.ids, catalogue.names, catalogue.records, catalogue.rules, catalogue.rows
-    )  # fmt: skip
+    scorer = Scorer(ranker, catalogue.scorer.contexts)
+    return CatalogueRanker(scorer, catalogue.ids, catalogue.names, catalogue.records, catalogue.rules, catalogue.rows)

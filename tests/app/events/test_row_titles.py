@@ -60,7 +60,9 @@ async def test_served_titles_reach_the_labelled_rankings(tmp_path: Path, titles:
     (tmp_path / "films.jsonl").write_text("".join(json.dumps(film) + "\n" for film in films))
     exported = tmp_path / "out" / "events.jsonl"
     run("events", "export", tmp_path / "out", "--state-dir", tmp_path / "state")
-    run("data", "import", tmp_path / "shop", "--entities", tmp_path / "films.jsonl", "--events", exported)
+    run(
+        "data", "import", tmp_path / "shop", "--entities", tmp_path / "films.jsonl", "--events", exported, "--no-derive"
+    )
     run(
         "events",
         "export",

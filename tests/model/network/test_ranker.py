@@ -2,70 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import pytest
 import torch
+from random_contexts import CONFIG, SIZES, B, C, D, H, candidates, close, contexts, only, random_ranker
 from torch import Tensor
 
-from model.config import NetworkConfig
 from model.network.layers import HistoryAttention, ResidualMLP
-from model.network.ranker import MISSING, ContextBatch, EntityBatch, Ranker, Sizes, retrieval_entity
-
-B, C, H, D, F = 5, 7, 4, 8, 6
-CONFIG = NetworkConfig(
-    width=D, text_width=6, engagement_width=5, tower_hidden=16, scorer_hidden=16, history_length=H,
-    category_buckets=32, dropout=0.3,
-)  # fmt: skip
-SIZES = Sizes(tasks=3, users=4, countries=2, entities=9, features=F, numbers=2)
+from model.network.ranker import EntityBatch, Ranker, retrieval_entity
 
 
 @pytest.fixture(scope="module")
 def ranker() -> Ranker:
-    """Random weights in every place, those that start at zero included."""
-    torch.manual_seed(0)
-    made = Ranker(CONFIG, SIZES)
-    for parameter in made.parameters():
-        torch.nn.init.normal_(parameter, std=0.3)
-    return made.eval()
-
-
-def contexts(count: int = B, seed: int = 0) -> ContextBatch:
-    """Random contexts; history lengths are 0, 1, 2, … up to H."""
-    g = torch.Generator().manual_seed(seed)
-    lengths = torch.arange(count) % (H + 1)
-    present = torch.arange(H)[None] < lengths[:, None]
-    has_source = (torch.arange(count) % 2 == 0).float()
-    missing = torch.randint(0, 2, (count, len(MISSING)), generator=g).float()
-    missing[:, 2] = has_source
-    return ContextBatch(
-        task=torch.arange(count) % 3,
-        user=torch.arange(count) % 5,
-        country=torch.arange(count) % 3,
-        missing=missing,
-        query=torch.randn(count, 6, generator=g),
-        profile=torch.randn(count, 12, generator=g),
-        source=torch.randn(count, D, generator=g) * has_source[:, None],
-        history=torch.randn(count, H, D, generator=g) * present[:, :, None],
-        kinds=torch.randint(0, 6, (count, H), generator=g) * present,
-        present=present,
-    )
-
-
-def only(batch: ContextBatch, row: int, length: int | None = None) -> ContextBatch:
-    """One context of a batch, its history cut to its length (at least one place)."""
-    one = ContextBatch(**{f.name: getattr(batch, f.name)[row : row + 1] for f in fields(ContextBatch)})
-    length = max(1, int(one.present.sum())) if length is None else length
-    return replace(one, history=one.history[:, :length], kinds=one.kinds[:, :length], present=one.present[:, :length])
-
-
-def candidates(seed: int = 1) -> tuple[Tensor, Tensor]:
-    g = torch.Generator().manual_seed(seed)
-    return torch.randn(B, C, D, generator=g), torch.randn(B, C, F, generator=g)
-
-
-def close(one: Tensor, two: Tensor) -> None:
-    torch.testing.assert_close(one, two, atol=1e-5, rtol=1e-5)
+    return random_ranker()
 
 
 # ---- batch = single -----------------------------------------------------------------------------------------
@@ -256,29 +206,6 @@ def test_every_parameter_of_the_score_gets_a_gradient(ranker: Ranker) -> None:
 def test_dropout_is_for_training_alone(ranker: Ranker) -> None:
     batch, (vectors, features) = contexts(), candidates()
     close(ranker.score(batch, vectors, features), ranker.score(batch, vectors, features))
-
-
-@torch.inference_mode()
-def test_training_drops_all_learned_inputs_of_a_context_or_none(ranker: Ranker) -> None:
-    """Serving always has all of them: a network that rarely sees them together does not learn to use them."""
-    quiet = replace(CONFIG, dropout=0.0, learned_dropout=0.4)
-    batch, (vectors, features) = contexts(), candidates()
-    outcomes = {}
-    for name, config in (("all", quiet), ("none", replace(quiet, learned_dropout=1.0))):
-        model = Ranker(config, SIZES)
-        model.load_state_dict(ranker.state_dict())
-        outcomes[name] = model.eval().score(batch, vectors, features)
-    learner = Ranker(quiet, SIZES)
-    learner.load_state_dict(ranker.state_dict())
-    kept, draws = 0, 60
-    for seed in range(draws):
-        torch.manual_seed(seed)
-        scores = learner.train().score(batch, vectors, features)
-        for row in range(B):
-            whole, bare = (torch.allclose(scores[row], outcomes[name][row], atol=1e-5) for name in ("all", "none"))
-            assert whole != bare
-            kept += whole
-    assert 0.5 < kept / (draws * B) < 0.7
 
 
 # ---- retrieval ----------------------------------------------------------------------------------------------
