@@ -14,6 +14,7 @@ from app.cli import app
 from app.events.label_join import LabelJoin
 from model.context.context import ROW_TITLE
 from model.datasets.dataset import Dataset
+from model.events.derived import observed
 from model.events.timelines import labelled_rankings
 
 AT = 1_700_000_000_000
@@ -73,7 +74,7 @@ async def test_served_titles_reach_the_labelled_rankings(tmp_path: Path, titles:
         tmp_path / "films.jsonl",
     )
     for folder in ("shop", "ready"):
-        rankings = labelled_rankings(Dataset.load(tmp_path / folder).events)
+        rankings = labelled_rankings(observed(Dataset.load(tmp_path / folder).events))
         found = {ranking.context.row_title: sorted(ranking.labels) for ranking in rankings}
         expected = {title: sorted([0.0, 1.0] * titles.count(title)) for title in titles}
         assert (len(rankings), found) == (len(expected), expected)
