@@ -26,6 +26,7 @@ from app.api.v1.events import as_array
 from app.errors import UnirankError
 from app.http.decoding import decode
 from model.datasets.dataset import Dataset
+from model.events.derived import observed
 
 NOW_MS = 1_763_900_000_000
 HOLD_S = 3 * 0.010  # beyond decoding; three times the promise, as in test_body_cost.py
@@ -113,7 +114,7 @@ async def test_what_is_accepted_loads_as_a_dataset(tmp_path: Path) -> None:
     entities.write_text("".join(json.dumps({"entity_id": f"f{n}", "display_name": "F"}) + "\n" for n in range(5)))
     export_folder(tmp_path / "events", tmp_path / "shop", entities)
     made = Dataset.load(tmp_path / "shop", max_rejected=0.0)
-    assert made.events.height == len(limits) + 2
+    assert observed(made.events).height == len(limits) + 2
 
 
 @pytest.mark.anyio
