@@ -89,8 +89,8 @@ class TrainingConfig:
     retrieval_weight: float = 0.3
     task_exponent: float = 0.5  # tasks are sampled with p ~ n^exponent
     id_dropout: float = 0.8
-    row_titles: float = 0.2  # share of homepage contexts that get a title
-    first_moments: float = 0.05  # share of homepage contexts at the first moment of a user, without a history
+    row_titles: float = 0.25  # share of homepage contexts that get a title
+    first_moments: float = 0.1  # share of homepage contexts at the first moment of a user, without a history
     cold_dropout: float = 0.1  # share of entities that a step treats as never engaged
     user_dropout: float = 0.6
     borrowed_user: float = 0.5  # share of searches without a user that get a random one, so that names decide

@@ -18,7 +18,7 @@ from model.text.factorise import truncated_svd
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
-RANKS = (96, 160, 256)
+RANKS = (64, 96, 160, 256)
 RIDGES = (30.0, 100.0, 300.0, 1000.0, 3000.0)
 DEFAULT = (96, 300.0)  # without validation rows
 NEAR = 0.98  # share of the best value that a smaller space must reach: less is noise
@@ -58,8 +58,8 @@ def choose_size(
 def smallest_near_best(values: Mapping[tuple[int, float], float]) -> tuple[int, float]:
     """The best ridge of the smallest rank that is near the best.
 
-    >>> smallest_near_best({(96, 1.0): 0.30, (160, 1.0): 0.398, (160, 9.0): 0.3, (256, 1.0): 0.40})
-    (160, 1.0)
+    >>> smallest_near_best({(32, 1.0): 0.30, (64, 1.0): 0.398, (64, 9.0): 0.3, (96, 1.0): 0.40})
+    (64, 1.0)
     """
     best = max(values.values())
     rank = min(rank for (rank, _), value in values.items() if value >= NEAR * best)

@@ -83,7 +83,7 @@ class Sampler:
         return np.array([self.rows[entity] for ranking in pairs for entity, label in ranking if label > 0], np.int64)
 
     def _shares(self) -> dict[str, int]:
-        """Contexts per step of each task: p ~ n^exponent for n positives; more for a teacher, and for titled rows."""
+        """Contexts per step of each task: p ~ n^exponent for n positives; more for a task with a teacher."""
         sizes = {task: sum(float((u.labels > 0).sum()) for u in group) for task, group in self._groups.items()}
         powers = {task: size**self.config.task_exponent for task, size in sizes.items()}
         total = sum(powers.values())
@@ -91,8 +91,6 @@ class Sampler:
             raise ValueError("there is no positive label in the rows under training")
         taught = {task for task, group in self._groups.items() if any(r.taught is not None for r in group)}
         factors = {task: TAUGHT if task in taught else 1.0 for task in powers}
-        if self._titles is not None and HOMEPAGE in factors:  # titled rows come on top of the others
-            factors[HOMEPAGE] /= max(1 - self.config.row_titles, 0.5)
         return {
             task: max(2, round(factors[task] * self.config.contexts_per_step * p / total)) for task, p in powers.items()
         }
