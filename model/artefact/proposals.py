@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.artefact.model import Artefact
+from model.evaluation.metrics import top_k
+from model.evaluation.protocols import history_of, left_out
 from model.events.timelines import LabelledRanking, Timeline
 from model.retrieval.retrievers import RetrievalRequest, merge
 
@@ -52,14 +54,13 @@ def learn_shares(
 
 
 def _case(artefact: Artefact, ranking: LabelledRanking, histories: Mapping[str, Timeline]) -> _Case:
-    timeline = histories.get(ranking.context.user_id or "")
-    context = replace(ranking.context, history=tuple(timeline.events) if timeline else ())
+    history = history_of(ranking, histories)
+    context = replace(ranking.context, history=tuple(history))
     encoded = artefact.encode_context(artefact.fill(context))
-    excluded = {row for row in artefact.find([event.entity_id for event in context.history]).tolist() if row >= 0}
-    excluded |= {row for row in artefact.find([context.source_entity_id or ""]).tolist() if row >= 0}
+    excluded = {row for row in artefact.find(list(left_out(ranking, history))).tolist() if row >= 0}
     scores = artefact.catalogue.logits(encoded)
     scores[list(excluded)] = -np.inf
-    page = np.argsort(-scores, kind="stable")[:FIRST_PAGE]
+    page = top_k(scores, FIRST_PAGE)
     relevant = artefact.find([e for e, label in zip(ranking.entity_ids, ranking.labels, strict=True) if label > 0])
     request = RetrievalRequest(encoded, max(LIMITS), excluded)
     return _Case(artefact.retriever.lists(request), np.intersect1d(page, relevant))

@@ -118,10 +118,9 @@ class LexicalIndex:
 
     def titled(self, query: EncodedQuery) -> tuple[Ints, Floats]:
         """Distinct rows, ascending, that have words of a title in their lists or name, and how much of it they have."""
-        exact = [_Term(n, n + 1, w) for n, w in zip(map(self.vocabulary.id, query.words), query.weights, strict=True)]
         stems = [(stem, w) for word, w in zip(query.words, query.weights, strict=True) if (stem := stem_of(word))]
         near = [_Term(*self.vocabulary.prefix_range(stem), STEM_SHARE * weight) for stem, weight in stems]
-        rows, scores = _sum_by_row(self._keys_of(exact, FOR_TITLES, near))
+        rows, scores = _sum_by_row(self._keys_of(self._words(query), FOR_TITLES, near))
         return rows[scores > 0], scores[scores > 0]
 
     def like(self, tokens: Codes) -> tuple[Ints, Floats]:
@@ -146,10 +145,13 @@ class LexicalIndex:
         best = [_highest_by_row(_keys([code], [term], weights)) for code, term in ranges]
         return np.concatenate([*([_keys(whole, exact, weights)] if exact else ()), *best, np.zeros(0, np.uint64)])
 
+    def _words(self, query: EncodedQuery) -> list[_Term]:
+        numbers = map(self.vocabulary.id, query.words)
+        return [_Term(n, n + 1, weight) for n, weight in zip(numbers, query.weights.tolist(), strict=True)]
+
     def _terms(self, query: EncodedQuery) -> tuple[list[_Term], _Term]:
         """The words and trigrams of a query; and its last word as a prefix."""
-        numbers = [self.vocabulary.id(word) for word in query.words]
-        words = [_Term(n, n + 1, weight) for n, weight in zip(numbers, query.weights.tolist(), strict=True)]
+        words = self._words(query)
         known = [self.vocabulary.gram_id(gram) for gram in sorted(query.grams)]
         grams = [_Term(n, n + 1, GRAM_WEIGHT) for n in known if n is not None]
         start, end = self.vocabulary.prefix_range(query.words[query.last])

@@ -45,6 +45,10 @@ class RetrievalRequest:
         """Whether the query is the title of a row."""
         return self.context.filled.rule_of("query") == TITLE_RULE
 
+    def allows(self, rows: Ints) -> NDArray[np.bool_]:
+        """Which rows may be proposed. [C]"""
+        return ~np.isin(rows, np.fromiter(self.excluded, np.int64, len(self.excluded)))
+
 
 class Retriever(Protocol):
     """Proposes rows for a context."""
@@ -109,7 +113,7 @@ class TitleRetriever:
         if not request.titled:
             return NOTHING
         rows, matched = self._index.titled(request.context.query)
-        kept = ~np.isin(rows, np.fromiter(request.excluded, np.int64, len(request.excluded)))
+        kept = request.allows(rows)
         rows, matched = rows[kept], matched[kept]
         best = best_rows(matched + TIE * self._records.popularity[rows], MOST_TITLED)
         rows, fits = rows[best], matched[best] >= FITS * matched.max(initial=0)
@@ -129,7 +133,7 @@ class ContentRetriever:
         if source is None:
             return NOTHING
         rows, shared = self._index.like(source.tokens.row(0))
-        kept = ~np.isin(rows, np.fromiter(request.excluded, np.int64, len(request.excluded)))
+        kept = request.allows(rows)
         return rows[kept][best_rows(shared[kept], request.limit)]
 
 
@@ -144,8 +148,7 @@ class PopularRetriever:
         if request.context.query.given and not request.titled:
             return NOTHING
         rows = self._rows[: request.limit + len(request.excluded)]
-        excluded = np.fromiter(request.excluded, np.int64, len(request.excluded))
-        return rows[~np.isin(rows, excluded)][: request.limit]
+        return rows[request.allows(rows)][: request.limit]
 
 
 def retrievers_of(
