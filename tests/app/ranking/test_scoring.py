@@ -15,6 +15,7 @@ from fastapi import FastAPI
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app.execution.scheduler import Scheduler
 from app.ranking import ordering
 from app.ranking.scoring import CHUNK
 
@@ -101,22 +102,29 @@ async def test_overload_is_503_before_any_work():
 
 
 async def test_searches_go_before_homepages_and_low_priority_goes_last():
-    model = FakeModel()
-    model.chunk_s = 0.05
+    app = app_of(FakeModel())
     done = []
-    async with client_of(app_of(model)) as client:
+    waiting = [("home", "homepage", None), ("low search", "search", "low"), ("high home", "homepage", "high"),
+               ("search", "search", None)]  # fmt: skip
+    async with client_of(app) as client:
 
         async def ask(name: str, task: str, priority: str | None) -> None:
             body = {"context": {"task": task}, "candidates": ["f1"], "priority": priority}
             assert (await client.post("/v1/rank", json=body)).status_code == 200
             done.append(name)
 
-        first = asyncio.create_task(ask("first", "search", None))
-        await asyncio.sleep(0.02)  # it is being scored: the others wait, and go by priority
-        waiting = [("home", "homepage", None), ("low search", "search", "low"), ("high home", "homepage", "high"),
-                   ("search", "search", None)]  # fmt: skip
-        await asyncio.gather(first, *(ask(*entry) for entry in waiting))
-    assert done == ["first", "high home", "search", "home", "low search"]
+        held = asyncio.create_task(_hold_until_all_wait(app.state.serving.scheduler, len(waiting)))
+        await asyncio.sleep(0)
+        await asyncio.gather(held, *(ask(*entry) for entry in waiting))
+    assert done == ["high home", "search", "home", "low search"]
+
+
+async def _hold_until_all_wait(scheduler: Scheduler, count: int) -> None:
+    """Start no work before `count` pieces of it are queued, however slow the machine is."""
+    scheduler._scheduled = True
+    while len(scheduler._queue) < count:
+        await asyncio.sleep(0)
+    scheduler._run_turn(asyncio.get_running_loop())
 
 
 async def test_work_for_a_caller_who_disconnected_is_dropped():
