@@ -23,7 +23,6 @@ from model.catalogue.encoding import chunks
 from model.catalogue.record_table import RecordTable
 from model.catalogue.records import Floats, Records
 from model.context.context import HistoryEvent
-from model.events.engagement import Engagement
 from model.network.ranker import Ranker, Sizes
 
 JITTER = 0.3  # share of the root mean square of a vector, per dimension
@@ -49,7 +48,8 @@ def make(model: Path, out: Path, entities: int, seed: int = 0, report: Report = 
 def _records(table: RecordTable, sources: Ints, rng: np.random.Generator, report: Report) -> RecordTable:
     parts = []
     for start, end in chunks(len(sources), CHUNK):
-        parts.append(RecordTable.of(_jitter_records(table.take(sources[start:end]), rng)))
+        jittered = _jitter_records(table.take(sources[start:end]), rng)
+        parts.append(RecordTable.of(replace(jittered, row=np.arange(start, end, dtype=np.int32))))
         report(end, len(sources), "records")
     return RecordTable.joined(parts)
 
@@ -81,7 +81,7 @@ def _contents(source: ArtefactContents, records: RecordTable, sources: Ints) -> 
         manifest=replace(source.manifest, sizes=sizes, dataset={"name": f"made of {source.manifest.version}"}),
         ranker=_without_ids(source.ranker, replace(source.ranker.sizes, entities=0)),
         entities=_entities(source, sources),
-        engagement=Engagement(records.engagement.astype(np.float32), records.inverse, records.popularity),
+        engagement=records.outcomes(),
         records=records,
         histories=_histories(source, len(sources)),
         seen=source.seen.below(len(sources)),

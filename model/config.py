@@ -21,7 +21,8 @@ SEED: Limits = (0, 2**31 - 1)  # LightGBM takes 31 bits
 
 NETWORK: Mapping[str, Limits] = {
     "width": WIDTH, "text_width": WIDTH, "text_buckets": (2, MANY), "engagement_width": (0, WIDE),
-    "engagement_ridge": (0.0, 1e9), "engagement_passed": (0.0, 10.0), "id_width": WIDTH, "category_width": WIDTH,
+    "engagement_ridge": (0.0, 1e9), "engagement_passed": (0.0, 10.0), "transitions": (0, 256), "id_width": WIDTH,
+   "category_width": WIDTH,
     "category_buckets": (2, MANY), "user_width": WIDTH, "tower_hidden": WIDTH, "scorer_hidden": WIDTH,
     "history_length": (1, 10_000), "profile_length": (1, 10_000), "feature_bins": (2, 256), "dropout": (0.0, OPEN),
     "learned_dropout": SHARE,
@@ -53,6 +54,7 @@ class NetworkConfig:
     engagement_width: int = 0  # rank of the co-engagement space; 0 = chosen on the validation part
     engagement_ridge: float = 0.0  # the ridge of EASE; 0 = chosen on the validation part
     engagement_passed: float = 0.4  # weight of a row without a like that is alone in its ranking; a like = 1
+    transitions: int = 24  # the strongest successors of an entity that its record keeps; 0 = none
     id_width: int = 32
     category_width: int = 24
     category_buckets: int = 2**13  # rows of the embedding: the null and the most frequent values

@@ -46,4 +46,6 @@ class ArtefactContents:
 def layout_of(config: Config, encoder: EntityEncoder) -> RecordLayout:
     """The record widths of a network and an encoder."""
     network = config.network
-    return RecordLayout(network.width, network.text_width, network.engagement_width, len(encoder.static_names))
+    return RecordLayout(
+        network.width, network.text_width, network.engagement_width, len(encoder.static_names), network.transitions
+    )

@@ -183,7 +183,9 @@ class Artefact:
         if not new:
             return self.catalogue
         arrays, rows = self.encoder.encode_entities(new), [-1] * len(new)
-        added = assemble(arrays, self.contents.engagement.take(np.array(rows)), self.scorer.vectors(arrays, rows))
+        added = assemble(
+            arrays, self.contents.engagement.take(np.array(rows)), self.scorer.vectors(arrays, rows), np.array(rows)
+        )
         ids = [str(entity["entity_id"]) for entity in new]
         names = {**self.catalogue.names, **{str(e["entity_id"]): str(e["display_name"]) for e in new}}
         return CatalogueRanker(
@@ -198,4 +200,4 @@ class Artefact:
         arrays = self.encoder.encode_entities([self.contents.entities[row] for row in rows])
         met = self.contents.engagement.popularity[list(rows)] > 0  # other entities use the learned null id
         vectors = self.scorer.vectors(arrays, np.where(met, rows, -1).tolist())
-        return assemble(arrays, self.contents.engagement.take(np.array(rows)), vectors)
+        return assemble(arrays, self.contents.engagement.take(np.array(rows)), vectors, np.array(rows))

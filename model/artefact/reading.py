@@ -22,7 +22,6 @@ from model.catalogue.categories import Categories
 from model.catalogue.encoding import EntityEncoder
 from model.catalogue.record_table import RecordTable
 from model.context.context import HistoryEvent
-from model.events.engagement import Engagement
 from model.events.seen import SeenEntities
 from model.network.ranker import Ranker
 from model.text.latent import TextVectors
@@ -59,7 +58,7 @@ def _contents(path: Path, manifest: Manifest) -> ArtefactContents:
     countries, tastes = _tastes(path, features, layout.engagement_width)
     return ArtefactContents(
         manifest, _ranker(path, manifest), encoder, loaded.directory.entities,
-        Engagement(records.engagement, records.inverse, records.popularity), records, layout,
+        records.outcomes(), records, layout,
         _strings(features["users"]), countries, tastes,
         _histories(path), _seen(path, features, len(records)), manifest.calibration,
         json.loads((path / "golden.json").read_text()), loaded,

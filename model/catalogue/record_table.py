@@ -14,11 +14,14 @@ import torch
 from numpy.typing import NDArray
 
 from model.catalogue.ragged import Ints, Ragged, concatenate
-from model.catalogue.records import Floats, RecordError, RecordLayout, Records
+from model.catalogue.records import Floats, RecordError, RecordLayout, Records, Rows
+from model.events.engagement import Engagement
+from model.events.transitions import Transitions
 
 Halves = NDArray[np.float16]
-_HALVES, _FLOATS = ("vector", "text", "engagement"), ("inverse", "popularity", "static")
-COLUMNS = (*_HALVES, *_FLOATS, "token_offsets", "tokens")
+_HALVES = ("vector", "text", "engagement", "next_weights")
+_EXACT = ("inverse", "popularity", "static", "row", "next_rows")
+COLUMNS = (*_HALVES, *_EXACT, "token_offsets", "tokens")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,24 +34,27 @@ class RecordTable:
     inverse: Floats
     popularity: Floats
     static: Floats
+    row: Rows
+    next_rows: Rows
+    next_weights: Halves
     tokens: Ragged
 
     @classmethod
     def of(cls, records: Records) -> RecordTable:
         """From records that are already rounded to this precision, as those of `assemble` are."""
         halves = {name: getattr(records, name).astype(np.float16) for name in _HALVES}
-        return cls(**halves, **{name: getattr(records, name) for name in _FLOATS}, tokens=records.tokens)
+        return cls(**halves, **{name: getattr(records, name) for name in _EXACT}, tokens=records.tokens)
 
     @classmethod
     def joined(cls, parts: Sequence[RecordTable]) -> RecordTable:
         """The records of several tables, in order."""
-        columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in (*_HALVES, *_FLOATS)}
+        columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in (*_HALVES, *_EXACT)}
         return cls(**columns, tokens=concatenate([part.tokens for part in parts]))
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> RecordTable:
         """Build from `arrays()`. Raises `RecordError` where lengths disagree, KeyError where an array is missing."""
-        columns = {name: arrays[name] for name in (*_HALVES, *_FLOATS)}
+        columns = {name: arrays[name] for name in (*_HALVES, *_EXACT)}
         offsets, tokens = arrays["token_offsets"], arrays["tokens"]
         lengths = {len(column) for column in columns.values()} | {len(offsets) - 1}
         if len(lengths) != 1 or offsets[0] != 0 or offsets[-1] != len(tokens) or (np.diff(offsets) < 0).any():
@@ -57,12 +63,13 @@ class RecordTable:
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """All columns by name, for a file."""
-        columns = {name: getattr(self, name) for name in (*_HALVES, *_FLOATS)}
+        columns = {name: getattr(self, name) for name in (*_HALVES, *_EXACT)}
         return {**columns, "token_offsets": self.tokens.offsets, "tokens": self.tokens.values}
 
     def check(self, layout: RecordLayout) -> None:
         """Raise `RecordError` where the widths differ from the layout."""
-        own = RecordLayout(*(column.shape[1] for column in (self.vector, self.text, self.engagement, self.static)))
+        widths = (self.vector, self.text, self.engagement, self.static, self.next_rows)
+        own = RecordLayout(*(column.shape[1] for column in widths))
         if own != layout:
             raise RecordError(f"expected {layout}, got {own}")
 
@@ -70,6 +77,11 @@ class RecordTable:
         """Vector, engagement and inverse of these records: the columns that retrieval needs."""
         vector, engagement = (_single_precision(column.take(rows, axis=0)) for column in (self.vector, self.engagement))
         return vector, engagement, self.inverse.take(rows)
+
+    def outcomes(self) -> Engagement:
+        """What users did with the entities, without a copy."""
+        transitions = Transitions(self.next_rows, self.next_weights)
+        return Engagement(self.engagement, self.inverse, self.popularity, transitions)
 
     @property
     def retrieval_width(self) -> int:
@@ -81,16 +93,16 @@ class RecordTable:
 
     def take(self, rows: Ints, bare: bool = False) -> Records:
         """These records in single precision; `bare` = without tokens, which a history does not need."""
-        wide = {name: _single_precision(getattr(self, name).take(rows, axis=0)) for name in _HALVES}
-        floats = {name: getattr(self, name).take(rows, axis=0) for name in _FLOATS}
+        columns: dict[str, Any] = {name: _single_precision(getattr(self, name).take(rows, axis=0)) for name in _HALVES}
+        columns |= {name: getattr(self, name).take(rows, axis=0) for name in _EXACT}
         tokens = self.tokens.none(len(rows)) if bare else self.tokens.take(rows)
-        return Records(**wide, **floats, tokens=tokens)
+        return Records(**columns, tokens=tokens)
 
     def part(self, start: int, end: int) -> Records:
         """Records start…end-1."""
-        wide = {name: _single_precision(getattr(self, name)[start:end]) for name in _HALVES}
-        floats = {name: getattr(self, name)[start:end] for name in _FLOATS}
-        return Records(**wide, **floats, tokens=self.tokens.part(start, end))
+        columns: dict[str, Any] = {name: _single_precision(getattr(self, name)[start:end]) for name in _HALVES}
+        columns |= {name: getattr(self, name)[start:end] for name in _EXACT}
+        return Records(**columns, tokens=self.tokens.part(start, end))
 
 
 def _single_precision(values: Halves) -> Floats:

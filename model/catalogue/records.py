@@ -1,14 +1,15 @@
 """The entity record: all that scoring needs of one entity, packed into bytes that are the same in every cache tier.
 
 Layout, little-endian: int32 number of tokens · float16 vector [D] · float16 text [Dt] · float16 engagement [Dz] ·
-float32 inverse, popularity · float32 static [S] · uint32 tokens. Storage is handled elsewhere.
+float32 inverse, popularity · float32 static [S] · int32 row, next rows [K] · float16 next weights [K] · uint32 tokens.
+Storage is handled elsewhere.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,11 @@ from model.events.engagement import Engagement
 AnyRecords = TypeVar("AnyRecords", covariant=True)
 Floats = NDArray[np.float32]
 Halves = NDArray[np.float16]
+Rows = NDArray[np.int32]
+
+
+_FLOATS = ("vector", "text", "engagement", "inverse", "popularity", "static", "next_weights")
+_ROWS = ("row", "next_rows")
 
 
 class RecordError(ValueError):
@@ -36,6 +42,9 @@ class Records:
     inverse: Floats  # [C]
     popularity: Floats  # [C]
     static: Floats  # [C, S]
+    row: Rows  # [C] its row in the catalogue of training, -1 = it was not there
+    next_rows: Rows  # [C, K] the rows of its successors, see `model/events/transitions.py`
+    next_weights: Floats  # [C, K]
     tokens: Ragged
 
     def __len__(self) -> int:
@@ -76,8 +85,8 @@ class NamedRecords(Generic[AnyRecords]):
         return np.array([places.get(entity_id, -1) for entity_id in entity_ids], np.int64)
 
 
-def assemble(arrays: EntityArrays, engagement: Engagement, vector: Floats) -> Records:
-    """Records of N entities, rounded to the precision of packed records."""
+def assemble(arrays: EntityArrays, engagement: Engagement, vector: Floats, rows: Ints) -> Records:
+    """Records of N entities in these rows of the catalogue, rounded to the precision of packed records."""
     return Records(
         _round_to_half(vector),
         _round_to_half(arrays.text),
@@ -85,6 +94,9 @@ def assemble(arrays: EntityArrays, engagement: Engagement, vector: Floats) -> Re
         engagement.inverse,
         engagement.popularity,
         arrays.static,
+        rows.astype(np.int32),
+        engagement.transitions.rows,
+        engagement.transitions.weights.astype(np.float32),
         arrays.tokens,
     )
 
@@ -101,6 +113,7 @@ class RecordLayout:
     text_width: int
     engagement_width: int
     static_width: int
+    transitions: int
 
     @property
     def _fixed_dtype(self) -> np.dtype[np.void]:
@@ -113,6 +126,9 @@ class RecordLayout:
                 ("inverse", "<f4"),
                 ("popularity", "<f4"),
                 ("static", "<f4", (self.static_width,)),
+                ("row", "<i4"),
+                ("next_rows", "<i4", (self.transitions,)),
+                ("next_weights", "<f2", (self.transitions,)),
             ]
         )
 
@@ -120,7 +136,7 @@ class RecordLayout:
         """One bytes object per record."""
         fixed = np.zeros(len(records), self._fixed_dtype)
         fixed["count"] = np.diff(records.tokens.offsets)
-        for name in ("vector", "text", "engagement", "inverse", "popularity", "static"):
+        for name in (*_FLOATS, *_ROWS):
             fixed[name] = getattr(records, name)
         heads, size = fixed.tobytes(), fixed.dtype.itemsize
         return [
@@ -142,8 +158,6 @@ class RecordLayout:
         tokens = np.frombuffer(b"".join([blob[size:] for blob in packed]), "<u4")
         offsets = np.zeros(len(packed) + 1, np.int64)
         np.cumsum(heads["count"], out=offsets[1:])
-        floats = {
-            name: np.ascontiguousarray(heads[name], dtype=np.float32)
-            for name in ("vector", "text", "engagement", "inverse", "popularity", "static")
-        }
-        return Records(**floats, tokens=Ragged(offsets, tokens))
+        columns: dict[str, Any] = {name: np.ascontiguousarray(heads[name], dtype=np.float32) for name in _FLOATS}
+        columns |= {name: np.ascontiguousarray(heads[name]) for name in _ROWS}
+        return Records(**columns, tokens=Ragged(offsets, tokens))

@@ -1,4 +1,4 @@
-"""Outcomes of user events as features: popularity, and co-engagement in a low-rank space.
+"""Outcomes of user events as features: popularity, transitions, and co-engagement in a low-rank space.
 
 The co-engagement space is EASE (Steck 2019) written as vectors. In the user × entity matrix of engagements, a like is 1
 and an entity that was seen and not liked is less. Let s be its singular values, V its right singular vectors, λ a
@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from model.events.transitions import Transitions
 from model.text.factorise import truncated_svd
 from model.text.normalise import stable_hash
 
@@ -37,6 +38,7 @@ class Engagement:
     vectors: Floats | Halves
     inverse: Floats
     popularity: Floats
+    transitions: Transitions
 
     def take(self, rows: Ints) -> Engagement:
         """The outcomes of these rows; row -1 = an entity without engagement."""
@@ -45,6 +47,7 @@ class Engagement:
             self.vectors[rows].astype(np.float32) * known[:, None],
             np.where(known, self.inverse[rows], np.float32(1.0)),
             self.popularity[rows] * known,
+            self.transitions.take(rows),
         )
 
 
@@ -62,7 +65,7 @@ def folds_of(keys: Sequence[str], folds: int) -> Ints:
 def fit(
     users: Ints, entities: Ints, entity_count: int, rank: int, ridge: float, seed: int, weights: Weights | None = None
 ) -> Engagement:
-    """Fit one table over `entity_count` entities to (user, entity) pairs [M].
+    """Fit one table over `entity_count` entities to (user, entity) pairs [M]; without transitions.
 
     Weight 1 = a like, the default of all pairs. Pairs with less weight do not count as popularity.
     """
@@ -75,7 +78,7 @@ def fit(
         vectors[:, : scaled.shape[1]] = scaled.numpy()
     rounded = vectors.astype(np.float16).astype(np.float32)  # the precision of a packed record
     inverse = 1.0 / np.maximum(1.0 - (rounded**2).sum(1), 0.05)
-    return Engagement(rounded, inverse.astype(np.float32), popularity)
+    return Engagement(rounded, inverse.astype(np.float32), popularity, Transitions.none(entity_count, 0))
 
 
 def user_entity_matrix(users: Ints, entities: Ints, weights: Weights, entity_count: int) -> torch.Tensor:

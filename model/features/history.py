@@ -1,4 +1,4 @@
-"""History ↔ entity: co-engagement with liked and passed entities, text of liked ones, numbers of all of them."""
+"""History ↔ entity: co-engagement with liked and passed entities, what comes next, text of likes, all numbers."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.catalogue.encoding import EntityEncoder
-from model.catalogue.records import Records
+from model.catalogue.records import Records, Rows
 from model.features.candidates import Candidates, StaticColumns, ease_scale
 from model.features.layout import FeatureGroup, Floats
 
+RECENT = 20  # newest events, liked or not, that say what comes next
+FADE = 0.8  # weight of an event against the next newer one
+NOTHING: Rows = np.zeros(0, np.int32)
+NONE: Floats = np.zeros(0, np.float32)
 PRIOR_EVENTS = 4.0  # prior weight of a liked share of one half, in events
 _EASE = ("liked", "liked_recent", "liked_last", "passed")
 _TEXT = ("text_liked", "text_recent")
@@ -28,6 +32,8 @@ class Profile:
     liked_share: float  # of all events, shrunk towards one half; users differ in how often they like
     numbers: Floats  # [2, n] mean and maximum of each number over the history; NaN where none is known
     events: int  # 0 = no history
+    next_rows: Rows  # [P] rising: rows that follow the newest events
+    next_weights: Floats  # [P]
     country: Floats | None = None  # [Dz] what it likes more than others do; None = unknown
 
 
@@ -35,7 +41,7 @@ def empty_profile(engagement_width: int, text_width: int, numbers: int) -> Profi
     """The profile without a history."""
     zeros = np.zeros((3, engagement_width), np.float32)
     unknown = np.full((2, numbers), np.nan, np.float32)
-    return Profile(zeros, zeros[0], np.zeros((2, text_width), np.float32), 0.0, 0.5, unknown, 0)
+    return Profile(zeros, zeros[0], np.zeros((2, text_width), np.float32), 0.0, 0.5, unknown, 0, NOTHING, NONE)
 
 
 def encode_history(history: Records, labels: Floats, static: StaticColumns) -> Profile:
@@ -55,7 +61,17 @@ def encode_history(history: Records, labels: Floats, static: StaticColumns) -> P
         (len(liked) + PRIOR_EVENTS / 2) / (len(labels) + PRIOR_EVENTS),
         _mean_and_maximum(*_known_numbers(history, static)),
         len(labels),
+        *_what_comes_next(history),
     )
+
+
+def _what_comes_next(history: Records) -> tuple[Rows, Floats]:
+    """Rows that follow the newest events, rising, and how strongly: the newest event counts most. [P] each"""
+    newest = history.next_rows[-RECENT:]
+    ages = np.arange(len(newest))[::-1, None]
+    weights = (history.next_weights[-RECENT:] * FADE**ages)[newest >= 0]
+    rows, places = np.unique(newest[newest >= 0], return_inverse=True)
+    return rows, np.bincount(places, weights, len(rows)).astype(np.float32)
 
 
 class HistoryFeatures:
@@ -64,16 +80,17 @@ class HistoryFeatures:
     def __init__(self, encoder: EntityEncoder) -> None:
         names = [column.name for column in encoder.numbers]
         numbers = (*(f"history_mean_{name}" for name in names), *(f"history_most_{name}" for name in names))
-        self.group = FeatureGroup("history", (_EASE, ("liked_cosine",), _TEXT, numbers), needs="history")
+        self.group = FeatureGroup("history", (_EASE, ("liked_cosine", "comes_next"), _TEXT, numbers), needs="history")
         self._static = StaticColumns.of(encoder)
 
     def write(self, profile: Profile, candidates: Candidates, rows: Floats) -> None:
         """The features of C candidates into `rows` [A, C]; the profile has events."""
         records = candidates.records
-        ease, cosine, texts, numbers = self.group.split(rows)
+        ease, (cosine, comes_next), texts, numbers = self.group.split(rows)
         scores = records.engagement @ np.concatenate([profile.liked, profile.passed[None]]).T  # [C, 4]
         ease[:] = ease_scale(scores * records.inverse[:, None]).T
         cosine[:] = scores[:, 0] / np.maximum(candidates.engagement_lengths * np.linalg.norm(profile.liked[0]), 1e-6)
+        comes_next[:] = _found(records.row, profile.next_rows, profile.next_weights)
         texts[:] = (records.text @ profile.text.T).T
         self._write_numbers(profile, records, numbers.reshape(2, len(numbers) // 2, len(records)))
 
@@ -87,6 +104,14 @@ class HistoryFeatures:
         missing = np.ascontiguousarray(~known.T) | np.isnan(profile.numbers)[:, :, None]
         np.subtract(values.T, profile.numbers[:, :, None], out=rows)
         np.copyto(rows, 0, where=missing)
+
+
+def _found(rows: Rows, among: Rows, weights: Floats) -> Floats:
+    """The weight of each row, 0 where it is not `among` them [P], which rise. [C]"""
+    if not len(among):
+        return np.zeros(len(rows), np.float32)
+    places = np.minimum(np.searchsorted(among, rows), len(among) - 1)
+    return np.where(among[places] == rows, weights[places], np.float32(0))
 
 
 def _known_numbers(records: Records, static: StaticColumns) -> tuple[Floats, NDArray[np.bool_]]:

@@ -133,6 +133,7 @@ def without_outcomes(records: Records, cold: NDArray[np.bool_]) -> Records:
         engagement=records.engagement * warm[:, None],
         inverse=np.where(warm, records.inverse, np.float32(1.0)),
         popularity=records.popularity * warm,
+        row=np.where(warm, records.row, np.int32(-1)),
     )
 
 

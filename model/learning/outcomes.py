@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from model.config import Config
 from model.context.context import HOMEPAGE, MORE_LIKE_THIS
-from model.events import engagement
+from model.events import engagement, transitions
 from model.events.derived import observed
 from model.events.engagement import Engagement
+from model.events.transitions import Transitions
 from model.learning.engagement_size import LaterLikes, choose_size
 
 Say = Callable[[str], None]
@@ -59,7 +60,19 @@ def outcomes_of(
         shown["user_id"].to_list(), entities, len(rows), network.engagement_width, network.engagement_ridge,
         config.training.folds, config.seed, say, np.where(liked, 1.0, network.engagement_passed),
     )  # fmt: skip
+    successors = _transitions(shown, rows, config)
+    tables = [replace(table, transitions=own) for table, own in zip(tables, successors, strict=True)]
     return Outcomes(tables, _tastes(events, rows, countries, tables))
+
+
+def _transitions(shown: pl.DataFrame, rows: Mapping[str, int], config: Config) -> list[Transitions]:
+    """The successors of each entity, for each table. Rows without a time have no order and are left out."""
+    timed = shown.filter(pl.col("timestamp").is_not_null()).sort("user_id", "timestamp", maintain_order=True)
+    users, entities = timed["user_id"].to_list(), _rows_of(timed, rows)
+    liked, folds = timed["label"].to_numpy() > 0, engagement.folds_of(users, config.training.folds)
+    codes = np.unique(np.array(users, dtype=object), return_inverse=True)[1]
+    kept = [folds != left_out for left_out in range(config.training.folds + 1)]
+    return [transitions.fit(codes[k], entities[k], liked[k], len(rows), config.network.transitions) for k in kept]
 
 
 def _shown(events: pl.DataFrame) -> pl.DataFrame:

@@ -65,7 +65,8 @@ class TrainingData:
         """Records with the outcomes of one table; `vector` defaults to zeros (the tower is still under training)."""
         width = self.config.network.width
         zeros = np.zeros((len(self.ids), width), np.float32)
-        return assemble(self.arrays, self.tables[fold], zeros if vector is None else vector)
+        vectors = zeros if vector is None else vector
+        return assemble(self.arrays, self.tables[fold], vectors, np.arange(len(self.ids)))
 
     def sampler(self, rankings: Sequence[LabelledRanking]) -> Sampler:
         """A sampler of examples from these rankings."""

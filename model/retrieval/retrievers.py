@@ -6,7 +6,7 @@ places are learned by `model/artefact/proposals.py`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Protocol
@@ -82,6 +82,16 @@ class EngagementRetriever:
         """At most `limit` rows by dot product, best first; none without a history and a source."""
         query = self._scorer.engagement_query(request.context)
         return self._index.search(query, request.limit, request.excluded) if query.any() else NOTHING
+
+
+class NextRetriever:
+    """What people engaged with soon after the newest events of the history."""
+
+    def retrieve(self, request: RetrievalRequest) -> Ints:
+        """At most `limit` rows, most frequent first; none without a history."""
+        rows, weights = request.context.profile.next_rows.astype(np.int64), request.context.profile.next_weights
+        kept = request.allows(rows)
+        return rows[kept][best_rows(weights[kept], request.limit)]
 
 
 class LexicalRetriever:
@@ -160,6 +170,7 @@ def retrievers_of(
         "title": TitleRetriever(lexical, scorer, records),
         "dense": DenseRetriever(scorer, index),
         "engagement": EngagementRetriever(scorer, index),
+        "next": NextRetriever(),
         "content": ContentRetriever(lexical),
         "popular": PopularRetriever(records.popularity),
     }
@@ -177,13 +188,20 @@ class UnionRetriever:
         self._tasks = tasks
 
     def retrieve(self, request: RetrievalRequest) -> Ints:
-        """At most `limit` distinct rows."""
+        """At most `limit` distinct rows. Retrievers without a share fill what the others leave free."""
         shares = self._shares.get(self._tasks[request.context.task], {})
-        return merge(self.lists(request, shares), shares)[: request.limit]
+        asked = [name for name in self._retrievers if shares.get(name, EVEN) > 0]
+        merged = merge(self._ask(asked, request), shares)
+        if len(merged) < request.limit:
+            others = self._ask(self._retrievers.keys() - set(asked), request)
+            merged = distinct(np.concatenate([merged, *(others[name] for name in sorted(others))]))
+        return merged[: request.limit]
 
-    def lists(self, request: RetrievalRequest, shares: Shares | None = None) -> dict[str, Ints]:
-        """The proposals of each retriever that has a share; by default of all."""
-        names = [name for name in self._retrievers if shares is None or shares.get(name, EVEN) > 0]
+    def lists(self, request: RetrievalRequest) -> dict[str, Ints]:
+        """The proposals of each retriever."""
+        return self._ask(self._retrievers, request)
+
+    def _ask(self, names: Iterable[str], request: RetrievalRequest) -> dict[str, Ints]:
         return {name: self._retrievers[name].retrieve(request) for name in names}
 
 
@@ -199,7 +217,11 @@ def merge(lists: Mapping[str, Ints], shares: Shares) -> Ints:
     if not lists:
         return NOTHING
     places = np.concatenate([(np.arange(len(rows)) + 1) / shares.get(name, EVEN) for name, rows in lists.items()])
-    merged = np.concatenate(list(lists.values()))[np.argsort(places, kind="stable")]
-    _, firsts = np.unique(merged, return_index=True)
-    result: Ints = merged[np.sort(firsts)]
+    return distinct(np.concatenate(list(lists.values()))[np.argsort(places, kind="stable")])
+
+
+def distinct(rows: Ints) -> Ints:
+    """The rows in their order, each at its first place only."""
+    _, firsts = np.unique(rows, return_index=True)
+    result: Ints = rows[np.sort(firsts)]
     return result

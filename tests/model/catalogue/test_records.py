@@ -18,9 +18,10 @@ from model.catalogue.encoding import EntityArrays
 from model.catalogue.ragged import Ragged
 from model.catalogue.records import RecordError, RecordLayout, Records, assemble
 from model.events.engagement import Engagement
+from model.events.transitions import Transitions
 
-LAYOUT = RecordLayout(width=4, text_width=3, engagement_width=2, static_width=5)
-FIXED = 4 + 2 * (4 + 3 + 2) + 4 + 4 + 4 * 5
+LAYOUT = RecordLayout(width=4, text_width=3, engagement_width=2, static_width=5, transitions=3)
+FIXED = 4 + 2 * (4 + 3 + 2) + 4 + 4 + 4 * 5 + 4 + 3 * (4 + 2)
 
 
 def make(count: int, seed: int = 0) -> Records:
@@ -32,7 +33,9 @@ def make(count: int, seed: int = 0) -> Records:
 
     tokens = Ragged.of([rng.integers(0, 2**32, i) for i in range(count)])
     arrays = EntityArrays(draw(count, 5), draw(count, 3), tokens, Ragged.of([[0]] * count))
-    return assemble(arrays, Engagement(draw(count, 2), draw(count), draw(count)), draw(count, 4))
+    following = Transitions(rng.integers(-1, count, (count, 3), np.int32), draw(count, 3).astype(np.float16))
+    outcomes = Engagement(draw(count, 2), draw(count), draw(count), following)
+    return assemble(arrays, outcomes, draw(count, 4), np.arange(count))
 
 
 def assert_equal(left: Records, right: Records) -> None:
@@ -40,7 +43,7 @@ def assert_equal(left: Records, right: Records) -> None:
     for entry in fields(Records):
         if entry.name != "tokens":
             one, two = getattr(left, entry.name), getattr(right, entry.name)
-            assert one.dtype == two.dtype == np.float32
+            assert one.dtype == two.dtype == (np.int32 if entry.name in ("row", "next_rows") else np.float32)
             assert one.tobytes() == two.tobytes()
     assert left.tokens.offsets.tolist() == right.tokens.offsets.tolist()
     assert left.tokens.values.tolist() == right.tokens.values.tolist()
@@ -103,7 +106,7 @@ def test_foreign_bytes_are_refused(foreign: bytes, place: int) -> None:
 
 def test_bytes_of_another_layout_are_refused() -> None:
     packed = LAYOUT.pack(make(3))
-    for other in (RecordLayout(6, 3, 2, 5), RecordLayout(4, 3, 2, 4), RecordLayout(4, 1, 2, 5)):
+    for other in (RecordLayout(6, 3, 2, 5, 3), RecordLayout(4, 3, 2, 4, 3), RecordLayout(4, 3, 2, 5, 2)):
         with pytest.raises(RecordError):
             other.unpack(packed)
 
@@ -114,7 +117,8 @@ def test_any_bytes_are_a_record_or_a_record_error(blob: bytes) -> None:
         records = LAYOUT.unpack([blob])
     except RecordError:
         return
-    assert LAYOUT.pack(records) == [blob] or np.isnan(records.vector).any() or np.isnan(records.static).any()
+    floats = (records.vector, records.static, records.next_weights)
+    assert LAYOUT.pack(records) == [blob] or any(np.isnan(values).any() for values in floats)
 
 
 # ---- computed by the tower ----------------------------------------------------------------------------------

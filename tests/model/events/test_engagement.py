@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.events.engagement import TASTE_PRIOR, Engagement, fit, fit_folds, fold_of, tastes
+from model.events.transitions import Transitions
 from model.text.factorise import truncated_svd
 
 ENTITIES, FOLDS = 12, 3
@@ -201,7 +202,7 @@ def test_popularity_of_a_fold_is_scaled_by_its_share_of_likes() -> None:
 
 def test_the_taste_of_a_country_is_what_it_likes_more_than_average() -> None:
     vectors = np.array([[1, 0], [0, 1], [0, 0]], np.float32)
-    table = Engagement(vectors, np.ones(3, np.float32), np.zeros(3, np.float32))
+    table = Engagement(vectors, np.ones(3, np.float32), np.zeros(3, np.float32), Transitions.none(3, 0))
     entities, places = np.array([0, 0, 0, 1, 1]), np.array([0, 0, 0, 1, 0])
     found = tastes(table, entities, places, countries=3)
     overall = np.array([0.6, 0.4])

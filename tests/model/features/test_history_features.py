@@ -9,7 +9,16 @@ from toy_catalogue import HEAT, SPACE, TOY_SOLDIERS, TOY_STORY, UP, catalogue, f
 
 def test_without_a_history_its_features_are_zero() -> None:
     made = features("toy", TOY_STORY)
-    for name in ("liked", "liked_recent", "liked_last", "passed", "liked_cosine", "text_liked", "text_recent"):
+    for name in (
+        "liked",
+        "liked_recent",
+        "liked_last",
+        "passed",
+        "liked_cosine",
+        "comes_next",
+        "text_liked",
+        "text_recent",
+    ):
         assert not made[name].any(), name
     assert not made["history_size"].any()
 
@@ -37,6 +46,13 @@ def test_recent_events_weigh_more() -> None:
     assert newer["liked"].tolist() == pytest.approx(older["liked"].tolist())
     long_ago = features(liked=(TOY_STORY, HEAT, HEAT, HEAT))
     assert long_ago["liked_last"][TOY_SOLDIERS] == 0
+
+
+def test_what_follows_the_newest_events_comes_next_whether_they_were_liked_or_not() -> None:
+    assert features(liked=(TOY_STORY,))["comes_next"].tolist() == [0, 0.5, 0.25, 0, 0, 0]
+    both = features(liked=(TOY_STORY,), passed=(HEAT,))  # passed last
+    assert both["comes_next"].tolist() == pytest.approx([0, 0.8 * 0.5 + 0.125, 0.8 * 0.25, 0, 0, 0])
+    assert not features(liked=(TOY_STORY, *(UP,) * 20))["comes_next"].any(), "too long ago"
 
 
 def test_numbers_of_the_history_are_compared_with_each_candidate() -> None:

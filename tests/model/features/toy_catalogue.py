@@ -10,6 +10,7 @@ from model.catalogue.encoding import EntityEncoder
 from model.catalogue.records import Records, assemble
 from model.config import NetworkConfig
 from model.events.engagement import Engagement
+from model.events.transitions import Transitions
 from model.features.history import empty_profile
 from model.features.match import MatchFeatures
 
@@ -43,8 +44,11 @@ def _made() -> tuple[MatchFeatures, Records]:
     z[TOY_STORY, 0], z[TOY_SOLDIERS, 0], z[HEAT, 1] = 0.5, 0.25, 0.5
     inverse = (1 / (1 - (z**2).sum(1))).astype(np.float32)
     popularity = np.log1p(np.array([9, 3, 5, 0, 0, 0])).astype(np.float32)
+    following = Transitions.none(6, 2)
+    following.rows[TOY_STORY], following.weights[TOY_STORY] = (TOY_SOLDIERS, HEAT), (0.5, 0.25)
+    following.rows[HEAT, 0], following.weights[HEAT, 0] = TOY_SOLDIERS, 0.125
     return MatchFeatures(encoder, countries=True), assemble(
-        arrays, Engagement(z, inverse, popularity), np.zeros((6, 2), np.float32)
+        arrays, Engagement(z, inverse, popularity, following), np.zeros((6, 2), np.float32), np.arange(6)
     )
 
 

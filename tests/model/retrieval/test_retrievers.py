@@ -72,11 +72,11 @@ def contexts(artefact: Artefact) -> dict[str, Context]:
 @pytest.mark.parametrize(
     ("case", "silent"),
     [
-        ("search", {"title", "popular", "engagement", "content"}),
+        ("search", {"title", "popular", "engagement", "content", "next"}),
         ("row", {"words"}),
         ("homepage", {"words", "title"}),
-        ("stranger", {"words", "title", "engagement", "content"}),
-        ("similar", {"words", "title"}),
+        ("stranger", {"words", "title", "engagement", "content", "next"}),
+        ("similar", {"words", "title", "next"}),
     ],
 )
 def test_who_has_something_to_propose(artefact: Artefact, case: str, silent: set[str]) -> None:
