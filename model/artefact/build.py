@@ -74,8 +74,12 @@ def _train_once(
 ) -> ArtefactContents:
     """Train on the training part only."""
     prepared = prepare(dataset, config, tasks, say=say)
-    contents = contents_of(prepared, fit(prepared, steps_for(config.training, prepared), saved, resume))
-    validation = Validation(prepared)
+    return served_contents_of(prepared, fit(prepared, steps_for(config.training, prepared), saved, resume), say)
+
+
+def served_contents_of(prepared: TrainingData, trained: TrainingResult, say: Say = lambda _: None) -> ArtefactContents:
+    """The parts of an artefact from a finished run, with shares of its retrievers learned on the validation rows."""
+    contents, validation = contents_of(prepared, trained), Validation(prepared)
     shares = learn_shares(Artefact(contents), validation.rankings, validation.histories, say)
     contents.manifest = replace(contents.manifest, proposals=shares)
     return contents

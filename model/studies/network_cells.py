@@ -12,10 +12,13 @@ from typing import Any
 
 import numpy as np
 
+from model.artefact.build import served_contents_of
+from model.artefact.model import Artefact
 from model.context.context import HOMEPAGE
 from model.evaluation.metrics import ece
 from model.evaluation.network_subject import NetworkSubject
 from model.evaluation.protocols import RankingResults, Subject
+from model.evaluation.served import ServedSubject
 from model.learning.calibration import Calibration
 from model.learning.ranker_training import TrainingResult, steps_for, train
 from model.learning.training_data import TrainingData, prepare
@@ -40,7 +43,8 @@ def network_cell(study: StudyData, task: str | None, seed: int, share: float = 1
     def run() -> Result:
         data = prepare(study.dataset, config, None if task is None else [task], say=study.say)
         training = train_share(study, data, share, label)
-        return network_result(study, data, training, task, ask_less=task is None and seed == 0)
+        joint = task is None
+        return network_result(study, data, training, task, ask_less=joint and seed == 0, serve=joint)
 
     settings = {"config": asdict(config), "task": task, "share": share, "protocols": sorted(_protocols(study, task))}
     return Cell(label, settings, NETWORK_SECONDS * share, run)
@@ -64,10 +68,12 @@ def network_result(
     task: str | None,
     nulls: Mapping[str, Any] = NOTHING,
     ask_less: bool = False,
+    serve: bool = False,
 ) -> Result:
     """Results of a trained network under the test protocols of its task, or of all.
 
-    `nulls` = fields to leave null; `ask_less` adds results without imputation and without the user.
+    `nulls` = fields to leave null; `ask_less` adds results without imputation and without the user, `serve` those of
+    the whole catalogue as the service ranks it, from its own proposals.
     """
     full = subject_of(training.ranker, data)
     network: Subject = WithNulls(full, **nulls) if nulls else full
@@ -77,6 +83,7 @@ def network_result(
         "task": task, "seed": data.config.seed, "chosen": {}, "validation": best,
         "protocols": {name: answers(ranked) for name, ranked in results.items()},
         "asked without": _results_without_inputs(study, full, data) if ask_less else {},
+        "served": _served_results(study, data, training) if serve else {},
         "calibration": _calibration(study, results, training.calibration),
         "curves": {"losses": training.history.losses[::5], "validations": training.history.validations},
     }  # fmt: skip
@@ -96,6 +103,14 @@ def _results_without_inputs(study: StudyData, network: NetworkSubject, data: Tra
         rankings = study.ranked(missing.subject(network), affected)
         result[missing.name] = {name: answers(ranked) for name, ranked in rankings.items()}
     return result
+
+
+def _served_results(study: StudyData, data: TrainingData, training: TrainingResult) -> dict[str, Any]:
+    """Results of the protocols of the whole catalogue over the proposals of the service: protocol → results."""
+    artefact = Artefact(served_contents_of(data, training, study.say))
+    names = [p.name for p in study.protocols["test"].values() if not p.slates and not p.met]
+    ranked = study.ranked(ServedSubject(artefact, artefact.catalogue), names)
+    return {name: answers(results) for name, results in ranked.items()}
 
 
 def _calibration(study: StudyData, results: Mapping[str, RankingResults], calibration: Calibration) -> dict[str, Any]:

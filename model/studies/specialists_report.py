@@ -19,6 +19,7 @@ Floats = NDArray[np.float64]
 Row = dict[str, Any]
 JOINT, ALONE = "joint", "{} alone"
 ASKED = "joint, {}"  # evaluated without an input
+SERVED = ASKED.format("as served")  # over the proposals of the service
 TENTH_JOINT, TENTH_ALONE = "joint on a tenth of {}", "{} alone on a tenth"  # of that task's training events
 SHOWN = {
     "slates": ("ndcg@10",),
@@ -47,6 +48,8 @@ class Answers:
             if result["name"] == JOINT:
                 for missing, protocols in result.get("asked without", {}).items():
                     self.by_model[ASKED.format(missing)].append({**result, "protocols": protocols})
+                if result.get("served"):
+                    self.by_model[SERVED].append({**result, "protocols": result["served"]})
 
     def models(self, protocol: str) -> list[str]:
         """Models with results under a protocol."""
@@ -146,10 +149,14 @@ def _differences(answers: Answers, protocol: Protocol, named: Mapping[str, str])
 
 
 def _questions(models: Sequence[str], task: str, named: Mapping[str, str]) -> list[tuple[str, str, bool]]:
-    """(ours, rival, asked beforehand): joint against all on the full data, and joint against alone on a tenth."""
+    """(ours, rival, asked beforehand): joint against all on the full data, as served against the best specialist, and
+    joint against alone on a tenth.
+    """
     beforehand = {named.get(task), ALONE.format(task), *(name for name in models if name.startswith("without "))}
     others = [name for name in models if name != JOINT and "a tenth" not in name] if JOINT in models else []
     questions = [(JOINT, rival, rival in beforehand) for rival in others]
+    if SERVED in models and named.get(task) in models:
+        questions.append((SERVED, str(named[task]), True))
     joint, alone = TENTH_JOINT.format(task), TENTH_ALONE.format(task)
     return [*questions, (joint, alone, True)] if {joint, alone} <= set(models) else questions
 

@@ -51,6 +51,11 @@ def test_our_network_joint_and_alone(small_study: StudyData) -> None:
     )
     assert len(whole) == len(nobody)
     assert whole != nobody
+    whole_catalogue = {name for name, p in small_study.protocols["test"].items() if not p.slates and not p.met}
+    assert set(joint["served"]) == whole_catalogue
+    assert alone["served"] == {}
+    served = joint["served"][HOMEPAGE]["values"]["recall@30"]
+    assert served == joint["protocols"][HOMEPAGE]["values"]["recall@30"], "500 proposals are this whole catalogue"
 
 
 def test_a_specialist_takes_the_setting_that_validation_likes_best(small_study: StudyData) -> None:

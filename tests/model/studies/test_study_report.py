@@ -121,6 +121,16 @@ def test_asked_without_something_is_a_row_of_its_own() -> None:
     assert found["named"] == {"homepage": "ease"}
 
 
+def test_what_is_served_is_compared_with_the_best_specialist_and_with_the_whole_catalogue() -> None:
+    served = cell("joint", 0, 0.3)["protocols"]
+    found = written({**cell("joint", 0, 0.4), "served": served}, cell("ease", 0, 0.1), cell("popularity", 0, 0.05))
+    asked = {(row["ours"], row["rival"]): row for row in found["differences"] if row["metric"] == "ndcg@10"}
+    assert asked["joint, as served", "ease"]["value"] == pytest.approx(0.2, abs=0.02)
+    assert asked["joint, as served", "ease"]["main"]
+    assert asked["joint", "joint, as served"]["value"] == pytest.approx(0.1, abs=0.02)
+    assert ("joint, as served", "popularity") not in asked
+
+
 def test_whether_taste_hurts_a_search_for_a_name() -> None:
     def asked(*hits: float) -> dict[str, Any]:
         count = len(hits)
