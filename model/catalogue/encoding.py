@@ -164,6 +164,14 @@ def _document(split: Split) -> list[str]:
     return [word for field_words in split.fields for word in field_words] + grams
 
 
+def content_vectors(entities: Sequence[Entity], columns: Mapping[str, str]) -> Floats:
+    """Text vectors of a catalogue, fitted on it alone, of the width and table that a network has by default. [N, Dt]"""
+    config = NetworkConfig()
+    bags = [_bag(split_fields(entity, columns, ()), config.text_buckets) for entity in entities]
+    vectors = TextVectors.fit(bags, config.text_buckets, config.text_width, seed=0)
+    return np.stack([vectors.vector(bag) for bag in bags])
+
+
 def _bag(split: Split, buckets: int) -> Bag:
     return hashed_bag(split.fields[:1], split.fields[1:-1], buckets)
 

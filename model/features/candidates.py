@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from model.catalogue.encoding import EntityEncoder
 from model.catalogue.ragged import Ragged
-from model.catalogue.records import Records
+from model.catalogue.records import Records, Rows
 from model.features.layout import Floats, Ints
 from model.text.vocabulary import FIELD_BITS
 
@@ -68,6 +68,14 @@ def marked_tokens(marks: NDArray[Any], tokens: Ragged) -> tuple[Ints, Ints]:
     """Places of the tokens with a mark other than 0, and the start of each row among them, rising. marks [tokens]"""
     places = np.flatnonzero(marks != 0)
     return places, np.searchsorted(places, tokens.offsets)
+
+
+def weight_of(rows: Rows, among: Rows, weights: Floats) -> Floats:
+    """The weight of each row, 0 where it is not `among` them [P], which rise. rows [C] → [C]"""
+    if not len(among):
+        return np.zeros(len(rows), np.float32)
+    places = np.minimum(np.searchsorted(among, rows), len(among) - 1)
+    return np.where(among[places] == rows, weights[places], np.float32(0))
 
 
 def ease_scale(scores: Floats) -> Floats:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from model.catalogue.encoding import EntityEncoder
 from model.catalogue.records import Records, Rows
-from model.features.candidates import Candidates, StaticColumns, ease_scale
+from model.features.candidates import Candidates, StaticColumns, ease_scale, weight_of
 from model.features.layout import FeatureGroup, Floats
 
 RECENT = 20  # newest events, liked or not, that say what comes next
@@ -90,7 +90,7 @@ class HistoryFeatures:
         scores = records.engagement @ np.concatenate([profile.liked, profile.passed[None]]).T  # [C, 4]
         ease[:] = ease_scale(scores * records.inverse[:, None]).T
         cosine[:] = scores[:, 0] / np.maximum(candidates.engagement_lengths * np.linalg.norm(profile.liked[0]), 1e-6)
-        comes_next[:] = _found(records.row, profile.next_rows, profile.next_weights)
+        comes_next[:] = weight_of(records.row, profile.next_rows, profile.next_weights)
         texts[:] = (records.text @ profile.text.T).T
         self._write_numbers(profile, records, numbers.reshape(2, len(numbers) // 2, len(records)))
 
@@ -104,14 +104,6 @@ class HistoryFeatures:
         missing = np.ascontiguousarray(~known.T) | np.isnan(profile.numbers)[:, :, None]
         np.subtract(values.T, profile.numbers[:, :, None], out=rows)
         np.copyto(rows, 0, where=missing)
-
-
-def _found(rows: Rows, among: Rows, weights: Floats) -> Floats:
-    """The weight of each row, 0 where it is not `among` them [P], which rise. [C]"""
-    if not len(among):
-        return np.zeros(len(rows), np.float32)
-    places = np.minimum(np.searchsorted(among, rows), len(among) - 1)
-    return np.where(among[places] == rows, weights[places], np.float32(0))
 
 
 def _known_numbers(records: Records, static: StaticColumns) -> tuple[Floats, NDArray[np.bool_]]:

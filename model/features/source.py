@@ -1,4 +1,4 @@
-"""Source ↔ entity: overlap of each field, distance of numbers, text cosine, co-engagement."""
+"""Source ↔ entity: overlap of each field, distance of numbers, text cosine, co-engagement, what comes next."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from model.features.candidates import (
     ease_scale,
     fields_of_masks,
     marked_tokens,
+    weight_of,
 )
 from model.features.layout import FeatureGroup, Floats
 from model.text.vocabulary import FIELD_BITS
 
-_PAIR = ("source_text", "source_engagement", "source_cosine")
+_PAIR = ("source_text", "source_engagement", "source_cosine", "source_next")
 
 
 class SourceFeatures:
@@ -37,13 +38,16 @@ class SourceFeatures:
     def write(self, source: Records, candidates: Candidates, rows: Floats) -> None:
         """The features of C candidates into `rows` [A, C]; `source` holds one record."""
         records, numbers = candidates.records, self._static.numbers
-        by_field, distances, (text, engagement, cosine) = self.group.split(rows)
+        by_field, distances, (text, engagement, cosine, following) = self.group.split(rows)
         dot = records.engagement @ source.engagement[0]
         by_field[:] = self._overlap(source, candidates).T
         np.abs((records.static[:, numbers] - source.static[0, numbers]).T, out=distances)
         text[:] = records.text @ source.text[0]
         engagement[:] = ease_scale(dot * records.inverse)
         cosine[:] = dot / np.maximum(candidates.engagement_lengths * np.linalg.norm(source.engagement[0]), 1e-6)
+
+        order = np.argsort(source.next_rows[0])
+        following[:] = weight_of(records.row, source.next_rows[0, order], source.next_weights[0, order])
 
     def _overlap(self, source: Records, candidates: Candidates) -> Floats:
         """TF-IDF cosine of each field with the same field of the source. [C, fields]"""

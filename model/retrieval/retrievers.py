@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from model.catalogue.record_table import RecordTable
 from model.context.context import TITLE_RULE
+from model.events.transitions import NOBODY
 from model.network.collate import EncodedContext
 from model.network.scorer import Scorer, retrieval_matrix
 from model.retrieval.approximate import ApproximateIndex
@@ -85,13 +86,20 @@ class EngagementRetriever:
 
 
 class NextRetriever:
-    """What people engaged with soon after the newest events of the history."""
+    """What people engaged with soon after the source, or without one after the newest events of the history."""
 
     def retrieve(self, request: RetrievalRequest) -> Ints:
-        """At most `limit` rows, most frequent first; none without a history."""
-        rows, weights = request.context.profile.next_rows.astype(np.int64), request.context.profile.next_weights
-        kept = request.allows(rows)
-        return rows[kept][best_rows(weights[kept], request.limit)]
+        """At most `limit` rows, most frequent first; none without a source and a history."""
+        rows, weights = self._successors(request)
+        kept = (rows != NOBODY) & request.allows(rows)
+        chosen: Ints = rows[kept][best_rows(weights[kept], request.limit)]
+        return chosen
+
+    def _successors(self, request: RetrievalRequest) -> tuple[Ints, Floats]:
+        source, profile = request.context.source, request.context.profile
+        if source is not None and request.context.filled.is_given("source_entity_id"):
+            return source.next_rows[0].astype(np.int64), source.next_weights[0]
+        return profile.next_rows.astype(np.int64), profile.next_weights
 
 
 class LexicalRetriever:

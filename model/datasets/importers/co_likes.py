@@ -1,14 +1,14 @@
 """More-like-this pairs from likes close in time, for sources that have no labels for that task.
 
 A co-like pair is kept only if the training likes of *all* users associate the two; validation and test likes are
-never counted. Every pair is a positive. Pure functions; pairs from content are in `content_pairs.py`.
+never counted. Every pair is a positive. Pure functions; pairs from content are in `alike.py`.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -102,13 +102,15 @@ def near_pairs(likes: Iterable[Like]) -> Iterator[CoLike]:
                     yield CoLike(user_id, source.entity_id, target.entity_id, target.timestamp, part)
 
 
-def co_like_pairs(likes: Sequence[Like], limit: int = CO_LIKE_LIMIT) -> list[CoLike]:
-    """The near pairs that are real associations; at most `limit` per part, chosen by hash."""
+def co_like_pairs(
+    likes: Sequence[Like], agree: Callable[[str, str], bool] = lambda *_: True, limit: int = CO_LIKE_LIMIT
+) -> list[CoLike]:
+    """The near pairs that are real associations and `agree` otherwise; at most `limit` per part, chosen by hash."""
     association = Association(likes)
     distinct = {
         (pair.user_id, pair.source, pair.target): pair
         for pair in near_pairs(likes)
-        if association.holds(pair.source, pair.target)
+        if association.holds(pair.source, pair.target) and agree(pair.source, pair.target)
     }
     kept, repeats, sizes = [], Counter[tuple[str, str, str]](), Counter[str]()
     for pair in sorted(distinct.values(), key=_by_hash):

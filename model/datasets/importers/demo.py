@@ -18,8 +18,8 @@ import polars as pl
 from model.context.context import HOMEPAGE, SEARCH
 from model.datasets.dataset import CATEGORIES, NUMBER, write_dataset
 from model.datasets.errors import DatasetError, Rejected
-from model.datasets.importers.co_likes import co_like_events, co_like_pairs, likes_of
-from model.datasets.importers.content_pairs import Content, content_events, content_pairs, without_reversals
+from model.datasets.importers.co_likes import likes_of
+from model.datasets.importers.derivation import similar_events
 from model.datasets.importers.movielens import genre_names, rating_events
 from model.datasets.importers.titles import article_free, parse_title
 from model.events.derived import PREFIX
@@ -90,10 +90,8 @@ def import_demo(
     films = _with_likes(films, events)
     progress("deriving searches and more-like-this pairs")
     slates = assign_parts(search_events(films, searches, seed))
-    co_liked = co_like_events(co_like_pairs(likes_of(events)))
-    similar = without_reversals(assign_parts(content_events(content_pairs([_content(film) for film in films]))))
-    joint = pl.concat([events, slates, co_liked, similar])
     entities = [_entity(film) for film in films]
+    joint = pl.concat([events, slates, similar_events(entities, DEMO_COLUMNS, likes_of(events))])
     progress(f"writing {len(entities)} films and {joint.height} events")
     write_dataset(out, "demo", entities, joint, {"licence": LICENCE}, rejected, DEMO_COLUMNS)
     return {"entities": len(entities), "events": joint.height, "rejected": len(rejected)}
@@ -131,10 +129,6 @@ def _entity(film: DemoFilm) -> dict[str, object]:
     values = {"genres": list(film.genres), "year": film.year, "other_titles": list(film.others)}
     known = {name: value for name, value in values.items() if value}
     return {"entity_id": film.entity_id, "display_name": film.name, **known}
-
-
-def _content(film: DemoFilm) -> Content:
-    return Content(film.entity_id, film.name, genres=frozenset(film.genres))
 
 
 # ── searches ────────────────────────────────────────────────────────────────────────────────────────────────

@@ -15,9 +15,8 @@ import polars as pl
 from model.context.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH
 from model.datasets.errors import DatasetError
 from model.datasets.files import write_events
-from model.datasets.importers.alike import Columns, Entity, alike_pairs
-from model.datasets.importers.co_likes import Like, co_like_events, co_like_pairs, likes_of
-from model.datasets.importers.content_pairs import content_events, without_reversals
+from model.datasets.importers.alike import Columns, Contents, Entity, alike_pairs, content_events, without_reversals
+from model.datasets.importers.co_likes import Association, Like, co_like_events, co_like_pairs, likes_of
 from model.datasets.importers.fresh_homepage import fresh_homepage
 from model.datasets.importers.name_searches import name_searches
 from model.datasets.importers.table_batches import Say
@@ -67,7 +66,7 @@ def derive(entities: Sequence[Entity], columns: Columns, log: LogSummary) -> pl.
     makers: dict[str, Callable[[], pl.DataFrame]] = {
         SEARCH: lambda: _with_parts(name_searches(chosen)),
         HOMEPAGE: lambda: _with_parts(fresh_homepage(chosen, columns)),
-        MORE_LIKE_THIS: lambda: _similar(chosen, columns, log.likes),
+        MORE_LIKE_THIS: lambda: similar_events(chosen, columns, log.likes),
     }
     frames = [make() for task, make in makers.items() if task not in log.tasks]
     return pl.concat([pl.DataFrame(schema=EVENT_SCHEMA), *frames])
@@ -80,9 +79,11 @@ def _some(entities: Sequence[Entity]) -> Sequence[Entity]:
     return [entity for entity in entities if fraction("derive", str(entity["entity_id"])) < share]
 
 
-def _similar(entities: Sequence[Entity], columns: Columns, likes: Sequence[Like]) -> pl.DataFrame:
-    similar = without_reversals(_with_parts(content_events(alike_pairs(entities, columns))))
-    return pl.concat([co_like_events(co_like_pairs(likes)), similar])
+def similar_events(entities: Sequence[Entity], columns: Columns, likes: Sequence[Like]) -> pl.DataFrame:
+    """More-like-this rows with parts, from training likes and from contents; what likes pair has to be alike, too."""
+    contents = Contents(entities, columns)
+    similar = without_reversals(_with_parts(content_events(alike_pairs(contents, Association(likes)))))
+    return pl.concat([co_like_events(co_like_pairs(likes, contents.agree)), similar])
 
 
 def _with_parts(events: pl.DataFrame) -> pl.DataFrame:

@@ -14,8 +14,8 @@ import polars as pl
 from model.context.context import SEARCH
 from model.datasets.dataset import CATEGORIES, NUMBER, TEXT, write_dataset
 from model.datasets.errors import DatasetError, Rejected
-from model.datasets.importers.co_likes import co_like_events, co_like_pairs, likes_of
-from model.datasets.importers.content_pairs import Content, content_events, content_pairs, without_reversals
+from model.datasets.importers.co_likes import likes_of
+from model.datasets.importers.derivation import similar_events
 from model.datasets.importers.movie_sources import Extract, Progress, SearchFilm, Sources, read_sources
 from model.datasets.importers.movielens import (
     Film,
@@ -23,7 +23,6 @@ from model.datasets.importers.movielens import (
     rating_events,
     tag_events,
 )
-from model.datasets.importers.titles import parse_title
 from model.events.parts import UNSEEN_SHARE, assign_parts
 from model.events.table import check_events, conform
 
@@ -151,9 +150,7 @@ def film_events(sources: Sources, entities: Sequence[Entity], say: Progress) -> 
         rejected += bad
     events = assign_parts(pl.concat(frames), unseen_share=UNSEEN_SHARE)
     say("deriving more-like-this pairs")
-    co_liked = co_like_events(co_like_pairs(likes_of(events)))
-    similar = without_reversals(assign_parts(content_events(content_pairs(film_contents(entities)))))
-    return pl.concat([events, co_liked, similar]), rejected
+    return pl.concat([events, similar_events(entities, FILM_COLUMNS, likes_of(events))]), rejected
 
 
 def _source_events(sources: Sources) -> Iterable[tuple[str, pl.DataFrame]]:
@@ -177,22 +174,3 @@ def judgment_events(judgments: pl.DataFrame) -> pl.DataFrame:
         )
     )
     return events.with_columns(judgments["line"])
-
-
-def film_contents(entities: Iterable[Mapping[str, object]]) -> list[Content]:
-    """The fields of each film that content pairs are made from."""
-    return [
-        Content(
-            str(entity["entity_id"]),
-            parse_title(str(entity["display_name"])).name,
-            tuple(_strings(entity, "director")),
-            frozenset(_strings(entity, "genres")),
-            frozenset(tag.lower() for tag in _strings(entity, "tags")),
-        )
-        for entity in entities
-    ]
-
-
-def _strings(entity: Mapping[str, object], name: str) -> list[str]:
-    value = entity.get(name, [])
-    return [str(item) for item in value] if isinstance(value, list) else []

@@ -11,7 +11,8 @@ from table_imports import Import
 
 from model.datasets.dataset import CATEGORIES, NUMBER, TEXT
 from model.datasets.errors import DatasetError
-from model.datasets.importers.alike import NEIGHBOURS, TermIndex, alike_pairs, terms_of
+from model.datasets.importers.alike import Contents, TermIndex, alike_pairs, terms_of
+from model.datasets.importers.co_likes import Association, Like
 from model.datasets.importers.derivation import LogSummary, derive, with_derived
 from model.datasets.importers.fresh_homepage import EACH_KIND, fresh_homepage, kinds_of, recencies
 from model.datasets.importers.name_searches import NameIndex, name_searches
@@ -50,7 +51,7 @@ def test_likeness_agrees_with_a_calculation_by_hand() -> None:
     cosine = 2 * two / math.sqrt(2 * two * (2 * two + one))
     assert index.likeness(0, 1) == pytest.approx(cosine * 2 / 3)
     assert index.likeness(0, 2) == 0.0
-    assert [index.nearest(row, 4) for row in range(3)] == [[1], [0], []]
+    assert [index.nearest(row) for row in range(3)] == [[1], [0], []]
 
 
 def test_pairs_are_the_most_alike_first_and_bounded() -> None:
@@ -59,18 +60,33 @@ def test_pairs_are_the_most_alike_first_and_bounded() -> None:
         {"entity_id": "2", "display_name": "Blue running shoes", "kind": ["shoes"]},
         {"entity_id": "3", "display_name": "Brown shoes", "kind": ["boots"]},
     ]
-    pairs = alike_pairs(shop, COLUMNS)
-    assert pairs == [("1", "2"), ("2", "1"), ("3", "1")]  # 3 shares a common word at most, and has nothing better
-    assert len(alike_pairs(shop, COLUMNS, limit=2, targets=1)) == 2
-    assert alike_pairs(list(reversed(shop)), COLUMNS, targets=1) == [("3", "2"), ("2", "1"), ("1", "2")]
+    pairs = alike_pairs(Contents(shop, COLUMNS), targets=1)
+    assert pairs[:2] == [("1", "2"), ("2", "1")]
+    assert len(alike_pairs(Contents(shop, COLUMNS), limit=2, targets=1)) == 2
+    assert sorted(alike_pairs(Contents(shop[::-1], COLUMNS), targets=1)) == pairs
+
+
+def test_of_equally_alike_entities_the_one_that_the_same_people_like_comes_first() -> None:
+    shop = [{"entity_id": str(i), "display_name": "Red running shoes", "kind": ["shoes"]} for i in range(4)]
+    likes = [Like(f"u{user}", entity, 0) for user in range(9) for entity in ("0", "3")]
+    assert alike_pairs(Contents(shop, COLUMNS), targets=1)[0] == ("0", "1")
+    assert alike_pairs(Contents(shop, COLUMNS), Association(likes), targets=1)[0] == ("0", "3")
+
+
+def test_contents_agree_on_what_is_most_alike_and_do_not_object_where_they_say_nothing() -> None:
+    kinds = "hat pan desk scarf lamp mug fork rug soap bench vase clock belt sock pipe tent bell oar kite drum".split()
+    shop = [{"entity_id": f"e{i}", "display_name": "Thing", "kind": [kinds[i % 20]]} for i in range(40)]
+    contents = Contents(shop, {"kind": CATEGORIES})
+    assert [contents.agree("e0", other) for other in ("e20", "e1", "e2", "nowhere")] == [True, False, False, False]
+    assert Contents(shop, {}).agree("e0", "e1")
 
 
 def test_a_value_that_everything_has_still_gives_each_source_its_neighbours() -> None:
     same = [{"entity_id": f"e{i}", "display_name": f"{i}x", "kind": ["a", "b"]} for i in range(200)]
     index = TermIndex([terms_of(entity, COLUMNS) for entity in same])
-    found = [index.nearest(row, 2 * NEIGHBOURS) for row in (0, 100, 199)]
-    assert [(min(near), max(near)) for near in found] == [(1, 1), (96, 96), (195, 195)]
-    assert TermIndex([frozenset({"the", f"{i}x"}) for i in range(200)]).nearest(0, 4) == []  # a common word is nothing
+    found = [index.nearest(row) for row in (0, 100, 199)]
+    assert [(min(near), max(near)) for near in found] == [(1, 4), (96, 104), (195, 198)]
+    assert TermIndex([frozenset({"the", f"{i}x"}) for i in range(200)]).nearest(0) == []  # a common word is nothing
 
 
 # ── searches ────────────────────────────────────────────────────────────────────────────────────────────────

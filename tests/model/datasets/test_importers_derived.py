@@ -7,6 +7,7 @@ import math
 import polars as pl
 import pytest
 
+from model.datasets.importers.alike import content_events, without_reversals
 from model.datasets.importers.co_likes import (
     HOUR_MS,
     Association,
@@ -15,15 +16,6 @@ from model.datasets.importers.co_likes import (
     co_like_pairs,
     likes_of,
     near_pairs,
-)
-from model.datasets.importers.content_pairs import (
-    Content,
-    content_events,
-    content_pairs,
-    content_scores,
-    jaccard,
-    tag_cosines,
-    without_reversals,
 )
 from model.events.parts import TEST, TRAIN, VALIDATION
 
@@ -88,56 +80,19 @@ def test_pairs_carry_user_time_and_part_and_are_capped() -> None:
 
 def test_no_likes_and_no_contents_give_no_pairs() -> None:
     assert co_like_events(co_like_pairs([])).is_empty()
-    assert content_events(content_pairs([])).is_empty()
+    assert content_events([]).is_empty()
 
 
-def test_sequels_score_and_coincidences_do_not() -> None:
-    action, drama = frozenset({"Action"}), frozenset({"Drama"})
-    contents = [
-        Content("1", "Rocky", genres=drama),
-        Content("2", "Rocky II", genres=drama),
-        Content("3", "Rocky III", genres=action),
-        Content("4", "Frozen", genres=action),
-        Content("5", "Frozen", genres=frozenset({"Action", "Drama"})),
-        Content("6", "Frozen II"),
-    ]
-    scores = content_scores(contents)
-    assert scores["1", "2"] == pytest.approx(1.3)  # series 1, the same genres 0.3
-    assert ("1", "3") not in scores  # no genre in common
-    assert scores["4", "5"] == pytest.approx(0.5 + 0.15)  # one name: half a series, half the genres
-    assert scores["4", "6"] == pytest.approx(1.0)  # no genres known: nothing speaks against it
+def test_what_likes_pair_must_agree_otherwise_too() -> None:
+    likes = [*crowd(("a", "b"), 8), *crowd(("c", "d"), 8, start=20), *others(80)]
+    assert {(p.source, p.target) for p in co_like_pairs(likes)} == {("a", "b"), ("c", "d")}
+    assert {p.source for p in co_like_pairs(likes, lambda source, _: source == "c")} == {"c"}
 
 
-def test_directors_count_with_genres() -> None:
-    genres = frozenset({"Horror", "Comedy", "Crime"})
-    contents = [
-        Content("1", "Alpha", ("D",), genres),
-        Content("2", "Bravo", ("D",), genres),
-        Content("3", "Delta", ("D",), frozenset({"Crime", "War", "Music"})),
-    ]
-    scores = content_scores(contents)
-    assert scores["1", "2"] == pytest.approx(0.7)
-    assert scores["1", "3"] == pytest.approx(0.4 + 0.3 / 5)
-    assert content_pairs(contents) == [("1", "2"), ("2", "1")]
-
-
-def test_scores_of_rare_tags_agree_with_a_calculation_by_hand() -> None:
-    tags = [{"x", "y"}, {"x", "y", "z"}, {"z"}, {"w"}]
-    contents = [Content(str(i), f"Film {'abcd'[i]}", tags=frozenset(t)) for i, t in enumerate(tags)]
-    weight = math.log(4 / 2)  # x, y and z are each on two of four
-    expected = 2 * weight**2 / (math.sqrt(2) * weight * math.sqrt(3) * weight)
-    assert tag_cosines(contents) == {("0", "1"): pytest.approx(expected)}  # one shared tag is not enough
-
-
-def test_the_best_targets_of_each_source_are_kept_and_share_a_ranking() -> None:
-    contents = [Content(str(index), f"Saga {index}") for index in range(1, 8)]
-    pairs = content_pairs(contents, targets=2)
-    assert len(pairs) == 14
-    assert pairs[:2] == [("1", "2"), ("1", "3")]
-    assert len(content_pairs(contents, limit=5, targets=2)) == 5
-    events = content_events(pairs)
-    assert events["ranking_id"].n_unique() == 7
-    assert events["user_id"].null_count() == events["timestamp"].null_count() == 14
+def test_targets_of_one_source_share_a_ranking_without_user_and_time() -> None:
+    events = content_events([("a", "b"), ("a", "c"), ("b", "a")])
+    assert events["ranking_id"].n_unique() == 2
+    assert events["user_id"].null_count() == events["timestamp"].null_count() == 3
 
 
 def test_a_pair_stays_only_in_the_later_part_of_its_two_directions() -> None:
@@ -147,8 +102,3 @@ def test_a_pair_stays_only_in_the_later_part_of_its_two_directions() -> None:
     found = list(kept.select("source_entity_id", "entity_id").iter_rows())
     assert found == [("b", "a"), ("c", "d"), ("d", "c"), ("e", "f"), ("g", "h")]
     assert kept.columns == content_events(pairs).columns
-
-
-def test_jaccard_similarity_agrees_with_a_calculation_by_hand() -> None:
-    assert jaccard(frozenset("ab"), frozenset("bc")) == pytest.approx(1 / 3)
-    assert jaccard(frozenset(), frozenset()) == 0.0

@@ -76,7 +76,7 @@ def contexts(artefact: Artefact) -> dict[str, Context]:
         ("row", {"words"}),
         ("homepage", {"words", "title"}),
         ("stranger", {"words", "title", "engagement", "content", "next"}),
-        ("similar", {"words", "title", "next"}),
+        ("similar", {"words", "title"}),
     ],
 )
 def test_who_has_something_to_propose(artefact: Artefact, case: str, silent: set[str]) -> None:
