@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.config import TrainingConfig
-from model.context.context import HOMEPAGE, SEARCH, Context, FilledContext, HistoryEvent
+from model.context.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH, Context, FilledContext, HistoryEvent
 from model.context.imputation import Rules, fill
 from model.events.engagement import fold_of
 from model.events.timelines import NO_TIME, LabelledRanking, Timeline
 from model.learning.negatives import Negatives
+from model.learning.neighbours import Neighbours
 from model.learning.row_titles import RowTitle, RowTitles
 from model.learning.teacher import targets
 from model.text.bounded_cache import BoundedCache
@@ -60,6 +61,7 @@ class Sampler:
         config: TrainingConfig,
         alike: Alike = lambda _: np.zeros(0, np.int64),
         titles: RowTitles | None = None,
+        neighbours: Neighbours | None = None,
     ) -> None:
         self.histories = histories
         self.rows = rows
@@ -67,6 +69,7 @@ class Sampler:
         self.rules = rules
         self.config = config
         self._titles = titles
+        self._neighbours = neighbours
         self._find_alike = alike
         self._alike_cache: BoundedCache[str, Ints] = BoundedCache(QUERIES_KEPT)
         self.tasks = sorted({ranking.context.task for ranking in rankings})
@@ -112,7 +115,7 @@ class Sampler:
         filled = self._drop_imputed(fill(context, self.rules, self.names.get), rng)
         shown = np.array([self.rows[ranking.entity_ids[i]] for i in chosen], np.int64)
         event_rows = np.array([self.rows[event.entity_id] for event in context.history], np.int64)
-        similar = self._near_title(title) if title is not None else self._alike(ranking, context)
+        similar = self._near_title(title) if title is not None else self._alike(ranking)
         drawn, log_q = self._draw_others(ranking, similar, pool, rng)
         outside = self._outside_ranking(drawn, ranking, event_rows)
         rows, log_q = drawn[outside], log_q[outside]
@@ -184,8 +187,11 @@ class Sampler:
         """Rows that fit a title, and rows that share words with it, which may not fit."""
         return np.union1d(title.fitting, self._alike_cache.get(title.text, self._find_alike))
 
-    def _alike(self, ranking: LabelledRanking, context: Context) -> Ints:
-        """Rows that share words with the query of a slate."""
+    def _alike(self, ranking: LabelledRanking) -> Ints:
+        """Rows that share words with the query of a slate, or are near the source of more-like-this."""
+        context, source = ranking.context, self.rows.get(ranking.context.source_entity_id or "")
+        if context.task == MORE_LIKE_THIS and source is not None and self._neighbours is not None:
+            return self._neighbours.of(source)
         if not ranking.slate or not context.query:
             return np.zeros(0, np.int64)
         return self._alike_cache.get(context.query, self._find_alike)
@@ -195,8 +201,8 @@ class Sampler:
     ) -> tuple[Ints, Floats]:
         """Distinct rows besides those shown, and the log of the expected number of draws of each.
 
-        A slate takes fewer random rows. Some more are `alike`: they share words with the query or fit the title, and
-        a search over the whole catalogue has to rank those lower.
+        A slate takes fewer random rows. Some more are `alike`: near the query, the title or the source, where a ranking
+        of the whole catalogue has to rank those lower.
         """
         count = self.config.negatives // 4 if ranking.slate else self.config.negatives
         hard = rng.permutation(alike)[: self.config.hard_negatives]

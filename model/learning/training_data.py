@@ -20,6 +20,7 @@ from model.events.derived import observed
 from model.events.engagement import Engagement
 from model.events.timelines import LabelledRanking, Timeline, labelled_rankings, timelines
 from model.features.match import MatchFeatures
+from model.learning.neighbours import Neighbours
 from model.learning.outcomes import outcomes_of, with_sizes
 from model.learning.row_titles import RowTitles
 from model.learning.sampling import Sampler
@@ -78,6 +79,7 @@ class TrainingData:
             rankings, self.histories, self.rows, self.names, self.rules, self.config.training,
             lambda query: index.search(encode(query), ALIKE),
             self.titles,
+            Neighbours(self.arrays.text, self.tables[-1].vectors, rankings, self.rows),
         )  # fmt: skip
 
     def ranker(self) -> Ranker:

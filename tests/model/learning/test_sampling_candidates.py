@@ -12,6 +12,7 @@ from model.context.context import HOMEPAGE, MORE_LIKE_THIS, SEARCH, Context
 from model.context.imputation import DEFAULT_RULES
 from model.events.timelines import LabelledRanking, Timeline
 from model.learning.negatives import Negatives
+from model.learning.neighbours import Neighbours
 from model.learning.sampling import Sampler
 from model.learning.training_data import TrainingData
 
@@ -156,6 +157,20 @@ def test_other_tasks_and_catalogue_searches_take_random_negatives_only() -> None
     sampler = Sampler(rankings, {}, ROWS, NAMES, DEFAULT_RULES, NOTHING_DROPPED, alike)
     assert drawn(sampler, SEARCH, 3)
     assert drawn(sampler, HOMEPAGE, 3)
+
+
+def test_more_like_this_meets_what_is_near_its_source_by_one_signal() -> None:
+    rankings = [ranking(Context(MORE_LIKE_THIS, source_entity_id="e0"), {"e1": 1.0}, [5])]
+    taste = np.zeros((len(IDS), 2))
+    taste[:6] = 1.0  # e0 … e5 have the same fans
+    near = Neighbours(np.zeros((len(IDS), 2)), taste, rankings, ROWS)
+    config = replace(NOTHING_DROPPED, negatives=4, hard_negatives=3)
+    sampler = Sampler(rankings, {}, ROWS, NAMES, DEFAULT_RULES, config, neighbours=near)
+    met = np.bincount(
+        np.concatenate([e.rows[~e.shown] for e in drawn(sampler, MORE_LIKE_THIS, 20)]), minlength=len(IDS)
+    )
+    assert met[:2].sum() == 0
+    assert met[2:6].mean() > 2 * met[6:].mean()
 
 
 def test_hard_negatives_are_drawn_as_often_as_their_log_q_says() -> None:
