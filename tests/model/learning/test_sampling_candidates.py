@@ -159,7 +159,8 @@ def test_other_tasks_and_catalogue_searches_take_random_negatives_only() -> None
     assert drawn(sampler, HOMEPAGE, 3)
 
 
-def test_more_like_this_meets_what_is_near_its_source_by_one_signal() -> None:
+def test_more_like_this_meets_what_is_near_its_source_by_one_signal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("model.learning.neighbours.NEAREST", 6)
     rankings = [ranking(Context(MORE_LIKE_THIS, source_entity_id="e0"), {"e1": 1.0}, [5])]
     taste = np.zeros((len(IDS), 2))
     taste[:6] = 1.0  # e0 … e5 have the same fans
