@@ -46,6 +46,10 @@ class RowTitle:
     text: str
     fitting: Ints
 
+    def fits(self, rows: Ints) -> NDArray[np.float32]:
+        """1 for each row that fits, else 0. [C]"""
+        return np.isin(rows, self.fitting).astype(np.float32)
+
 
 class RowTitles:
     """Draws titles for entities of one catalogue. `columns` maps each attribute to its kind; `years` hold years."""

@@ -30,6 +30,7 @@ Alike = Callable[[str], Ints]  # a query → rows of entities that share words w
 POOL = 4  # a step draws POOL * `negatives` entities that its contexts share, so that fewer are encoded
 QUERIES_KEPT = 2**16  # number of queries whose entities with shared words are cached
 TAUGHT = 1.5  # factor on the contexts of a task with a teacher: soft targets overfit later
+FITS = 0.1  # target of a random row that fits a title: not known to be liked, but better than what does not fit
 LATE = 0.5  # moments are drawn as u ** LATE along the positives: later ones, with more history, are more frequent
 
 
@@ -126,7 +127,9 @@ class Sampler:
             event_rows,
             np.concatenate([shown, rows]),
             np.concatenate([labels, zeros]),
-            np.concatenate([self._targets(ranking, chosen, labels), zeros]),
+            np.concatenate(
+                [self._targets(ranking, chosen, labels), zeros if title is None else title.fits(rows) * FITS]
+            ),
             np.arange(len(shown) + len(rows)) < len(shown),
             np.concatenate([np.zeros(len(shown), np.float32), log_q]),
             self._fold(ranking.context.user_id),

@@ -42,6 +42,14 @@ def test_negatives_that_fit_keep_the_order_within_the_row(busy: Busy) -> None:
     assert fitting_negatives(12) > fitting_negatives(0) + 1
 
 
+def test_what_fits_is_preferred_to_what_does_not_and_what_was_liked_to_both(busy: Busy) -> None:
+    for example in drawn(sampler_of(*busy, TITLES, row_titles=1, negatives=4), HOMEPAGE):
+        fitting, random = np.array(fits(example)), ~example.shown
+        assert example.targets[random & ~fitting].sum() == 0
+        assert (example.targets[random & fitting] > 0).all()
+        assert example.targets[random].max(initial=0) < example.targets[example.labels > 0].min()
+
+
 def test_the_title_becomes_a_query_that_somebody_gave(busy: Busy) -> None:
     for example in drawn(sampler_of(*busy, TITLES, row_titles=1, name_query_dropout=1), HOMEPAGE, 3):
         assert example.filled.is_given("query")
