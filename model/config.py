@@ -67,7 +67,7 @@ class NetworkConfig:
     dropout: float = 0.1
     task_input: bool = True  # False = the network does not see the task (ablation)
     crossing: bool = True  # False = no dot products and no attention between context and candidate (ablation)
-    learned_dropout: float = 0.3  # share of contexts whose candidates have no learned inputs in a step; 1 = never any
+    learned_dropout: float = 0.2  # share of contexts whose candidates have no learned inputs in a step; 1 = never any
 
     def __post_init__(self) -> None:
         _check(self, "network")

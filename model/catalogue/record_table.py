@@ -73,10 +73,11 @@ class RecordTable:
         if own != layout:
             raise RecordError(f"expected {layout}, got {own}")
 
-    def for_retrieval(self, rows: Ints) -> tuple[Floats, Floats, Floats]:
-        """Vector, engagement and inverse of these records: the columns that retrieval needs."""
-        vector, engagement = (_single_precision(column.take(rows, axis=0)) for column in (self.vector, self.engagement))
-        return vector, engagement, self.inverse.take(rows)
+    def for_retrieval(self, rows: Ints) -> tuple[Floats, Floats, Floats, Floats]:
+        """Vector, engagement, inverse and text of these records: the columns that retrieval needs."""
+        columns = (self.vector, self.engagement, self.text)
+        vector, engagement, text = (_single_precision(column.take(rows, axis=0)) for column in columns)
+        return vector, engagement, self.inverse.take(rows), text
 
     def outcomes(self) -> Engagement:
         """What users did with the entities, without a copy."""
@@ -85,8 +86,8 @@ class RecordTable:
 
     @property
     def retrieval_width(self) -> int:
-        """D + Dz, the width of the embedding space of retrieval."""
-        return int(self.vector.shape[1] + self.engagement.shape[1])
+        """D + Dz + Dt, the width of the embedding space of retrieval."""
+        return int(self.vector.shape[1] + self.engagement.shape[1] + self.text.shape[1])
 
     def __len__(self) -> int:
         return len(self.inverse)

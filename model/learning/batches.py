@@ -18,7 +18,7 @@ from model.learning.sampling import ContextExample
 from model.network.collate import EncodedContext, collate
 from model.network.inputs import ContextEncoder
 from model.network.ranker import ContextBatch, EntityBatch
-from model.network.scorer import entity_batch, retrieval_profile
+from model.network.scorer import entity_batch, retrieval_profile, retrieval_text
 
 Ints = NDArray[np.int64]
 NO_VECTORS = torch.zeros(0)  # the ranker puts in those that its entity tower makes
@@ -39,7 +39,7 @@ class TrainingBatch:
     log_q: Tensor  # [B, C]
     source: Tensor  # [B] index, -1 = none
     history: Tensor  # [B, H] index, newest first, -1 = padding
-    affinity: Tensor  # [B, C] co-engagement of each candidate, weighted as in retrieval
+    affinity: Tensor  # [B, C, 2] co-engagement and text of each candidate, as in retrieval
 
 
 class BatchMaker:
@@ -109,9 +109,9 @@ class BatchMaker:
         return self.contexts.matcher(context.query, context.source, context.profile, candidates)
 
     def _affinity(self, example: ContextExample, context: EncodedContext) -> NDArray[np.float32]:
-        table = self.tables[example.fold]
-        scores = table.engagement[example.rows] @ retrieval_profile(context) * table.inverse[example.rows]
-        return np.asarray(scores, np.float32)
+        table, rows = self.tables[example.fold], example.rows
+        liked = table.engagement[rows] @ retrieval_profile(context) * table.inverse[rows]
+        return np.stack([liked, table.text[rows] @ retrieval_text(context)], axis=1)
 
     def _histories(self, examples: Sequence[ContextExample], encoded: Sequence[EncodedContext]) -> tuple[Ints, Ints]:
         length = self.config.network.history_length

@@ -155,6 +155,7 @@ class Ranker(nn.Module):
         self.straight = nn.Embedding(sizes.tasks, sizes.features)  # a linear model of the features for each task
         self.temperature = nn.Parameter(torch.zeros(sizes.tasks))
         self.engagement_scale = nn.Parameter(torch.zeros(sizes.tasks))
+        self.text_scale = nn.Parameter(torch.zeros(sizes.tasks))
         for gate in (self.task_gate, self.second_gate, self.straight, self.task_bias):
             nn.init.zeros_(gate.weight)
 
@@ -165,12 +166,12 @@ class Ranker(nn.Module):
 
     def forward(
         self, entities: EntityBatch, context: ContextBatch, source: Tensor, history: Tensor, candidates: Tensor,
-        features: Tensor, liked: Tensor,
+        features: Tensor, affinity: Tensor,
     ) -> RankerOutput:  # fmt: skip
         """Both heads for B contexts, as training needs them: gradients flow into candidates, sources and histories.
 
         source [B], history [B, H] and candidates [B, C] are indices into the U entities, -1 = none; features
-        [B, C, F], liked [B, C] = co-engagement. `context` comes without the vectors of source and history.
+        [B, C, F], affinity [B, C, 2] = co-engagement and text. `context` comes without vectors of source and history.
         """
         vectors = self.entity_vectors(entities)
         present = (history >= 0)[:, :, None]
@@ -181,7 +182,7 @@ class Ranker(nn.Module):
         encoded, events = self.encode_contexts(context)
         chosen = vectors[candidates]
         logits = self.score_encoded(context, encoded, events, chosen, features)
-        return RankerOutput(logits, self.retrieval_logits(context, encoded, chosen, liked))
+        return RankerOutput(logits, self.retrieval_logits(context, encoded, chosen, affinity))
 
     def encode_contexts(self, context: ContextBatch) -> tuple[Tensor, Tensor]:
         """The context side, once per request: vector [B, D] and event vectors [B, H, D]."""
@@ -250,17 +251,28 @@ class Ranker(nn.Module):
             return torch.full((contexts, 1, 1), float(rate < 1), device=device)
         return (torch.rand((contexts, 1, 1), device=device) >= rate).float()
 
-    def retrieval_logits(self, context: ContextBatch, encoded: Tensor, candidates: Tensor, liked: Tensor) -> Tensor:
-        """Dot products in the retrieval space: candidates [B, C, D], co-engagement scores `liked` [B, C] → [B, C]."""
-        context = self._mask_task(context)
-        query = self.retrieval_query(context, encoded, liked[:, :1])[:, : candidates.shape[-1]]
-        return (candidates * query[:, None]).sum(-1) + liked * self.engagement_scale[context.task][:, None]
+    def retrieval_logits(self, context: ContextBatch, encoded: Tensor, candidates: Tensor, affinity: Tensor) -> Tensor:
+        """Dot products in the retrieval space: candidates [B, C, D], affinity [B, C, 2] of each other part → [B, C]."""
+        query = self._retrieval_vector(context, encoded)
+        return (candidates * query[:, None]).sum(-1) + (affinity * self._retrieval_scales(context)[:, None]).sum(-1)
 
-    def retrieval_query(self, context: ContextBatch, encoded: Tensor, liked: Tensor) -> Tensor:
-        """Contexts in the embedding space of retrieval, [B, D + Dz]; `liked` [B, Dz] is their co-engagement profile."""
-        context = self._mask_task(context)
-        scale = torch.exp(self.temperature[context.task])[:, None] * encoded.shape[1] ** -0.5
-        return torch.cat([encoded * scale, liked * self.engagement_scale[context.task][:, None]], dim=1)
+    def retrieval_query(self, context: ContextBatch, encoded: Tensor, liked: Tensor, text: Tensor) -> Tensor:
+        """Contexts in the embedding space of retrieval, [B, D + Dz + Dt].
+
+        `liked` [B, Dz] is their co-engagement profile, `text` [B, Dt] the text that they ask for.
+        """
+        scales = self._retrieval_scales(context)
+        return torch.cat([self._retrieval_vector(context, encoded), liked * scales[:, :1], text * scales[:, 1:]], dim=1)
+
+    def _retrieval_vector(self, context: ContextBatch, encoded: Tensor) -> Tensor:
+        task = self._mask_task(context).task
+        scaled: Tensor = encoded * torch.exp(self.temperature[task])[:, None] * encoded.shape[1] ** -0.5
+        return scaled
+
+    def _retrieval_scales(self, context: ContextBatch) -> Tensor:
+        """Weights of co-engagement and text for each task. [B, 2]"""
+        task = self._mask_task(context).task
+        return torch.stack([self.engagement_scale[task], self.text_scale[task]], dim=1)
 
     def _check(self, context: ContextBatch, candidates: Tensor, features: Tensor) -> None:
         batch, count, width = candidates.shape
@@ -273,6 +285,6 @@ class Ranker(nn.Module):
             raise ValueError(f"expected {batch} contexts, got {tuple(context.task.shape)}")
 
 
-def retrieval_entity(vector: Tensor, engagement: Tensor, inverse: Tensor) -> Tensor:
-    """Entities in the embedding space of retrieval, [N, D + Dz]; the co-engagement part has the weights of EASE."""
-    return torch.cat([vector, engagement * inverse[:, None]], dim=1)
+def retrieval_entity(vector: Tensor, engagement: Tensor, inverse: Tensor, text: Tensor) -> Tensor:
+    """Entities in the embedding space of retrieval, [N, D + Dz + Dt]; co-engagement has the weights of EASE."""
+    return torch.cat([vector, engagement * inverse[:, None], text], dim=1)

@@ -55,15 +55,22 @@ class Scorer:
 
     @torch.inference_mode()
     def retrieval_query(self, context: EncodedContext) -> Floats:
-        """The context in the embedding space of retrieval. [D + Dz]"""
+        """The context in the embedding space of retrieval. [D + Dz + Dt]"""
         batch = self.batch(context)
         encoded, _ = self.ranker.encode_contexts(batch)
-        liked = torch.from_numpy(retrieval_profile(context))[None].to(self.device)
-        return self.ranker.retrieval_query(batch, encoded, liked)[0].cpu().numpy()
+        profile, text = retrieval_profile(context), retrieval_text(context)
+        liked, asked = (torch.from_numpy(part)[None].to(self.device) for part in (profile, text))
+        return self.ranker.retrieval_query(batch, encoded, liked, asked)[0].cpu().numpy()
 
     def engagement_query(self, context: EncodedContext) -> Floats:
-        """The co-engagement of the context in the embedding space of retrieval, without learned vectors. [D + Dz]"""
-        return np.concatenate([np.zeros(self.config.width, np.float32), retrieval_profile(context)])
+        """The co-engagement of the context alone, in the embedding space of retrieval. [D + Dz + Dt]"""
+        no_vector, no_text = (np.zeros(width, np.float32) for width in (self.config.width, self.config.text_width))
+        return np.concatenate([no_vector, retrieval_profile(context), no_text])
+
+    def text_query(self, context: EncodedContext) -> Floats:
+        """The text of the context alone, in the embedding space of retrieval. [D + Dz + Dt]"""
+        before = np.zeros(self.config.width + len(retrieval_profile(context)), np.float32)
+        return np.concatenate([before, retrieval_text(context)])
 
     @torch.inference_mode()
     def vectors(self, arrays: EntityArrays, rows: Sequence[int]) -> Floats:
@@ -132,8 +139,16 @@ def retrieval_profile(context: EncodedContext) -> Floats:
     return profile if context.source is None else np.asarray(profile + context.source.engagement[0], np.float32)
 
 
+def retrieval_text(context: EncodedContext) -> Floats:
+    """What a context asks for as text: the source, else the query, else what was liked of late. [Dt]"""
+    if context.source is not None:
+        text: Floats = context.source.text[0]
+        return text
+    return context.query.text if context.query.words else context.profile.text[1]
+
+
 def retrieval_matrix(records: RecordTable, rows: NDArray[np.int64]) -> Floats:
-    """The entities of these rows in the embedding space of retrieval. [C, D + Dz]"""
+    """The entities of these rows in the embedding space of retrieval. [C, D + Dz + Dt]"""
     return retrieval_entity(*(torch.from_numpy(part) for part in records.for_retrieval(rows))).numpy()
 
 

@@ -35,7 +35,7 @@ def faiss() -> Any | None:
 
 
 class ApproximateIndex:
-    """The interface of `DenseIndex`. `vectors` returns the exact vectors [C, D + Dz] of given rows, for reranking."""
+    """The interface of `DenseIndex`. `vectors` returns the exact vectors [C, D + Dz + Dt] of given rows, for reranking."""
 
     def __init__(self, lists: Any, vectors: Callable[[Ints], Floats], library: Any) -> None:
         self._lists = lists
@@ -62,7 +62,7 @@ class ApproximateIndex:
 
     @property
     def width(self) -> int:
-        """D + Dz."""
+        """D + Dz + Dt."""
         return int(self._lists.d)
 
     @property
@@ -71,7 +71,7 @@ class ApproximateIndex:
         return int(self._lists.nlist)
 
     def search(self, query: Floats, k: int, exclude: Collection[int] = ()) -> Ints:
-        """Rows of about the k highest dot products, best first, ties in row order. query [D + Dz]"""
+        """Rows of about the k highest dot products, best first, ties in row order. query [D + Dz + Dt]"""
         excluded = np.fromiter(exclude, np.int64, len(exclude))
         wanted = min(k, len(self) - len(excluded))
         probes, rows = self.probes, np.zeros(0, np.int64)
@@ -97,7 +97,7 @@ def build(
     seed: int,
     report: Report = lambda *_: None,
 ) -> ApproximateIndex:
-    """Build an index of all entities [N, D + Dz]. It probes one list until `probes` is set."""
+    """Build an index of all entities [N, D + Dz + Dt]. It probes one list until `probes` is set."""
     lists = library.index_factory(matrix.shape[1], f"IVF{_list_count(len(matrix))},SQ8", library.METRIC_INNER_PRODUCT)
     lists.cp.niter, lists.cp.max_points_per_centroid, lists.cp.seed = _ROUNDS, _POINTS, seed
     sample = np.random.default_rng(seed).permutation(len(matrix))[: _POINTS * lists.nlist]

@@ -60,7 +60,7 @@ class Retriever(Protocol):
 
 
 class DenseRetriever:
-    """The nearest entities in the embedding space: learned vectors and co-engagement together."""
+    """The nearest entities in the embedding space: learned vectors, co-engagement and text together."""
 
     def __init__(self, scorer: Scorer, index: DenseIndex | ApproximateIndex) -> None:
         self._scorer = scorer
@@ -82,6 +82,19 @@ class EngagementRetriever:
     def retrieve(self, request: RetrievalRequest) -> Ints:
         """At most `limit` rows by dot product, best first; none without a history and a source."""
         query = self._scorer.engagement_query(request.context)
+        return self._index.search(query, request.limit, request.excluded) if query.any() else NOTHING
+
+
+class TextRetriever:
+    """What reads alike: the nearest by text vectors to the source, to the query, or to what was liked of late."""
+
+    def __init__(self, scorer: Scorer, index: DenseIndex | ApproximateIndex) -> None:
+        self._scorer = scorer
+        self._index = index
+
+    def retrieve(self, request: RetrievalRequest) -> Ints:
+        """At most `limit` rows by dot product, best first; none where there is no text."""
+        query = self._scorer.text_query(request.context)
         return self._index.search(query, request.limit, request.excluded) if query.any() else NOTHING
 
 
@@ -178,6 +191,7 @@ def retrievers_of(
         "title": TitleRetriever(lexical, scorer, records),
         "dense": DenseRetriever(scorer, index),
         "engagement": EngagementRetriever(scorer, index),
+        "text": TextRetriever(scorer, index),
         "next": NextRetriever(),
         "content": ContentRetriever(lexical),
         "popular": PopularRetriever(records.popularity),

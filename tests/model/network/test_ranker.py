@@ -195,7 +195,7 @@ def test_every_parameter_of_the_score_gets_a_gradient(ranker: Ranker) -> None:
     learner.load_state_dict(ranker.state_dict())
     batch, (vectors, features) = contexts(), candidates()
     encoded, _ = learner.encode_contexts(batch)
-    near = learner.retrieval_logits(batch, encoded, vectors, features[:, :, 0])
+    near = learner.retrieval_logits(batch, encoded, vectors, features[:, :, :2])
     (learner.score(batch, vectors, features).sum() + near.sum()).backward()
     silent = [n for n, p in learner.named_parameters() if p.grad is None and not n.startswith("entity_tower")]
     assert silent == []
@@ -217,12 +217,16 @@ def test_what_is_retrieved_is_what_was_learned(ranker: Ranker) -> None:
     g = torch.Generator().manual_seed(3)
     batch, (vectors, _) = contexts(), candidates()
     z, inverse, liked = torch.randn(C, 5, generator=g), torch.rand(C, generator=g) + 1, torch.randn(B, 5, generator=g)
+    text, asked = torch.randn(C, 3, generator=g), torch.randn(B, 3, generator=g)
+    ranker = twin(ranker)
+    ranker.engagement_scale.data += 0.7
+    ranker.text_scale.data -= 0.3
     encoded, _ = ranker.encode_contexts(batch)
-    affinity = liked @ z.T * inverse
+    affinity = torch.stack([liked @ z.T * inverse, asked @ text.T], dim=-1)
     learned = ranker.retrieval_logits(batch, encoded, vectors[:1].expand(B, C, D), affinity)
-    index = retrieval_entity(vectors[0], z, inverse)
-    assert index.shape == (C, D + 5)
-    close(ranker.retrieval_query(batch, encoded, liked) @ index.T, learned)
+    index = retrieval_entity(vectors[0], z, inverse, text)
+    assert index.shape == (C, D + 5 + 3)
+    close(ranker.retrieval_query(batch, encoded, liked, asked) @ index.T, learned)
 
 
 # ---- layers -------------------------------------------------------------------------------------------------

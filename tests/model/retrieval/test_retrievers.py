@@ -75,7 +75,7 @@ def contexts(artefact: Artefact) -> dict[str, Context]:
         ("search", {"title", "popular", "engagement", "content", "next"}),
         ("row", {"words"}),
         ("homepage", {"words", "title"}),
-        ("stranger", {"words", "title", "engagement", "content", "next"}),
+        ("stranger", {"words", "title", "engagement", "content", "next", "text"}),
         ("similar", {"words", "title"}),
     ],
 )
