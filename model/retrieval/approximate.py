@@ -35,7 +35,7 @@ def faiss() -> Any | None:
 
 
 class ApproximateIndex:
-    """The interface of `DenseIndex`. `vectors` returns the exact vectors [C, D + Dz + Dt] of given rows, for reranking."""
+    """The interface of `DenseIndex`. `vectors` gives the exact vectors [C, D + Dz + Dt] of rows, for reranking."""
 
     def __init__(self, lists: Any, vectors: Callable[[Ints], Floats], library: Any) -> None:
         self._lists = lists
