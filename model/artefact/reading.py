@@ -66,7 +66,7 @@ def _contents(path: Path, manifest: Manifest) -> ArtefactContents:
 
 
 def _encoder(features: Arrays, manifest: Manifest) -> EntityEncoder:
-    vocabulary = Vocabulary(_strings(features["vocabulary"]), features["idf"])
+    vocabulary = Vocabulary(_strings(features["vocabulary"]), features["idf"], features["list_shares"])
     vectors = TextVectors(features["text_table"])
     return EntityEncoder(manifest.columns, vocabulary, vectors, manifest.numbers, _categories(features, manifest))
 

@@ -106,6 +106,7 @@ def _features(contents: ArtefactContents) -> dict[str, NDArray[Any]]:
     return {
         "vocabulary": _pack_strings(encoder.vocabulary.entries),
         "idf": encoder.vocabulary.idf,
+        "list_shares": encoder.vocabulary.list_shares,
         "text_table": encoder.vectors.table,
         "categories": _pack_strings(encoder.categories.keys),
         "users": _pack_strings(contents.users),

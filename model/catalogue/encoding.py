@@ -79,7 +79,10 @@ class EntityEncoder:
         keys = (category_keys(entity, _category_columns(columns)) for entity in entities)
         encoder = cls(columns, vocabulary, vectors, numbers, Categories.fit(keys, config.category_buckets - 1))
         say("entities")
-        return encoder, encoder._arrays(entities, split, bags)
+        arrays = encoder._arrays(entities, split, bags)
+        shares = _list_shares(arrays.tokens, encoder.lists, len(vocabulary))
+        encoder.vocabulary = Vocabulary(vocabulary.entries, vocabulary.idf, shares)
+        return encoder, arrays
 
     @property
     def years(self) -> list[str]:
@@ -162,6 +165,14 @@ class EntityEncoder:
 def _document(split: Split) -> list[str]:
     grams = [TRIGRAM + gram for gram in trigrams(split.name)]
     return [word for field_words in split.fields for word in field_words] + grams
+
+
+def _list_shares(tokens: Ragged, lists: int, words: int) -> Floats:
+    """Of the entities with a word, the share that has it in one of the fields `lists`. [words]"""
+    ids = (tokens.values >> FIELD_BITS).astype(np.int64)
+    listed = ids[tokens.values & lists != 0]
+    counts, of_lists = (np.bincount(part, minlength=words)[:words] for part in (ids, listed))
+    return (of_lists / np.maximum(counts, 1)).astype(np.float32)
 
 
 def content_vectors(entities: Sequence[Entity], columns: Mapping[str, str]) -> Floats:

@@ -17,6 +17,7 @@ from model.text.vocabulary import Vocabulary
 
 Masks = NDArray[np.uint16]
 MAX_QUERY_WORDS = 24
+LISTED = 0.3  # share of the uses of a word from which lists of values count as holding it
 STEM_SHARE = 0.5  # coverage of a query word by a word of the same stem
 _FULL = 0.999  # share of the weight that counts as all of it
 _PREFIX_SLOT = MAX_QUERY_WORDS + 1
@@ -24,7 +25,7 @@ _TRIGRAM_SLOT = MAX_QUERY_WORDS + 2
 _STEM_SLOT = MAX_QUERY_WORDS + 3  # and up, one per word
 _OF_WORDS = (
     "exact_in_name", "in_any_field", "unexplained_words", "rarest_unexplained", "name_in_query",
-    "whole_query_in_name", "whole_name_in_query",
+    "whole_query_in_name", "whole_name_in_query", "query_in_one_list",
 )  # fmt: skip
 _OF_TRIGRAMS = ("name_dice", "grams_in_name", "name_in_grams")
 
@@ -36,6 +37,7 @@ class EncodedQuery:
     words: tuple[str, ...]
     last: int  # place of the word typed last, which also matches as a prefix
     weights: Floats  # [K] inverse document frequency
+    listed: Floats  # [K] the same of words that lists of values hold; they sum to 1
     text: Floats  # [Dt]
     grams: frozenset[str]
     given: bool = True  # False = a rule filled it
@@ -48,7 +50,17 @@ def encode_query(vocabulary: Vocabulary, vectors: TextVectors, query: str | None
     weights = np.array([vocabulary.weight(word) for word in distinct], np.float32)
     text = vectors.vector(query_bag(ordered, vectors.table.shape[0]))
     last = distinct.index(ordered[-1]) if ordered else -1
-    return EncodedQuery(distinct, last, weights, text, frozenset(trigrams(ordered)) if ordered else frozenset())
+    listed = weights * [_is_listed(vocabulary, word) for word in distinct]
+    listed = listed if listed.any() else weights  # a query of other words
+    shares = (listed / max(float(listed.sum()), 1e-9)).astype(np.float32)
+    return EncodedQuery(distinct, last, weights, shares, text, frozenset(trigrams(ordered)) if ordered else frozenset())
+
+
+def _is_listed(vocabulary: Vocabulary, word: str) -> bool:
+    """Whether lists of values hold a word or words of its stem, as they do genres and people, but not "films from"."""
+    number, stem = vocabulary.id(word), stem_of(word)
+    ranges = [(number, number + 1), *([vocabulary.prefix_range(stem)] if stem else [])]
+    return any(vocabulary.list_share(start, end) >= LISTED for start, end in ranges)
 
 
 def stem_of(word: str) -> str | None:
@@ -79,6 +91,7 @@ class QueryFeatures:
         self._vocabulary = encoder.vocabulary
         self._static = StaticColumns.of(encoder)
         self._in_fields = fields_of_masks(len(encoder.fields))
+        self._lists = np.flatnonzero(self._in_fields[encoder.lists] > 0)
         self._slots = np.zeros(len(encoder.vocabulary.weights), np.uint8)  # scratch
 
     def write(self, query: EncodedQuery, candidates: Candidates, rows: Floats) -> None:
@@ -97,9 +110,11 @@ class QueryFeatures:
         self, query: EncodedQuery, hits: _Hits, records: Records, by_field: Floats, of_words: Floats
     ) -> None:
         weights = query.weights / query.weights.sum()
-        coverage = weights @ self._in_fields.take(hits.covered, axis=0)  # [C, fields]
+        covered, stems = (self._in_fields.take(m, axis=0) for m in (hits.covered, hits.stems & ~hits.covered))
+        coverage = weights @ covered  # [C, fields]
         whole_query = coverage[:, 0] > _FULL
-        coverage += STEM_SHARE * (weights @ self._in_fields.take(hits.stems & ~hits.covered, axis=0))
+        coverage += STEM_SHARE * (weights @ stems)
+        in_lists = (query.listed @ (covered + stems))[:, self._lists].max(1, initial=0)
         by_field[:] = coverage.T
         exact_name = (hits.exact & 1) @ weights
         matched = hits.covered != 0
@@ -108,7 +123,7 @@ class QueryFeatures:
         name_in_query = exact_name * query.weights.sum() / np.maximum(name_idf, 1e-6)
         write_rows(
             of_words, exact_name, matched @ weights, (~matched).sum(1), rarest, name_in_query,
-            whole_query, name_in_query > _FULL,
+            whole_query, name_in_query > _FULL, in_lists,
         )  # fmt: skip
 
     def _hits(self, query: EncodedQuery, candidates: Candidates) -> _Hits:

@@ -24,9 +24,16 @@ TRIGRAM = "\x01"  # first character of the vocabulary entries that are character
 class Vocabulary:
     """Word → id, and inverse document frequency by id. Ids follow the sorted order of the words."""
 
-    def __init__(self, entries: list[str], idf: NDArray[np.float32]) -> None:
+    def __init__(
+        self, entries: list[str], idf: NDArray[np.float32], list_shares: NDArray[np.float32] | None = None
+    ) -> None:
+        """`list_shares` [words]: of the entities with a word, the share that has it in a list of values."""
         self.entries = entries
         self.idf = idf
+        self.list_shares = np.zeros(len(idf), np.float32) if list_shares is None else list_shares
+        frequency = 1 / np.expm1(idf.astype(np.float64))  # up to a factor
+        self._totals = _cumulative(frequency)
+        self._listed = _cumulative(frequency * self.list_shares)
         self.unknown_idf = float(idf.max()) if len(idf) else 1.0
         self.weights = np.append(idf, np.full(UNKNOWN, self.unknown_idf, np.float32))  # by id, including hashed ids
         self._ids = {entry: number for number, entry in enumerate(entries)}
@@ -66,6 +73,12 @@ class Vocabulary:
         """Inverse document frequency; an unknown word weighs as much as the rarest known one."""
         return float(self.weights[self.id(word)])
 
+    def list_share(self, start: int, end: int) -> float:
+        """Of the uses of the words with ids start … end-1, the share in lists of values, such as genres or people."""
+        end = min(end, len(self.entries))
+        total = float(self._totals[end] - self._totals[start]) if start < end else 0.0
+        return float(self._listed[end] - self._listed[start]) / total if total else 0.0
+
     def prefix_range(self, prefix: str) -> tuple[int, int]:
         """Half-open range of the ids whose word starts with `prefix`.
 
@@ -73,3 +86,7 @@ class Vocabulary:
         (0, 2)
         """
         return bisect_left(self.entries, prefix), bisect_left(self.entries, prefix + "\U0010ffff")
+
+
+def _cumulative(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.concatenate([[0.0], np.cumsum(values)])

@@ -94,6 +94,13 @@ def test_stems(word: str, stem: str | None) -> None:
     assert stem_of(word) == stem
 
 
+def test_a_query_lies_in_one_list_whatever_wording_is_around_it() -> None:
+    for query in ("action", "films of action", "actions for you"):
+        assert features(query)["query_in_one_list"].tolist() == [0, 1, 1, 0, 0, 0], query
+    assert 0 < features("crime animation")["query_in_one_list"].max() < 1
+    assert features("toy")["query_in_one_list"].max() == 0  # names and texts are no lists
+
+
 def test_a_year_is_a_word() -> None:
     made = features("1995")
     assert made["query_in_numbers"].tolist() == pytest.approx([1, 0, 1, 0, 0, 0])
