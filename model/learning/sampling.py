@@ -30,7 +30,7 @@ Alike = Callable[[str], Ints]  # a query → rows of entities that share words w
 POOL = 4  # a step draws POOL * `negatives` entities that its contexts share, so that fewer are encoded
 QUERIES_KEPT = 2**16  # number of queries whose entities with shared words are cached
 TAUGHT = 1.5  # factor on the contexts of a task with a teacher: soft targets overfit later
-FITS = 0.1  # target of a random row that fits a title: not known to be liked, but better than what does not fit
+FITS = 0.3  # target of a random row that fits a title: not known to be liked, but better than what does not fit
 LATE = 0.5  # moments are drawn as u ** LATE along the positives: later ones, with more history, are more frequent
 
 
@@ -208,7 +208,8 @@ class Sampler:
         of the whole catalogue has to rank those lower.
         """
         count = self.config.negatives // 4 if ranking.slate else self.config.negatives
-        hard = rng.permutation(alike)[: self.config.hard_negatives]
+        near_source = ranking.context.task == MORE_LIKE_THIS  # half as many: each is one more entity for the tower
+        hard = rng.permutation(alike)[: self.config.hard_negatives // (1 + near_source)]
         rows = np.unique(np.append(rng.choice(pool, count), hard))
         expected = np.exp(self._negatives[ranking.context.task].log_q(rows, count))
         expected += np.isin(rows, alike) * (len(hard) / max(len(alike), 1))

@@ -63,10 +63,8 @@ class TrainingData:
         return MatchFeatures(self.encoder, bool(self.countries))
 
     def records(self, fold: int, vector: np.ndarray | None = None) -> Records:
-        """Records with the outcomes of one table; `vector` defaults to zeros (the tower is still under training)."""
-        width = self.config.network.width
-        zeros = np.zeros((len(self.ids), width), np.float32)
-        vectors = zeros if vector is None else vector
+        """Records with the outcomes of one table; without vectors where the tower is still under training."""
+        vectors = np.zeros((len(self.ids), 0), np.float32) if vector is None else vector
         return assemble(self.arrays, self.tables[fold], vectors, np.arange(len(self.ids)))
 
     def sampler(self, rankings: Sequence[LabelledRanking]) -> Sampler:

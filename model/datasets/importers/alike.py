@@ -30,6 +30,7 @@ Columns = Mapping[str, str]
 CONTENT_LIMIT = 15_000  # pairs
 TARGETS_PER_SOURCE = 4
 LEAST_SHARE = 0.5  # of the likeness of the best pair of a source, for its others
+TASTE = 0.3  # weight of what the same people like: it decides among what is about as alike
 AGREEING = 0.05  # share of the catalogue
 TEXT_WORDS = 24  # of a text, its first words
 VALUE_WORDS = 4  # a text of at most so many words is a value, too, such as a brand
@@ -146,7 +147,7 @@ def _pairs(contents: Contents, association: Association, limit: int, targets: in
     chosen = sorted(range(len(ids)), key=lambda row: (fraction("alike", ids[row]), ids[row]))[: limit // targets]
     for source in sorted(chosen):
         scores = [
-            (likeness + association.strength(ids[source], ids[row]), ids[row])
+            (likeness + TASTE * association.strength(ids[source], ids[row]), ids[row])
             for likeness, row in contents.nearest(source)
         ]
         ordered = sorted(scores, key=lambda pair: (-pair[0], pair[1]))[:targets]
