@@ -19,7 +19,7 @@ from model.text.factorise import truncated_svd
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
 RANKS = (64, 96, 160, 256)
-RIDGES = (30.0, 100.0, 300.0, 1000.0, 3000.0)
+RIDGES = (30.0, 100.0, 300.0, 1000.0, 3000.0, 10_000.0)
 DEFAULT = (96, 300.0)  # without validation rows
 NEAR = 0.98  # share of the best value that a smaller space must reach: less is noise
 DEPTH = 100
