@@ -127,5 +127,5 @@ def grades(labels: Floats) -> Ints:
     fractions = [Fraction(label).limit_denominator(1000) for label in positive.tolist()]
     scale: float = lcm(*(fraction.denominator for fraction in fractions))
     if scale * positive[-1] > HIGHEST_GRADE or not np.allclose(np.array(fractions, float), positive, rtol=1e-9, atol=0):
-        scale = HIGHEST_GRADE / positive[-1]
+        labels, scale = labels / positive[-1], HIGHEST_GRADE  # in this order: the highest label may be tiny
     return np.where(labels > 0, np.maximum(np.rint(labels * scale), 1), 0).astype(np.int64)
