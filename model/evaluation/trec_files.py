@@ -121,11 +121,12 @@ def grades(labels: Floats) -> Ints:
     >>> grades(np.array([0.5, 2.0, 0.0, -1.0]))
     array([1, 4, 0, 0])
     """
-    positive = np.unique(labels[labels > 0])
+    relevant = labels > 0
+    positive = np.unique(labels[relevant])
     if not positive.size:
         return np.zeros(len(labels), np.int64)
     fractions = [Fraction(label).limit_denominator(1000) for label in positive.tolist()]
     scale: float = lcm(*(fraction.denominator for fraction in fractions))
     if scale * positive[-1] > HIGHEST_GRADE or not np.allclose(np.array(fractions, float), positive, rtol=1e-9, atol=0):
         labels, scale = labels / positive[-1], HIGHEST_GRADE  # in this order: the highest label may be tiny
-    return np.where(labels > 0, np.maximum(np.rint(labels * scale), 1), 0).astype(np.int64)
+    return np.where(relevant, np.maximum(np.rint(labels * scale), 1), 0).astype(np.int64)

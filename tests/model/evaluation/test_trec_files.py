@@ -144,6 +144,7 @@ def test_whole_and_half_labels_stay_exact() -> None:
     assert grades(np.array([0.5, 1.5, 5.0])).tolist() == [1, 3, 10]
     assert grades(np.zeros(2)).tolist() == [0, 0]
     assert grades(np.array([5e-324, 0.0])).tolist() == [HIGHEST_GRADE, 0]  # the smallest number that there is
+    assert grades(np.array([2.0, 5e-324])).tolist() == [HIGHEST_GRADE, 1]
 
 
 def test_one_file_for_both_and_an_error_on_the_way_leave_what_was_there(tmp_path: Path) -> None:
