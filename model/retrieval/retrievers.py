@@ -6,7 +6,7 @@ places are learned by `model/artefact/proposals.py`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Protocol
@@ -59,42 +59,16 @@ class Retriever(Protocol):
         ...
 
 
-class DenseRetriever:
-    """The nearest entities in the embedding space: learned vectors, co-engagement and text together."""
+class NearestRetriever:
+    """The nearest entities in the embedding space to the `query` of a context: all of its parts, or one alone."""
 
-    def __init__(self, scorer: Scorer, index: DenseIndex | ApproximateIndex) -> None:
-        self._scorer = scorer
+    def __init__(self, query: Callable[[EncodedContext], Floats], index: DenseIndex | ApproximateIndex) -> None:
+        self._query = query
         self._index = index
 
     def retrieve(self, request: RetrievalRequest) -> Ints:
-        """At most `limit` rows by dot product, best first."""
-        query = self._scorer.retrieval_query(request.context)
-        return self._index.search(query, request.limit, request.excluded)
-
-
-class EngagementRetriever:
-    """What goes with the history and the source, by co-engagement alone: the weights of EASE."""
-
-    def __init__(self, scorer: Scorer, index: DenseIndex | ApproximateIndex) -> None:
-        self._scorer = scorer
-        self._index = index
-
-    def retrieve(self, request: RetrievalRequest) -> Ints:
-        """At most `limit` rows by dot product, best first; none without a history and a source."""
-        query = self._scorer.engagement_query(request.context)
-        return self._index.search(query, request.limit, request.excluded) if query.any() else NOTHING
-
-
-class TextRetriever:
-    """What reads alike: the nearest by text vectors to the source, to the query, or to what was liked of late."""
-
-    def __init__(self, scorer: Scorer, index: DenseIndex | ApproximateIndex) -> None:
-        self._scorer = scorer
-        self._index = index
-
-    def retrieve(self, request: RetrievalRequest) -> Ints:
-        """At most `limit` rows by dot product, best first; none where there is no text."""
-        query = self._scorer.text_query(request.context)
+        """At most `limit` rows by dot product, best first; none where the context has nothing to ask with."""
+        query = self._query(request.context)
         return self._index.search(query, request.limit, request.excluded) if query.any() else NOTHING
 
 
@@ -189,9 +163,9 @@ def retrievers_of(
     return {
         "words": LexicalRetriever(lexical),
         "title": TitleRetriever(lexical, scorer, records),
-        "dense": DenseRetriever(scorer, index),
-        "engagement": EngagementRetriever(scorer, index),
-        "text": TextRetriever(scorer, index),
+        "dense": NearestRetriever(scorer.retrieval_query, index),
+        "engagement": NearestRetriever(scorer.engagement_query, index),
+        "text": NearestRetriever(scorer.text_query, index),
         "next": NextRetriever(),
         "content": ContentRetriever(lexical),
         "popular": PopularRetriever(records.popularity),
