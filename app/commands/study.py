@@ -14,9 +14,15 @@ from app.commands import terminal
 from app.execution.torch_threads import one_thread
 
 if TYPE_CHECKING:
+    from numpy import float64
+    from numpy.typing import NDArray
+
+    from model.artefact.model import Artefact
+    from model.events.timelines import LabelledRanking, Timeline
     from model.studies.cells import Cell
     from model.studies.comparison import Difference
     from model.studies.study_data import StudyData
+    from model.studies.titled_rows import TitledColumn
 
 OUT = Annotated[Path | None, typer.Option(help="Folder for cells and reports; default: studies/DATASET-STUDY.")]
 CONFIG = Annotated[Path | None, typer.Option(help="TOML file with settings of the network.")]
@@ -96,18 +102,50 @@ def parts(
     """What each learned part of a model is worth: switched off at scoring, on ≤ 400 test rankings a task."""
     one_thread()
     from model.artefact.model import Artefact
-    from model.datasets.dataset import Dataset
-    from model.events.timelines import labelled_rankings, timelines
-    from model.learning.training_data import part_rows, rankable
     from model.studies.parts import worth_of_parts
 
     with terminal.spinner("reading") as say:
-        events, artefact = Dataset.load(dataset).events, Artefact.load(model)
-        rankings = rankable(labelled_rankings(part_rows(events, ("test",))), artefact.catalogue.rules)
-        if not rankings:
-            raise ValueError(f"dataset '{dataset.name}' has no test rows")
-        worth = worth_of_parts(artefact.catalogue, rankings, timelines(part_rows(events, ("train", "validation"))), say)
+        artefact = Artefact.load(model)
+        rankings, histories, _ = _test_rankings(artefact, dataset)
+        worth = worth_of_parts(artefact.catalogue, rankings, histories, say)
     show_parts(worth)
+
+
+@app.command()
+def titles(
+    model: Annotated[Path, typer.Argument(help="A model folder.")],
+    dataset: Annotated[Path, typer.Argument(help="A dataset folder.")],
+) -> None:
+    """Titled homepage rows: how many of the first ten fit, and whether their order follows taste, on test rows."""
+    one_thread()
+    from model.artefact.model import Artefact
+    from model.studies.titled_rows import titled_rows
+
+    with terminal.spinner("reading") as say:
+        artefact = Artefact.load(model)
+        rankings, histories, popularity = _test_rankings(artefact, dataset)
+        columns = titled_rows(artefact, rankings, histories, popularity, say)
+    show_titles(columns)
+
+
+def _test_rankings(
+    artefact: Artefact, dataset: Path
+) -> tuple[list[LabelledRanking], dict[str, Timeline], NDArray[float64]]:
+    """The test rankings of a dataset, what users did before them, and how many liked each entity of the model before.
+
+    Raises ValueError if there are no test rows.
+    """
+    from model.datasets.dataset import Dataset
+    from model.evaluation.reports import popularity_of
+    from model.events.timelines import labelled_rankings, timelines
+    from model.learning.training_data import part_rows, rankable
+
+    events = Dataset.load(dataset).events
+    before = part_rows(events, ("train", "validation"))
+    rankings = rankable(labelled_rankings(part_rows(events, ("test",))), artefact.catalogue.rules)
+    if not rankings:
+        raise ValueError(f"dataset '{dataset.name}' has no test rows")
+    return rankings, timelines(before), popularity_of(before, artefact.catalogue)
 
 
 def _warn_of_pairs(left_out: int, total: int) -> None:
@@ -217,6 +255,20 @@ def show_parts(worth: dict[str, dict[str, Difference]]) -> None:
     for part, by_task in worth.items():
         gaps = (by_task[task] for task in tasks)
         table.add_row(part, *(f"{gap.value:+.4f} ({gap.low:+.4f} … {gap.high:+.4f})" for gap in gaps))
+    terminal.out.print(table)
+
+
+def show_titles(columns: list[TitledColumn]) -> None:
+    """Print one row per column of titles."""
+    from rich.table import Table
+
+    heads = ("titles of", "titles", "of the first ten fit", "fewest", "NDCG@10 among what fits, less popularity's")
+    table = Table(*heads)
+    for column in columns:
+        worst, gap = int(column.fits.argmin()), column.order
+        order = f"{gap.value:+.4f} ({gap.low:+.4f} … {gap.high:+.4f})" if gap is not None else "–"
+        fewest = f"{column.fits[worst]:.1f} {column.titles[worst]}"
+        table.add_row(column.column, str(len(column.titles)), f"{column.fits.mean():.1f}", fewest, order)
     terminal.out.print(table)
 
 

@@ -75,7 +75,7 @@ def evaluate_artefact(
         done += 1
         report(done, total, "")
 
-    subject, histories, popularity = NetworkSubject(catalogue), timelines(past), _popularity(past, catalogue)
+    subject, histories, popularity = NetworkSubject(catalogue), timelines(past), popularity_of(past, catalogue)
     check_evaluation(catalogue.rows, under_test, histories)
     with trec_files(run, qrels, catalogue.ids) as files:
         tasks = evaluate(subject, under_test, histories, popularity, artefact.calibration, step, files.watch)
@@ -119,6 +119,7 @@ def _split(dataset: Dataset, history: Dataset | None) -> tuple[pl.DataFrame, pl.
     return test, others if history is None else history.events.join(test, on=SAME_ROW, how="anti", nulls_equal=True)
 
 
-def _popularity(past: pl.DataFrame, catalogue: CatalogueRanker) -> np.ndarray:
+def popularity_of(past: pl.DataFrame, catalogue: CatalogueRanker) -> np.ndarray:
+    """The number of positive rows of each entity of the catalogue. [N]"""
     rows = [catalogue.rows[e] for e in past.filter(pl.col("label") > 0)["entity_id"] if e in catalogue.rows]
     return np.bincount(np.array(rows, np.int64), minlength=len(catalogue.ids)).astype(np.float64)

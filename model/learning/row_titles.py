@@ -60,9 +60,9 @@ class RowTitles:
             for key in dict.fromkeys(_values(entity, columns, years)):
                 rows[key].append(row)
         most = LARGEST_SHARE * len(entities)
-        self._rows = {key: np.array(own, np.int64) for key, own in rows.items() if FEWEST <= len(own) <= most}
+        self.fitting = {key: np.array(own, np.int64) for key, own in rows.items() if FEWEST <= len(own) <= most}
         self._keys: dict[int, list[tuple[str, str]]] = defaultdict(list)
-        for key, own in self._rows.items():
+        for key, own in self.fitting.items():
             for row in own.tolist():
                 self._keys[row].append(key)
 
@@ -76,7 +76,7 @@ class RowTitles:
         values = [key for key in keys if key[0] == column]
         key = values[rng.integers(len(values))]
         wording, things = (words[rng.integers(len(words))] for words in (WORDINGS, THINGS))
-        return RowTitle(wording.format(key[1], plural=plural(key[1]), things=things), self._rows[key])
+        return RowTitle(wording.format(key[1], plural=plural(key[1]), things=things), self.fitting[key])
 
 
 def _values(entity: Entity, columns: Mapping[str, str], years: Sequence[str]) -> Iterator[tuple[str, str]]:
