@@ -25,7 +25,7 @@ NETWORK: Mapping[str, Limits] = {
    "category_width": WIDTH,
     "category_buckets": (2, MANY), "user_width": WIDTH, "tower_hidden": WIDTH, "scorer_hidden": WIDTH,
     "history_length": (1, 10_000), "profile_length": (1, 10_000), "feature_bins": (2, 256), "dropout": (0.0, OPEN),
-    "learned_dropout": SHARE,
+    "learned_dropout": SHARE, "feature_dropout": (0.0, OPEN),
 }  # fmt: skip
 TRAINING: Mapping[str, Limits] = {
     "steps": (0, 10_000_000), "contexts_per_step": (1, 100_000), "negatives": (4, 1_000_000),
@@ -61,13 +61,13 @@ class NetworkConfig:
     user_width: int = 16
     tower_hidden: int = 128
     scorer_hidden: int = 128
-    history_length: int = 50  # H: the newest events, read by attention
+    history_length: int = 50  # H: the newest events, whose vectors the context tower averages
     profile_length: int = 200  # the newest events, summed into the co-engagement profile
     feature_bins: int = 8  # quantile bins per match feature, inputs beside its value
     dropout: float = 0.1
     task_input: bool = True  # False = the network does not see the task (ablation)
-    crossing: bool = True  # False = no dot products and no attention between context and candidate (ablation)
-    learned_dropout: float = 0.2  # share of contexts whose candidates have no learned inputs in a step; 1 = never any
+    learned_dropout: float = 0.2  # share of contexts that a step scores without learned vectors; 1 = never with them
+    feature_dropout: float = 0.2  # share of further contexts that a step scores by learned vectors alone
 
     def __post_init__(self) -> None:
         _check(self, "network")

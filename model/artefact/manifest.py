@@ -20,7 +20,7 @@ from model.context.imputation import Rules, rules_from_json, rules_to_json
 from model.learning.calibration import Calibration
 from model.network.ranker import Sizes
 
-FORMAT = 7
+FORMAT = 8
 MANIFEST = "manifest.json"
 FILES = (
     "weights.safetensors", "entities.parquet", "records.safetensors", lookups.CATALOGUE,

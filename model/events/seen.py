@@ -1,6 +1,6 @@
 """All entities that each user has seen. Separate from the history that the network reads.
 
-A history is cut to the events that attention and profiles use. The seen entities decide what is not shown again, so
+A history is cut to the events that profiles use. The seen entities decide what is not shown again, so
 none is dropped. Arrays may be views of a mapped file, so that worker processes share them.
 """
 

@@ -18,6 +18,7 @@ from model.catalogue.numbers import year_words
 
 Ints = NDArray[np.int64]
 FEWEST = 5  # entities that must share a value: a shorter row is no row
+FITS = 0.3  # target of a row that fits a title: not known to be liked, but better than what does not fit
 LARGEST_SHARE = 0.6  # of the catalogue; a value of nearly everything says nothing
 WORDINGS = (
     "{}", "{}", "{}", "{plural}", "{plural}", "{plural} for you", "best of {}", "top {plural}", "new {plural}",
@@ -49,6 +50,10 @@ class RowTitle:
     def fits(self, rows: Ints) -> NDArray[np.float32]:
         """1 for each row that fits, else 0. [C]"""
         return np.isin(rows, self.fitting).astype(np.float32)
+
+    def targets_of(self, rows: Ints) -> NDArray[np.float32]:
+        """The targets of rows without a label. [C]"""
+        return FITS * self.fits(rows)
 
 
 class RowTitles:

@@ -30,7 +30,6 @@ Alike = Callable[[str], Ints]  # a query → rows of entities that share words w
 POOL = 4  # a step draws POOL * `negatives` entities that its contexts share, so that fewer are encoded
 QUERIES_KEPT = 2**16  # number of queries whose entities with shared words are cached
 TAUGHT = 1.5  # factor on the contexts of a task with a teacher: soft targets overfit later
-FITS = 0.3  # target of a random row that fits a title: not known to be liked, but better than what does not fit
 LATE = 0.5  # moments are drawn as u ** LATE along the positives: later ones, with more history, are more frequent
 
 
@@ -116,8 +115,8 @@ class Sampler:
         filled = self._drop_imputed(fill(context, self.rules, self.names.get), rng)
         shown = np.array([self.rows[ranking.entity_ids[i]] for i in chosen], np.int64)
         event_rows = np.array([self.rows[event.entity_id] for event in context.history], np.int64)
-        similar = self._near_title(title) if title is not None else self._alike(ranking)
-        drawn, log_q = self._draw_others(ranking, similar, pool, rng)
+        alike, targets_of = self._alike(ranking, title)
+        drawn, log_q = self._draw_others(ranking, alike, pool, rng)
         outside = self._outside_ranking(drawn, ranking, event_rows)
         rows, log_q = drawn[outside], log_q[outside]
         labels, zeros = ranking.labels[chosen].astype(np.float32), np.zeros(len(rows), np.float32)
@@ -127,9 +126,7 @@ class Sampler:
             event_rows,
             np.concatenate([shown, rows]),
             np.concatenate([labels, zeros]),
-            np.concatenate(
-                [self._targets(ranking, chosen, labels), zeros if title is None else title.fits(rows) * FITS]
-            ),
+            np.concatenate([self._targets(ranking, chosen, labels), targets_of(rows)]),
             np.arange(len(shown) + len(rows)) < len(shown),
             np.concatenate([np.zeros(len(shown), np.float32), log_q]),
             self._fold(ranking.context.user_id),
@@ -186,18 +183,19 @@ class Sampler:
         context = replace(ranking.context, row_title=title.text)
         return replace(ranking, context=context, labels=labels), chosen
 
-    def _near_title(self, title: RowTitle) -> Ints:
-        """Rows that fit a title, and rows that share words with it, which may not fit."""
-        return np.union1d(title.fitting, self._alike_cache.get(title.text, self._find_alike))
-
-    def _alike(self, ranking: LabelledRanking) -> Ints:
-        """Rows that share words with the query of a slate, or are near the source of more-like-this."""
+    def _alike(self, ranking: LabelledRanking, title: RowTitle | None) -> tuple[Ints, Callable[[Ints], Floats]]:
+        """Rows near the title, the source of more-like-this or the query of a slate; and targets of unlabelled rows."""
         context, source = ranking.context, self.rows.get(ranking.context.source_entity_id or "")
+        if title is not None:
+            return np.union1d(title.fitting, self._sharing_words(title.text)), title.targets_of
         if context.task == MORE_LIKE_THIS and source is not None and self._neighbours is not None:
-            return self._neighbours.of(source)
-        if not ranking.slate or not context.query:
-            return np.zeros(0, np.int64)
-        return self._alike_cache.get(context.query, self._find_alike)
+            near = self._neighbours.of(source)
+            return near.rows, near.targets_of
+        sharing = self._sharing_words(context.query) if ranking.slate and context.query else np.zeros(0, np.int64)
+        return sharing, lambda rows: np.zeros(len(rows), np.float32)
+
+    def _sharing_words(self, text: str) -> Ints:
+        return self._alike_cache.get(text, self._find_alike)
 
     def _draw_others(
         self, ranking: LabelledRanking, alike: Ints, pool: Ints, rng: np.random.Generator

@@ -1,4 +1,4 @@
-"""Layers of the ranker. Shapes: B contexts, C candidates, H history events, D width."""
+"""Layers of the ranker."""
 
 from __future__ import annotations
 
@@ -24,32 +24,6 @@ class ResidualMLP(nn.Module):
         entered = self.enter(values)
         result: Tensor = self.leave(entered + self.body(entered))
         return result
-
-
-class HistoryAttention(nn.Module):
-    """Attention of each candidate over the events of the history (DIN, Zhou 2018), with softmax weights."""
-
-    def __init__(self, width: int, kinds: int, length: int) -> None:
-        super().__init__()
-        self.ask = nn.Linear(width, width, bias=False)
-        self.kind = nn.Embedding(kinds, width)
-        self.age = nn.Embedding(length, width)
-        nn.init.normal_(self.kind.weight, std=0.02)
-        nn.init.normal_(self.age.weight, std=0.02)
-
-    def events(self, history: Tensor, kinds: Tensor) -> Tensor:
-        """Entity vectors [B, H, D], newest first, and their kinds [B, H] → event vectors [B, H, D]."""
-        ages = torch.arange(history.shape[1], device=history.device)
-        marked: Tensor = history + self.kind(kinds) + self.age(ages)
-        return marked
-
-    def forward(self, candidates: Tensor, events: Tensor, present: Tensor) -> Tensor:
-        """candidates [B, C, D], events [B, H, D], present [B, H] → [B, C, D]; zeros without a history."""
-        scale = float(events.shape[-1] ** -0.5)
-        weights = self.ask(candidates) @ events.transpose(1, 2) * scale  # [B, C, H]
-        weights = weights.masked_fill(~present[:, None, :], -1e4)
-        read = torch.softmax(weights, dim=-1) @ events
-        return read * present.any(dim=1)[:, None, None]
 
 
 class FeatureEncoding(nn.Module):

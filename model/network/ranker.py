@@ -1,4 +1,4 @@
-"""The shared network: entity tower, context tower, crossing, one logit. Reads tensors only.
+"""The shared network: entity tower, context tower, their dot product beside match features, one logit. Tensors only.
 
 Shapes: B contexts, C candidates, H history events, D width, F match features, T tasks, M missing flags.
 `score` defines the logits; serving computes the same in `fast/`. The entity tower runs once per entity, for its record.
@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from model.catalogue.categories import NULL_CATEGORY
 from model.config import NetworkConfig
-from model.network.layers import FeatureEncoding, HistoryAttention, ResidualMLP
+from model.network.layers import FeatureEncoding, ResidualMLP
 
 MISSING = ("query", "query_imputed", "source", "source_imputed", "user", "country", "history")
 
@@ -102,12 +102,14 @@ class ContextTower(nn.Module):
         self.null_query = nn.Parameter(torch.zeros(config.text_width))
         self.null_source = nn.Parameter(torch.zeros(config.width))
         self.null_history = nn.Parameter(torch.zeros(config.width))
+        self.kind = nn.Embedding(2 * sizes.tasks, config.width)
         inputs = 16 + config.user_width + 8 + len(MISSING) + 3 * config.text_width + 2 * config.width
         self.mlp = ResidualMLP(inputs, config.tower_hidden, config.width, config.dropout)
         nn.init.normal_(self.user.weight, std=0.05)
+        nn.init.normal_(self.kind.weight, std=0.02)
 
-    def forward(self, context: ContextBatch, events: Tensor) -> Tensor:
-        """events [B, H, D] → [B, D]"""
+    def forward(self, context: ContextBatch) -> Tensor:
+        """[B, D]"""
         has_query, has_source = context.missing[:, :1], context.missing[:, 2:3]
         parts = [
             self.task(context.task),
@@ -116,7 +118,7 @@ class ContextTower(nn.Module):
             context.missing,
             torch.where(has_query > 0, context.query * context.query.shape[1] ** 0.5, self.null_query),
             torch.where(has_source > 0, context.source, self.null_source),
-            self._pooled(events, context.present),
+            self._pooled(context.history + self.kind(context.kinds), context.present),
             context.profile * context.query.shape[1] ** 0.5,
         ]
         vector: Tensor = self.mlp(torch.cat(parts, dim=1))
@@ -137,15 +139,11 @@ class Ranker(nn.Module):
         self.sizes = sizes
         self.entity_tower = EntityTower(config, sizes)
         self.context_tower = ContextTower(config, sizes)
-        self.attention = HistoryAttention(config.width, 2 * sizes.tasks, config.history_length)
         hidden = config.scorer_hidden
         self.features = FeatureEncoding(sizes.features, config.feature_bins)
-        evidence = sizes.features * (1 + config.feature_bins) + 3
+        evidence = sizes.features * (1 + config.feature_bins) + 1  # the last one is the dot product
         self.from_evidence = nn.Linear(evidence, hidden)
         self.task_evidence = nn.Parameter(torch.zeros(sizes.tasks, evidence, hidden))  # added by each task
-        self.from_entity = nn.Linear(config.width, hidden, bias=False)
-        self.from_context = nn.Linear(config.width, hidden, bias=False)
-        self.from_history = nn.Linear(config.width, hidden, bias=False)
         self.task_bias = nn.Embedding(sizes.tasks, hidden)
         self.task_gate = nn.Embedding(sizes.tasks, hidden)
         self.norm = nn.LayerNorm(hidden)
@@ -179,48 +177,30 @@ class Ranker(nn.Module):
             context, source=vectors[source.clamp(min=0)] * (source >= 0)[:, None],
             history=vectors[history.clamp(min=0)] * present,
         )  # fmt: skip
-        encoded, events = self.encode_contexts(context)
+        encoded = self.encode_contexts(context)
         chosen = vectors[candidates]
-        logits = self.score_encoded(context, encoded, events, chosen, features)
+        logits = self.score_encoded(context, encoded, chosen, features)
         return RankerOutput(logits, self.retrieval_logits(context, encoded, chosen, affinity))
 
-    def encode_contexts(self, context: ContextBatch) -> tuple[Tensor, Tensor]:
-        """The context side, once per request: vector [B, D] and event vectors [B, H, D]."""
-        context = self._mask_task(context)
-        events = self.attention.events(context.history, context.kinds)
-        return self.context_tower(context, events), events
+    def encode_contexts(self, context: ContextBatch) -> Tensor:
+        """The context side, once per request. [B, D]"""
+        vectors: Tensor = self.context_tower(self._mask_task(context))
+        return vectors
 
     def score(self, context: ContextBatch, candidates: Tensor, features: Tensor) -> Tensor:
         """Candidate vectors [B, C, D] and match features [B, C, F] → logits [B, C]."""
         self._check(context, candidates, features)
-        encoded, events = self.encode_contexts(context)
-        return self.score_encoded(context, encoded, events, candidates, features)
+        return self.score_encoded(context, self.encode_contexts(context), candidates, features)
 
-    def score_encoded(
-        self, context: ContextBatch, encoded: Tensor, events: Tensor, candidates: Tensor, features: Tensor
-    ) -> Tensor:
-        """The same as `score`, with the result of `encode_contexts`: `encoded` [B, D] and `events` [B, H, D]."""
+    def score_encoded(self, context: ContextBatch, encoded: Tensor, candidates: Tensor, features: Tensor) -> Tensor:
+        """The same as `score`, with the result of `encode_contexts`: `encoded` [B, D]."""
         context = self._mask_task(context)
-        read = self.attention(candidates, events, context.present)  # [B, C, D]
-        scale = candidates.shape[-1] ** -0.5
-        dots = torch.stack(
-            [
-                (candidates * encoded[:, None]).sum(-1) * scale,
-                (candidates * read).sum(-1) * scale,
-                (candidates * context.source[:, None]).sum(-1) * scale,
-            ],
-            dim=-1,
-        )
-        if not self.config.crossing:
-            read, dots = torch.zeros_like(read), torch.zeros_like(dots)
+        dots = (candidates @ encoded[:, :, None]) * candidates.shape[-1] ** -0.5  # [B, C, 1]
         scores, bins = self.features(features)
-        keep = self._keep_learned(len(candidates), candidates.device)
-        evidence = torch.cat([scores, bins, dots * keep], dim=-1)  # [B, C, F · (1 + bins) + 3]
-        hidden = (
-            self._from_evidence(evidence, context.task)
-            + (self.from_entity(candidates) + self.from_history(read)) * keep
-            + (self.from_context(encoded) + self.task_bias(context.task))[:, None]
-        )
+        keep_learned, keep_features = self._kept(len(candidates), candidates.device)
+        scores, bins, dots = scores * keep_features, bins * keep_features, dots * keep_learned
+        evidence = torch.cat([scores, bins, dots], dim=-1)  # [B, C, F · (1 + bins) + 1]
+        hidden = self._from_evidence(evidence, context.task) + self.task_bias(context.task)[:, None]
         hidden = functional.gelu(self.norm(hidden)) * self._gate(self.task_gate, context.task)
         hidden = functional.gelu(self.second(hidden)) * self._gate(self.second_gate, context.task)
         straight = (scores * self.straight(context.task)[:, None]).sum(-1)
@@ -241,15 +221,18 @@ class Ranker(nn.Module):
     def _gate(self, gate: nn.Embedding, task: Tensor) -> Tensor:
         return 2 * torch.sigmoid(gate(task))[:, None]
 
-    def _keep_learned(self, contexts: int, device: torch.device) -> Tensor:
-        """[B, 1, 1] 0 = this context is scored without learned vectors of its candidates, all parts together.
+    def _kept(self, contexts: int, device: torch.device) -> tuple[Tensor, Tensor]:
+        """[B, 1, 1] 0 = this context is scored without learned vectors, and the same of match features.
 
-        In training a share of the contexts is, so that match features suffice alone for what was never engaged.
+        In training a share of the contexts has the one or the other alone: match features suffice for what was never
+        engaged with, and learned vectors that had to rank alone are worth something beside them.
         """
-        rate = self.config.learned_dropout
+        config = self.config
         if not self.training:
-            return torch.full((contexts, 1, 1), float(rate < 1), device=device)
-        return (torch.rand((contexts, 1, 1), device=device) >= rate).float()
+            learned = torch.full((contexts, 1, 1), float(config.learned_dropout < 1), device=device)
+            return learned, torch.ones_like(learned)
+        drawn = torch.rand((contexts, 1, 1), device=device)
+        return (drawn >= config.learned_dropout).float(), (drawn < 1 - config.feature_dropout).float()
 
     def retrieval_logits(self, context: ContextBatch, encoded: Tensor, candidates: Tensor, affinity: Tensor) -> Tensor:
         """Dot products in the retrieval space: candidates [B, C, D], affinity [B, C, 2] of each other part → [B, C]."""

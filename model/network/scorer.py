@@ -57,7 +57,7 @@ class Scorer:
     def retrieval_query(self, context: EncodedContext) -> Floats:
         """The context in the embedding space of retrieval. [D + Dz + Dt]"""
         batch = self.batch(context)
-        encoded, _ = self.ranker.encode_contexts(batch)
+        encoded = self.ranker.encode_contexts(batch)
         profile, text = retrieval_profile(context), retrieval_text(context)
         liked, asked = (torch.from_numpy(part)[None].to(self.device) for part in (profile, text))
         return self.ranker.retrieval_query(batch, encoded, liked, asked)[0].cpu().numpy()

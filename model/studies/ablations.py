@@ -45,7 +45,7 @@ class Variant:
 
 
 def variants(dataset: Dataset) -> list[Variant]:
-    """The full network, and one without each of: task input, rules, crossing, user, country, each text."""
+    """The full network, and one without each of: task input, rules, learned vectors, user, country, each text."""
     country = Variant("without the country", training={"country_dropout": 1.0}, nulls={"country": None})
     countries = [country] if dataset.events["country"].drop_nulls().len() else []
     texts = [name for name, kind in dataset.columns.items() if kind in ("text", "categories")]
@@ -53,7 +53,7 @@ def variants(dataset: Dataset) -> list[Variant]:
         Variant(JOINT),
         Variant("without task input", network={"task_input": False}),
         Variant("without imputation", rules=NO_RULES),
-        Variant("without crossing", network={"crossing": False}),
+        Variant("without learned vectors", network={"learned_dropout": 1.0}),
         Variant(
             "without the person",
             training={"user_dropout": 1.0, "history_dropout": 1.0},

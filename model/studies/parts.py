@@ -20,9 +20,8 @@ from model.network.ranker import Ranker
 from model.network.scorer import Scorer
 from model.studies.comparison import Difference, paired
 
-DOTS = 3  # dot products of a candidate with context, history and source: the last inputs of the first layer
 METRIC = "ndcg@10"
-RANKINGS = 400  # at most, per task
+RANKINGS, SLATES = 400, 4_000  # at most, per task; a slate costs little
 SwitchOff = Callable[[Ranker], None]
 
 
@@ -31,21 +30,8 @@ def _zero(*tensors: torch.Tensor) -> None:
         tensor.zero_()
 
 
-def _without_dots(ranker: Ranker) -> None:
-    _zero(ranker.from_evidence.weight[:, -DOTS:], ranker.task_evidence[:, -DOTS:])
-
-
-def _without_learned(ranker: Ranker) -> None:
-    _without_dots(ranker)
-    _zero(ranker.from_entity.weight, ranker.from_history.weight)
-
-
 PARTS: Mapping[str, SwitchOff] = {
-    "all learned vectors of candidates": _without_learned,
-    "entity vector": lambda ranker: _zero(ranker.from_entity.weight),
-    "attention to the history": lambda ranker: _zero(ranker.from_history.weight),
-    "dot products": _without_dots,
-    "context vector": lambda ranker: _zero(ranker.from_context.weight),
+    "learned vectors": lambda ranker: _zero(ranker.from_evidence.weight[:, -1], ranker.task_evidence[:, -1]),
     "task's own first layer": lambda ranker: _zero(ranker.task_evidence),
     "linear part": lambda ranker: _zero(ranker.straight.weight),
 }
@@ -74,8 +60,9 @@ def _sample(rankings: Sequence[LabelledRanking]) -> dict[str, list[LabelledRanki
     groups: dict[str, list[LabelledRanking]] = {}
     for task in sorted({ranking.context.task for ranking in rankings}):
         own = [u for u in rankings if u.context.task == task and (u.labels > 0).any()]
-        own = [ranking for ranking in own if ranking.slate] or own
-        kept = np.sort(np.random.default_rng(0).permutation(len(own))[:RANKINGS])
+        slates = [ranking for ranking in own if ranking.slate]
+        own, most = (slates, SLATES) if slates else (own, RANKINGS)
+        kept = np.sort(np.random.default_rng(0).permutation(len(own))[:most])
         groups[task] = [own[place] for place in kept]
     return {task: group for task, group in groups.items() if group}
 

@@ -93,6 +93,6 @@ def test_a_file_that_is_not_text_or_not_there_is_refused(tmp_path: Path) -> None
 
 
 def test_the_documented_form_is_read(tmp_path: Path) -> None:
-    text = "seed = 4\n[network]\nwidth = 32\ncrossing = false\n[training]\nlearning_rate = 1\n"
+    text = "seed = 4\n[network]\nwidth = 32\ntask_input = false\n[training]\nlearning_rate = 1\n"
     (tmp_path / "c.toml").write_text(text)
     assert Config.from_toml(tmp_path / "c.toml") == Config.from_json(tomllib.loads(text))

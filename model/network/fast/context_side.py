@@ -42,18 +42,18 @@ class FoldedContextTower:
     """The context side of one ranker, in numpy."""
 
     def __init__(self, ranker: Ranker) -> None:
-        tower, attention = ranker.context_tower, ranker.attention
+        tower = ranker.context_tower
         self._task, self._user, self._country = (array(e.weight) for e in (tower.task, tower.user, tower.country))
         self._no_query, self._no_source, self._no_history = (
             array(null) for null in (tower.null_query, tower.null_source, tower.null_history)
         )
-        self._kind, self._age = array(attention.kind.weight), array(attention.age.weight)
+        self._kind = array(tower.kind.weight)
         self._text_scale = np.float32(len(self._no_query) ** 0.5)
         self._mlp = _SingleRowMLP(tower.mlp)
 
-    def __call__(self, context: ContextArrays) -> tuple[Floats, Floats]:
-        """The context's vector [D] and its event vectors [H, D]. `context.task` is always 0 without `task_input`."""
-        events = context.history + self._kind[context.kinds] + self._age[: len(context.kinds)]
+    def __call__(self, context: ContextArrays) -> Floats:
+        """The context's vector. [D] `context.task` is always 0 without `task_input`."""
+        events = context.history + self._kind[context.kinds]
         parts = [
             self._task[context.task],
             self._user[context.user],
@@ -64,7 +64,7 @@ class FoldedContextTower:
             events.sum(0) / np.float32(len(events)) if len(events) else self._no_history,
             context.profile * self._text_scale,
         ]
-        return self._mlp(np.concatenate(parts)), events
+        return self._mlp(np.concatenate(parts))
 
 
 class _SingleRowMLP:

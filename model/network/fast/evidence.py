@@ -39,7 +39,7 @@ class EvidenceWeights:
         chosen = torch.from_numpy(columns).to(encoding.mean.device)
         feature, bin_index = torch.nonzero(encoding.inverse[chosen] > 0).T  # bins in use
         inverse = encoding.inverse[chosen][feature, bin_index]
-        weights = ranker.from_evidence.weight.T + ranker.task_evidence[task]  # [F · (1 + bins) + 3, hidden]
+        weights = ranker.from_evidence.weight.T + ranker.task_evidence[task]  # [F · (1 + bins) + 1, hidden]
         bin_weights = weights[ranker.sizes.features :][: ranker.sizes.features * bins].view(-1, bins, weights.shape[1])
         return cls(
             encoding.mean[chosen],

@@ -2,8 +2,7 @@
 once. Not for training: the weights must not change during its lifetime.
 
 Folding: inputs of the first layer that are equal for all candidates, such as those of an absent query, source or
-history, become one constant. The dot products of a candidate with context and source become rank-one updates of the
-weights that read the candidate. The gates of a task become part of the next layer. `ranker.py` defines the same network
+history, become one constant. The gates of a task become part of the next layer. `ranker.py` defines the same network
 without folding; a test compares the two.
 """
 
@@ -38,10 +37,6 @@ class FoldedRanker:
         self.side = FoldedContextTower(ranker)
         self._evidence: BoundedCache[tuple[int, bytes], FoldedEvidence] = BoundedCache(EVIDENCE_KEPT)
         self._layers: dict[int, Layers] = {}  # by task
-        self.from_entity, self.from_context, self.from_history, self.ask = (
-            array(layer.weight)
-            for layer in (ranker.from_entity, ranker.from_context, ranker.from_history, ranker.attention.ask)
-        )
 
     def evidence(self, task: int, columns: bytes) -> FoldedEvidence:
         """Evidence for a task where the match features `columns` (packed int64) differ between candidates. Cached."""
@@ -74,7 +69,7 @@ class Layers:
     """The weights that depend only on the task, with its gates folded in."""
 
     bias: Floats  # [hidden] of the first layer
-    of_dots: Floats  # [3, hidden] weights of the dot products with context, history and source, scaled
+    of_dot: Tensor  # [hidden] weights of the dot product, scaled
     straight: float
     second: Tensor  # [hidden, hidden / 2]
     second_bias: Tensor
@@ -86,75 +81,36 @@ class FoldedContext:
 
     def __init__(self, folded: FoldedRanker, context: ContextArrays, columns: bytes, constant: Floats) -> None:
         self._scratch, self._norm, self._layers = folded.scratch, folded.ranker.norm, folded.layers(context.task)
-        encoded, events = folded.side(context)
         self._varying, fixed, others = folded.evidence(context.task, columns)
         bias, straight = fixed(constant[others])
         self._straight = float(straight) + self._layers.straight
-        self._device = self._norm.weight.device
-        self._bias = self._to_device(bias + self._layers.bias + folded.from_context @ encoded)
-        config = folded.ranker.config
-        self._learned = config.learned_dropout < 1
-        self._count = len(events) if self._learned and config.crossing else 0  # H, events that are read
-        if self._learned:
-            self._fold(folded, np.stack([encoded, context.source]), events)
-
-    def _fold(self, folded: FoldedRanker, factors: Floats, events: Floats) -> None:
-        """Build one matrix [D + H + 1, hidden] for the candidate's vector and its attention to the history.
-
-        `factors` [2, D] are the vectors of context and source, with which a candidate has dot products.
-        """
-        width, count, of_dots = factors.shape[1], self._count, self._layers.of_dots
-        weights = np.empty((width + count + (count > 0), len(folded.from_entity)), np.float32)
-        weights[:width] = folded.from_entity.T
-        if folded.ranker.config.crossing:
-            weights[:width] += factors.T @ of_dots[::2]
-        if count:
-            np.matmul(events, folded.from_history.T, out=weights[width:-1])
-            weights[-1] = of_dots[1]
-            keys = events @ folded.ask * np.float32(width**-0.5)
-            self._keys = self._to_device(np.concatenate([keys, events]).T)  # [D, 2·H]
-        self._weights = self._to_device(weights)
-
-    def _to_device(self, values: Floats) -> Tensor:
-        return torch.from_numpy(values).to(self._device)
+        device = self._norm.weight.device
+        self._bias = torch.from_numpy(bias + self._layers.bias).to(device)
+        self._encoded: Tensor | None = None  # [D] with which a candidate has a dot product
+        if folded.ranker.config.learned_dropout < 1:
+            self._encoded = torch.from_numpy(folded.side(context)).to(device)
 
     def __call__(self, vectors: Tensor, values: Tensor) -> Tensor:
         """Candidate vectors [C, D] and match features [C, A] → logits [C]."""
         rows, layers = len(vectors), self._layers
         hidden = self._scratch.buffer("hidden", rows, len(self._bias), values)
         straight = self._varying(values, hidden)
-        if self._learned:
-            learned = self._scratch.buffer("learned", rows, len(self._bias), values)
-            hidden += product(self._read(vectors), self._weights, learned)
+        if self._encoded is not None:
+            hidden.addr_(vectors @ self._encoded, layers.of_dot)
         hidden += self._bias
         active = functional.gelu(self._norm(hidden))
         second = self._scratch.buffer("second", rows, len(layers.second_bias), values)
         active = functional.gelu(product(active, layers.second, second).add_(layers.second_bias))
         return torch.addmv(straight.add_(self._straight), active, layers.out)
 
-    def _read(self, vectors: Tensor) -> Tensor:
-        """Append to each vector its attention to the events, and its dot product with the weighted sum of them.
-
-        [C, D] → [C, D + H + 1]; without a history, the vectors alone.
-        """
-        if not self._count:
-            return vectors
-        rows, width = vectors.shape
-        read = self._scratch.buffer("read", rows, width + self._count + 1, vectors)
-        products = product(vectors, self._keys, self._scratch.buffer("products", rows, 2 * self._count, vectors))
-        attention = torch.softmax(products[:, : self._count], dim=1)
-        read[:, :width], read[:, width:-1] = vectors, attention
-        torch.sum(products[:, self._count :].mul_(attention), 1, out=read[:, -1])
-        return read
-
 
 def _layers_of(ranker: Ranker, task: int) -> Layers:
     first = 2 * torch.sigmoid(ranker.task_gate.weight[task])
     second = 2 * torch.sigmoid(ranker.second_gate.weight[task])
-    of_dots = ranker.from_evidence.weight.T[-3:] + ranker.task_evidence[task, -3:]
+    of_dot = ranker.from_evidence.weight[:, -1] + ranker.task_evidence[task, -1]
     return Layers(
         array(ranker.from_evidence.bias + ranker.task_bias.weight[task]),
-        array(of_dots * float(ranker.config.width**-0.5)),
+        of_dot * float(ranker.config.width**-0.5),
         float(ranker.out.bias),
         (ranker.second.weight * first).T.contiguous(),
         ranker.second.bias,

@@ -58,9 +58,7 @@ def one(batch: ContextBatch, events: int) -> ContextArrays:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    "changes", [{}, {"task_input": False}, {"crossing": False}, {"learned_dropout": 1.0}], ids=lambda c: str(c)
-)
+@pytest.mark.parametrize("changes", [{}, {"task_input": False}, {"learned_dropout": 1.0}], ids=lambda c: str(c))
 @pytest.mark.parametrize("events", [0, 1, 3])
 @pytest.mark.parametrize("columns", [[0, 1, 2, 3, 4, 5, 6], [1, 2, 6], [5], []])
 @torch.inference_mode()
