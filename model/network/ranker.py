@@ -144,18 +144,14 @@ class Ranker(nn.Module):
         evidence = sizes.features * (1 + config.feature_bins) + 1  # the last one is the dot product
         self.from_evidence = nn.Linear(evidence, hidden)
         self.task_evidence = nn.Parameter(torch.zeros(sizes.tasks, evidence, hidden))  # added by each task
-        self.task_bias = nn.Embedding(sizes.tasks, hidden)
-        self.task_gate = nn.Embedding(sizes.tasks, hidden)
         self.norm = nn.LayerNorm(hidden)
         self.second = nn.Linear(hidden, hidden // 2)
-        self.second_gate = nn.Embedding(sizes.tasks, hidden // 2)
         self.out = nn.Linear(hidden // 2, 1)
         self.straight = nn.Embedding(sizes.tasks, sizes.features)  # a linear model of the features for each task
         self.temperature = nn.Parameter(torch.zeros(sizes.tasks))
         self.engagement_scale = nn.Parameter(torch.zeros(sizes.tasks))
         self.text_scale = nn.Parameter(torch.zeros(sizes.tasks))
-        for gate in (self.task_gate, self.second_gate, self.straight, self.task_bias):
-            nn.init.zeros_(gate.weight)
+        nn.init.zeros_(self.straight.weight)
 
     def entity_vectors(self, entities: EntityBatch) -> Tensor:
         """[U, D]"""
@@ -200,9 +196,8 @@ class Ranker(nn.Module):
         keep_learned, keep_features = self._kept(len(candidates), candidates.device)
         scores, bins, dots = scores * keep_features, bins * keep_features, dots * keep_learned
         evidence = torch.cat([scores, bins, dots], dim=-1)  # [B, C, F · (1 + bins) + 1]
-        hidden = self._from_evidence(evidence, context.task) + self.task_bias(context.task)[:, None]
-        hidden = functional.gelu(self.norm(hidden)) * self._gate(self.task_gate, context.task)
-        hidden = functional.gelu(self.second(hidden)) * self._gate(self.second_gate, context.task)
+        hidden = functional.gelu(self.norm(self._from_evidence(evidence, context.task)))
+        hidden = functional.gelu(self.second(hidden))
         straight = (scores * self.straight(context.task)[:, None]).sum(-1)
         logits: Tensor = self.out(hidden).squeeze(-1) + straight
         return logits
@@ -217,9 +212,6 @@ class Ranker(nn.Module):
     def _mask_task(self, context: ContextBatch) -> ContextBatch:
         """The context as the network sees it: always task 0 in the ablation without task input."""
         return context if self.config.task_input else replace(context, task=torch.zeros_like(context.task))
-
-    def _gate(self, gate: nn.Embedding, task: Tensor) -> Tensor:
-        return 2 * torch.sigmoid(gate(task))[:, None]
 
     def _kept(self, contexts: int, device: torch.device) -> tuple[Tensor, Tensor]:
         """[B, 1, 1] 0 = this context is scored without learned vectors, and the same of match features.
