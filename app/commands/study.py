@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from app.commands import terminal
+from app.commands import study_tables, terminal
 from app.execution.torch_threads import one_thread
 
 if TYPE_CHECKING:
@@ -20,9 +20,7 @@ if TYPE_CHECKING:
     from model.artefact.model import Artefact
     from model.events.timelines import LabelledRanking, Timeline
     from model.studies.cells import Cell
-    from model.studies.comparison import Difference
     from model.studies.study_data import StudyData
-    from model.studies.titled_rows import TitledColumn
 
 OUT = Annotated[Path | None, typer.Option(help="Folder for cells and reports; default: studies/DATASET-STUDY.")]
 CONFIG = Annotated[Path | None, typer.Option(help="TOML file with settings of the network.")]
@@ -32,6 +30,7 @@ TIME = Annotated[
 ONLY = Annotated[str, typer.Option(help="Models to run now, by comma; the report takes all finished cells.")]
 PAIRS = Annotated[Path | None, typer.Option(help="CSV of pairs that people judged alike or not: one more measure.")]
 JUDGED = Path("docs/studies/likeness-pairs.csv")
+TYPED = Path("docs/studies/typed-forms/films.csv")
 
 app = typer.Typer(help="Comparisons on the same rows.", no_args_is_help=True)
 
@@ -91,7 +90,7 @@ def likeness(
         subject = NetworkSubject(Artefact.load(model).with_entities(loaded.entities))
         measures, left_out = likeness(subject, loaded, judged)
     _warn_of_pairs(left_out, len(judged))
-    show_likeness(measures)
+    study_tables.show_likeness(measures)
 
 
 @app.command()
@@ -108,7 +107,7 @@ def parts(
         artefact = Artefact.load(model)
         rankings, histories, _ = _test_rankings(artefact, dataset)
         worth = worth_of_parts(artefact.catalogue, rankings, histories, say)
-    show_parts(worth)
+    study_tables.show_parts(worth)
 
 
 @app.command()
@@ -125,7 +124,24 @@ def titles(
         artefact = Artefact.load(model)
         rankings, histories, popularity = _test_rankings(artefact, dataset)
         columns = titled_rows(artefact, rankings, histories, popularity, say)
-    show_titles(columns)
+    study_tables.show_titles(columns)
+
+
+@app.command()
+def typed(
+    model: Annotated[Path, typer.Argument(help="A model folder.")],
+    forms: Annotated[Path, typer.Option(help="CSV file with the columns kind, query and name.")] = TYPED,
+) -> None:
+    """Names as people type them, joined or misspelled: whether each finds its entity first, or among five."""
+    one_thread()
+    from model.artefact.model import Artefact
+    from model.studies.typed_forms import found_forms, read_forms
+
+    with terminal.spinner("searching"):
+        kinds, left_out = found_forms(Artefact.load(model), read_forms(forms))
+    if left_out:
+        terminal.warning(f"{len(left_out):,} forms are left out: no entity has their name")
+    study_tables.show_typed(kinds)
 
 
 def _test_rankings(
@@ -214,7 +230,7 @@ def _run_study(
     report = study_report(finished, data.protocols["test"], about)
     (folder / "report.json").write_text(json.dumps(report, indent=1), "utf-8")
     (folder / "report.html").write_text(page(report), "utf-8")
-    show_study(report)
+    study_tables.show_study(report)
     terminal.out.print(f"report in {folder / 'report.html'} and report.json", highlight=False)
 
 
@@ -222,68 +238,3 @@ def _check_names(wanted: set[str], cells: list[Cell]) -> None:
     known = sorted({cell.name for cell in cells})
     if unknown := sorted(wanted - set(known)):
         raise ValueError(f"--only: no model {', '.join(unknown)}; there are {', '.join(known)}")
-
-
-def show_study(report: dict[str, Any]) -> None:
-    """Print two tables: the means of each model, and the differences between ours and the others."""
-    from rich.table import Table
-    from rich.text import Text
-
-    means = Table("protocol", "metric", "model", "value", "95 % interval", "seeds", title="all test rankings")
-    for row in report["table"]:
-        if row["slice"] in ("all", "unseen_film"):
-            label = row["protocol"] if row["slice"] == "all" else f"{row['protocol']}, unseen"
-            interval = f"{row['low']:.4f} – {row['high']:.4f}"
-            means.add_row(label, row["metric"], row["model"], f"{row['value']:.4f}", interval, str(row["seeds"]))
-    terminal.out.print(means)
-    gaps = Table("protocol", "metric", "against", "difference", "95 % interval", "relative", "p (Holm)", title="ours")
-    for row in report["differences"]:
-        label = row["protocol"] if row["slice"] == "all" else f"{row['protocol']}, unseen"
-        interval = f"{row['low']:+.4f} – {row['high']:+.4f}"
-        p = f"{row['p_holm']:.4f}" if "p_holm" in row else ""
-        rival = Text(row["rival"], "bold" if row["main"] else "")
-        gaps.add_row(label, row["metric"], rival, f"{row['value']:+.4f}", interval, f"{row['relative']:+.1%}", p)
-    terminal.out.print(gaps)
-
-
-def show_parts(worth: dict[str, dict[str, Difference]]) -> None:
-    """Print what NDCG@10 loses without each part, per task."""
-    from rich.table import Table
-
-    tasks = list(next(iter(worth.values())))
-    table = Table("without", *tasks, title="loss of NDCG@10, 95 % interval")
-    for part, by_task in worth.items():
-        gaps = (by_task[task] for task in tasks)
-        table.add_row(part, *(f"{gap.value:+.4f} ({gap.low:+.4f} … {gap.high:+.4f})" for gap in gaps))
-    terminal.out.print(table)
-
-
-def show_titles(columns: list[TitledColumn]) -> None:
-    """Print one row per column of titles."""
-    from rich.table import Table
-
-    heads = ("titles of", "titles", "of the first ten fit", "fewest", "NDCG@10 among what fits, less popularity's")
-    table = Table(*heads)
-    for column in columns:
-        worst, gap = int(column.fits.argmin()), column.order
-        order = f"{gap.value:+.4f} ({gap.low:+.4f} … {gap.high:+.4f})" if gap is not None else "–"
-        fewest = f"{column.fits[worst]:.1f} {column.titles[worst]}"
-        table.add_row(column.column, str(len(column.titles)), f"{column.fits.mean():.1f}", fewest, order)
-    terminal.out.print(table)
-
-
-def show_likeness(measures: dict[str, dict[str, Any]]) -> None:
-    """Print one row per measure of likeness."""
-    from rich.table import Table
-
-    table = Table("likeness by", "sources", "pairs", "AUC of a source", "95 %", "AUC of all pairs", "95 %")
-    for name, row in measures.items():
-        cells = [text for key in ("within", "pooled") for text in _interval_cells(row[key])]
-        table.add_row(name.replace("_", " "), f"{row['sources']:,}", f"{row['pairs']:,}", *cells)
-    terminal.out.print(table)
-
-
-def _interval_cells(interval: dict[str, float] | None) -> tuple[str, str]:
-    if interval is None:
-        return "–", ""
-    return f"{interval['value']:.4f}", f"{interval['low']:.4f} – {interval['high']:.4f}"

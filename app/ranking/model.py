@@ -43,6 +43,10 @@ class RankingModel(Protocol):
         """Fill the gaps of a context. Raises `MissingFieldError`."""
         ...
 
+    def understood(self, filled: FilledContext) -> dict[str, object]:
+        """How a query of the caller was read where that differs from what was typed; empty for most queries."""
+        ...
+
     def entity(self, entity_id: str) -> dict[str, object] | None:
         """`entity_id`, `display_name` and the other attributes; None = not in the catalogue."""
         ...

@@ -123,7 +123,8 @@ class RankingService:
         entities = [self._select_fields(entity_id, fields) if fields else None for entity_id in entity_ids]
         self._metrics.count_degraded(ordered.degraded)
         scores = self.scores(ordered, places)
-        return Ranking(self._new_id(), ordered, first_rank, entity_ids, scores, entities)
+        understood = self.model.understood(ordered.filled)
+        return Ranking(self._new_id(), ordered, first_rank, entity_ids, scores, entities, understood)
 
     def scores(self, ordered: OrderedCandidates, places: Sequence[int]) -> list[float | None]:
         """Calibrated probabilities at these positions; None where there is no logit."""

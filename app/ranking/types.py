@@ -115,7 +115,8 @@ class OrderedCandidates:
 @dataclass(frozen=True, slots=True)
 class Ranking:
     """One page of an order: ids from `first_rank` on, each with a score (None = could not be scored) and an entity
-    (None = unknown or not requested), as parallel lists because a page may be long. `seconds` by stage.
+    (None = unknown or not requested), as parallel lists because a page may be long. `understood`: how a query was read
+    where that differs from what was typed. `seconds` by stage.
     """
 
     ranking_id: str
@@ -124,4 +125,5 @@ class Ranking:
     entity_ids: list[str]
     scores: list[float | None]
     entities: list[dict[str, object] | None]
+    understood: dict[str, object] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)

@@ -83,7 +83,8 @@ def _encode(artefact: Artefact, ordered: OrderedCandidates) -> Stage:
 
     def encode() -> bytes:
         scores = artefact.probability(ordered.filled.context, ordered.logits).tolist()
-        ranking = Ranking("ranking", ordered, 1, ordered.entity_ids, scores, entities, dict.fromkeys(_TIMINGS, 0.0))
+        seconds = dict.fromkeys(_TIMINGS, 0.0)
+        ranking = Ranking("ranking", ordered, 1, ordered.entity_ids, scores, entities, seconds=seconds)
         return msgspec.json.encode(rank_answer(ranking, by, 0.0))
 
     return encode

@@ -109,6 +109,17 @@ class Artefact:
         """Impute the missing fields. Raises `MissingFieldError`."""
         return self.catalogue.fill(context)
 
+    def understood(self, filled: FilledContext) -> dict[str, object]:
+        """How a query that the caller gave was read, where that differs from what was typed; else empty.
+
+        `corrected`: typed word → word of the catalogue; `joined`: words that were typed as two.
+        """
+        if not filled.is_given("query"):
+            return {}
+        query = self.scorer.matcher.encode_query(filled.context.query)
+        read = {"corrected": dict(query.corrected), "joined": list(query.joined)}
+        return {name: values for name, values in read.items() if values}
+
     def context_entities(self, context: Context) -> list[str]:
         """Ids whose records `encode_context` needs: the source and the history. `context` is filled."""
         return self.catalogue.context_entities(context)
@@ -139,8 +150,11 @@ class Artefact:
     ) -> list[str]:
         """At most `limit` distinct candidates from the whole catalogue, those of several retrievers by their shares.
 
-        Leaves out the ids in `exclude`, the rows in `seen` [S], and a source that the caller gave.
+        Leaves out the ids in `exclude`, the rows in `seen` [S], and a source that the caller gave. None for a query
+        without words, such as "+++".
         """
+        if not _has_words(context):
+            return []
         excluded = {row for row in self.find(list(exclude)).tolist() if row >= 0}
         if seen is not None:
             excluded.update(seen.tolist())
@@ -201,3 +215,9 @@ class Artefact:
         met = self.contents.engagement.popularity[list(rows)] > 0  # other entities use the learned null id
         vectors = self.scorer.vectors(arrays, np.where(met, rows, -1).tolist())
         return assemble(arrays, self.contents.engagement.take(np.array(rows)), vectors, np.array(rows))
+
+
+def _has_words(context: EncodedContext) -> bool:
+    """False for a query that the caller gave and that holds no word. An empty one counts as none."""
+    asked = (context.filled.context.query or "").strip()
+    return not (asked and context.filled.is_given("query") and not context.query.words)

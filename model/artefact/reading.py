@@ -24,6 +24,7 @@ from model.catalogue.record_table import RecordTable
 from model.context.context import HistoryEvent
 from model.events.seen import SeenEntities
 from model.network.ranker import Ranker
+from model.text.corrections import Corrections
 from model.text.latent import TextVectors
 from model.text.vocabulary import Vocabulary
 
@@ -68,7 +69,16 @@ def _contents(path: Path, manifest: Manifest) -> ArtefactContents:
 def _encoder(features: Arrays, manifest: Manifest) -> EntityEncoder:
     vocabulary = Vocabulary(_strings(features["vocabulary"]), features["idf"], features["list_shares"])
     vectors = TextVectors(features["text_table"])
-    return EntityEncoder(manifest.columns, vocabulary, vectors, manifest.numbers, _categories(features, manifest))
+    corrections = _corrections(features, len(vocabulary))
+    categories = _categories(features, manifest)
+    return EntityEncoder(manifest.columns, vocabulary, vectors, manifest.numbers, categories, corrections)
+
+
+def _corrections(features: Arrays, words: int) -> Corrections:
+    hashes, numbers, counts = (features[f"correction_{name}"] for name in ("hashes", "numbers", "counts"))
+    if hashes.shape != numbers.shape or counts.shape != (words,) or (len(numbers) and numbers.max() >= words):
+        raise ValueError(f"corrections of shapes {hashes.shape}, {numbers.shape}, {counts.shape} for {words} words")
+    return Corrections(hashes, numbers, counts)
 
 
 def _check_entities(path: Path, manifest: Manifest, entities: int, records: int) -> None:

@@ -17,11 +17,14 @@ from model.catalogue.fields import Entity, Split, field_names, split_fields, tex
 from model.catalogue.numbers import NumberColumn
 from model.catalogue.ragged import Ints, Ragged
 from model.config import NetworkConfig
+from model.text.corrections import Corrections
 from model.text.latent import Bag, TextVectors, hashed_bag
 from model.text.normalise import trigrams
-from model.text.vocabulary import FIELD_BITS, TRIGRAM, Vocabulary
+from model.text.spellings import spellings
+from model.text.vocabulary import FIELD_BITS, SPELLING, TRIGRAM, Vocabulary
 
 Floats = NDArray[np.float32]
+LISTED = 0.1  # how much a use of a word in a list says, against one in a name, of what somebody means who types it
 MAX_TOKENS = 320  # distinct words per entity, not counting the character trigrams of its name
 
 
@@ -49,7 +52,9 @@ class EntityEncoder:
         vectors: TextVectors,
         numbers: Sequence[NumberColumn],
         categories: Categories,
+        corrections: Corrections,
     ) -> None:
+        self.corrections = corrections
         self.columns = dict(columns)
         self.vocabulary = vocabulary
         self.vectors = vectors
@@ -77,11 +82,18 @@ class EntityEncoder:
         bags = [_bag(document, config.text_buckets) for document in split]
         vectors = TextVectors.fit(bags, config.text_buckets, config.text_width, seed, say)
         keys = (category_keys(entity, _category_columns(columns)) for entity in entities)
-        encoder = cls(columns, vocabulary, vectors, numbers, Categories.fit(keys, config.category_buckets - 1))
+        encoder = cls(
+            columns, vocabulary, vectors, numbers, Categories.fit(keys, config.category_buckets - 1), Corrections.none()
+        )
         say("entities")
         arrays = encoder._arrays(entities, split, bags)
-        shares = _list_shares(arrays.tokens, encoder.lists, len(vocabulary))
+        shares = _shares(arrays.tokens, encoder.lists, len(vocabulary))
+        counts = _counts(arrays.tokens, 1, len(vocabulary)) + LISTED * _counts(
+            arrays.tokens, encoder.lists, len(vocabulary)
+        )
+        counts[: vocabulary.first_word] = 0
         encoder.vocabulary = Vocabulary(vocabulary.entries, vocabulary.idf, shares)
+        encoder.corrections = Corrections.of(vocabulary.entries, counts)
         return encoder, arrays
 
     @property
@@ -132,10 +144,9 @@ class EntityEncoder:
             number = self.vocabulary.id(word)
             if number in masks or len(masks) < MAX_TOKENS:
                 masks[number] = masks.get(number, 0) | 1 << field
-        for gram in trigrams(split.name):
-            gram_id = self.vocabulary.gram_id(gram)
-            if gram_id is not None:
-                masks[gram_id] = 1
+        ids = [self.vocabulary.gram_id(gram) for gram in trigrams(split.name)]
+        ids += [self.vocabulary.spelling_id(word) for word in spellings(split.name)]
+        masks.update({number: 1 for number in ids if number is not None})
         return sorted(number << FIELD_BITS | mask for number, mask in masks.items())
 
     def _static(self, entity: Entity, split: Split, codes: list[int]) -> list[float]:
@@ -153,26 +164,25 @@ class EntityEncoder:
     def _norms(self, codes: list[int]) -> list[float]:
         packed = np.array(codes, np.int64)
         numbers, masks = packed >> FIELD_BITS, packed & (1 << FIELD_BITS) - 1
-        squares = self.vocabulary.weights[numbers] ** 2 * (numbers >= self.first_word)
+        squares = self.vocabulary.weights[numbers] ** 2 * (numbers >= self.vocabulary.first_word)
         return [float(np.sqrt(squares[masks >> bit & 1 == 1].sum())) for bit in range(len(self.fields))]
-
-    @property
-    def first_word(self) -> int:
-        """The first id of a word; ids below are character trigrams."""
-        return self.vocabulary.prefix_range(TRIGRAM)[1]
 
 
 def _document(split: Split) -> list[str]:
-    grams = [TRIGRAM + gram for gram in trigrams(split.name)]
-    return [word for field_words in split.fields for word in field_words] + grams
+    others = [TRIGRAM + gram for gram in trigrams(split.name)] + [SPELLING + word for word in spellings(split.name)]
+    return [word for field_words in split.fields for word in field_words] + others
 
 
-def _list_shares(tokens: Ragged, lists: int, words: int) -> Floats:
-    """Of the entities with a word, the share that has it in one of the fields `lists`. [words]"""
+def _shares(tokens: Ragged, fields: int, words: int) -> Floats:
+    """Of the entities with a word, the share that has it in one of the fields, a mask. [words]"""
+    every = (1 << FIELD_BITS) - 1
+    return (_counts(tokens, fields, words) / np.maximum(_counts(tokens, every, words), 1)).astype(np.float32)
+
+
+def _counts(tokens: Ragged, fields: int, words: int) -> NDArray[np.int64]:
+    """How many entities have each word in one of the fields, a mask. [words]"""
     ids = (tokens.values >> FIELD_BITS).astype(np.int64)
-    listed = ids[tokens.values & lists != 0]
-    counts, of_lists = (np.bincount(part, minlength=words)[:words] for part in (ids, listed))
-    return (of_lists / np.maximum(counts, 1)).astype(np.float32)
+    return np.bincount(ids[tokens.values & fields != 0], minlength=words)[:words]
 
 
 def content_vectors(entities: Sequence[Entity], columns: Mapping[str, str]) -> Floats:

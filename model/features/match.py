@@ -59,7 +59,7 @@ class MatchFeatures:
         return self._queries.get(query, self._encode_query)
 
     def _encode_query(self, query: str | None) -> EncodedQuery:
-        return encode_query(self.encoder.vocabulary, self.encoder.vectors, query)
+        return encode_query(self.encoder.vocabulary, self.encoder.corrections, self.encoder.vectors, query)
 
     def encode_history(self, history: Records, labels: Floats) -> Profile:
         """Sum the records of a history, oldest first, into a profile. labels [H]."""

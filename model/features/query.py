@@ -11,12 +11,13 @@ from model.catalogue.encoding import EntityEncoder, query_bag
 from model.catalogue.records import Records
 from model.features.candidates import FIELD_MASK, Candidates, StaticColumns, fields_of_masks, marked_tokens
 from model.features.layout import FeatureGroup, Floats, Ints, write_rows
+from model.text.corrections import Corrections
 from model.text.latent import TextVectors
-from model.text.normalise import trigrams, words
+from model.text.normalise import trigrams
+from model.text.query_words import MAX_QUERY_WORDS, query_words
 from model.text.vocabulary import Vocabulary
 
 Masks = NDArray[np.uint16]
-MAX_QUERY_WORDS = 24
 LISTED = 0.3  # share of the uses of a word from which lists of values count as holding it
 STEM_SHARE = 0.5  # coverage of a query word by a word of the same stem
 _FULL = 0.999  # share of the weight that counts as all of it
@@ -40,20 +41,31 @@ class EncodedQuery:
     listed: Floats  # [K] the same of words that lists of values hold; they sum to 1
     text: Floats  # [Dt]
     grams: frozenset[str]
+    meanings: tuple[tuple[int, ...], ...]  # ids of each word and of what else it may mean
+    corrected: tuple[tuple[str, str], ...] = ()  # typed, meant
+    joined: tuple[str, ...] = ()  # words typed as two
     given: bool = True  # False = a rule filled it
 
 
-def encode_query(vocabulary: Vocabulary, vectors: TextVectors, query: str | None) -> EncodedQuery:
+def encode_query(
+    vocabulary: Vocabulary, corrections: Corrections, vectors: TextVectors, text: str | None
+) -> EncodedQuery:
     """Words, weights and text vector of a query; a null query is empty."""
-    ordered = words(query or "")[-MAX_QUERY_WORDS:]
-    distinct = tuple(dict.fromkeys(ordered))
-    weights = np.array([vocabulary.weight(word) for word in distinct], np.float32)
-    text = vectors.vector(query_bag(ordered, vectors.table.shape[0]))
+    read = query_words(text or "", vocabulary, corrections)
+    ordered = list(read.words)
+    others = dict(zip(read.words, read.others, strict=True))
+    distinct = tuple(others)
+    weights = np.array([vocabulary.query_weight(word) for word in distinct], np.float32)
+    vector = vectors.vector(query_bag(ordered, vectors.table.shape[0]))
     last = distinct.index(ordered[-1]) if ordered else -1
     listed = weights * [_is_listed(vocabulary, word) for word in distinct]
     listed = listed if listed.any() else weights  # a query of other words
     shares = (listed / max(float(listed.sum()), 1e-9)).astype(np.float32)
-    return EncodedQuery(distinct, last, weights, shares, text, frozenset(trigrams(ordered)) if ordered else frozenset())
+    grams = frozenset(trigrams(ordered)) if ordered else frozenset()
+    meanings = tuple(
+        tuple(number for meant in (word, *others[word]) for number in vocabulary.meanings(meant)) for word in distinct
+    )
+    return EncodedQuery(distinct, last, weights, shares, vector, grams, meanings, read.corrected, read.joined)
 
 
 def _is_listed(vocabulary: Vocabulary, word: str) -> bool:
@@ -135,7 +147,7 @@ class QueryFeatures:
         slot, mask = marks[places], (tokens.values[places] & FIELD_MASK).astype(np.uint16)
         exact = np.zeros((total, count), np.uint16)
         words_only = slot <= MAX_QUERY_WORDS
-        exact[owner[words_only], slot[words_only] - 1] = mask[words_only]
+        np.bitwise_or.at(exact, (owner[words_only], slot[words_only] - 1), mask[words_only])
         prefix = np.zeros(total, np.uint16)
         np.bitwise_or.at(prefix, owner[slot == _PREFIX_SLOT], mask[slot == _PREFIX_SLOT])
         stems = np.zeros((total, count), np.uint16)
@@ -162,12 +174,12 @@ class QueryFeatures:
         for number, word in enumerate(query.words):
             if (root := stem_of(word)) is not None:
                 self._mark_range(self._vocabulary.prefix_range(root), _STEM_SLOT + number, touched)
-        self._mark_range(self._vocabulary.prefix_range(query.words[query.last]), _PREFIX_SLOT, touched)
+        self._mark_range(self._vocabulary.typed_range(query.words[query.last]), _PREFIX_SLOT, touched)
         grams = [gram_id for gram_id in map(self._vocabulary.gram_id, query.grams) if gram_id is not None]
         self._slots[grams] = _TRIGRAM_SLOT
-        for number, word in enumerate(query.words):
-            word_id = self._vocabulary.id(word)
-            self._mark_range((word_id, word_id + 1), number + 1, touched)
+        for number, meanings in enumerate(query.meanings):
+            for word_id in meanings:
+                self._mark_range((word_id, word_id + 1), number + 1, touched)
         return touched, grams
 
     def _mark_range(self, ids: tuple[int, int], slot: int, touched: list[tuple[int, int]]) -> None:

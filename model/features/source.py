@@ -32,7 +32,7 @@ class SourceFeatures:
         self._static = StaticColumns.of(encoder)
         self._in_fields = fields_of_masks(len(encoder.fields))
         self._squares = encoder.vocabulary.weights**2
-        self._squares[: encoder.first_word] = 0.0  # only words count, not trigrams
+        self._squares[: encoder.vocabulary.first_word] = 0.0  # only words count, not trigrams
         self._masks = np.zeros(len(encoder.vocabulary.weights), np.uint16)  # scratch
 
     def write(self, source: Records, candidates: Candidates, rows: Floats) -> None:

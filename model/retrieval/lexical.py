@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from model.catalogue.ragged import Ragged
 from model.features.query import STEM_SHARE, EncodedQuery, stem_of
 from model.retrieval.exact import best_rows
-from model.text.vocabulary import FIELD_BITS, TRIGRAM, Vocabulary
+from model.text.vocabulary import FIELD_BITS, Vocabulary
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
@@ -104,7 +104,7 @@ class LexicalIndex:
         self.postings = postings
         self.vocabulary = vocabulary
         self._lists = lists
-        self._first_word = vocabulary.prefix_range(TRIGRAM)[1]
+        self._first_word = vocabulary.first_word
 
     def search(self, query: EncodedQuery, k: int, exclude: Collection[int] = ()) -> Ints:
         """Rows of the k best matches, best first; rows without a match are left out. Empty for an empty query."""
@@ -146,16 +146,16 @@ class LexicalIndex:
         return np.concatenate([*([_keys(whole, exact, weights)] if exact else ()), *best, np.zeros(0, np.uint64)])
 
     def _words(self, query: EncodedQuery) -> list[_Term]:
-        numbers = map(self.vocabulary.id, query.words)
-        return [_Term(n, n + 1, weight) for n, weight in zip(numbers, query.weights.tolist(), strict=True)]
+        meant = zip(query.meanings, query.weights.tolist(), strict=True)
+        return [_Term(n, n + 1, weight) for numbers, weight in meant for n in numbers]
 
     def _terms(self, query: EncodedQuery) -> tuple[list[_Term], _Term]:
         """The words and trigrams of a query; and its last word as a prefix."""
         words = self._words(query)
         known = [self.vocabulary.gram_id(gram) for gram in sorted(query.grams)]
         grams = [_Term(n, n + 1, GRAM_WEIGHT) for n in known if n is not None]
-        start, end = self.vocabulary.prefix_range(query.words[query.last])
-        return [*words, *grams], _Term(start, end, words[query.last].weight * PREFIX_SHARE)
+        start, end = self.vocabulary.typed_range(query.words[query.last])
+        return [*words, *grams], _Term(start, end, float(query.weights[query.last]) * PREFIX_SHARE)
 
 
 def _shares(counts: list[int]) -> list[int]:

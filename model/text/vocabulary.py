@@ -18,7 +18,8 @@ from model.text.normalise import stable_hash
 FIELD_BITS = 10  # a token code = id << FIELD_BITS | bit mask of the fields that hold the word
 UNKNOWN = 2**16  # hashed ids for words outside the vocabulary
 MOST = 2 ** (32 - FIELD_BITS) - UNKNOWN  # words and trigrams: a code has 32 bits
-TRIGRAM = "\x01"  # first character of the vocabulary entries that are character trigrams of display names
+TRIGRAM = "\x01"  # first character of the entries that are character trigrams of display names
+SPELLING = "\x02"  # first character of those that are other ways to type a name
 
 
 class Vocabulary:
@@ -65,6 +66,19 @@ class Vocabulary:
         number = self._ids.get(word)
         return len(self.entries) + stable_hash(word) % UNKNOWN if number is None else number
 
+    def has(self, word: str) -> bool:
+        """Whether an entity has the word."""
+        return word in self._ids
+
+    def spelling_id(self, word: str) -> int | None:
+        """Id of a word as another way to type a name, or None where no name is typed so."""
+        return self._ids.get(SPELLING + word)
+
+    def meanings(self, word: str) -> list[int]:
+        """Ids of a word: itself, and as another way to type a name."""
+        spelling = self.spelling_id(word)
+        return [self.id(word)] if spelling is None else [self.id(word), spelling]
+
     def gram_id(self, gram: str) -> int | None:
         """Id of a character trigram, or None where no name in the catalogue has it."""
         return self._ids.get(TRIGRAM + gram)
@@ -72,6 +86,12 @@ class Vocabulary:
     def weight(self, word: str) -> float:
         """Inverse document frequency; an unknown word weighs as much as the rarest known one."""
         return float(self.weights[self.id(word)])
+
+    def query_weight(self, word: str) -> float:
+        """The same of a word in a query: the highest of what it may mean, so that "rocky 2" asks for the 2."""
+        spelling = self.spelling_id(word)
+        known = [self.weights[number] for number in (self._ids.get(word), spelling) if number is not None]
+        return float(max(known, default=self.unknown_idf))
 
     def list_share(self, start: int, end: int) -> float:
         """Of the uses of the words with ids start … end-1, the share in lists of values, such as genres or people."""
@@ -86,6 +106,16 @@ class Vocabulary:
         (0, 2)
         """
         return bisect_left(self.entries, prefix), bisect_left(self.entries, prefix + "\U0010ffff")
+
+    def typed_range(self, prefix: str) -> tuple[int, int]:
+        """The same for what somebody is typing: where no word starts so, other ways to type a name."""
+        start, end = self.prefix_range(prefix)
+        return (start, end) if start < end else self.prefix_range(SPELLING + prefix)
+
+    @property
+    def first_word(self) -> int:
+        """The first id of a word; ids below are trigrams and other ways to type a name."""
+        return self.prefix_range(SPELLING)[1]
 
 
 def _cumulative(values: NDArray[np.float64]) -> NDArray[np.float64]:

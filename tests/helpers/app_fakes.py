@@ -80,6 +80,9 @@ class FakeModel:
     def fill(self, context: Context) -> FilledContext:
         return fill(context, DEFAULT_RULES, self._name)
 
+    def understood(self, filled: FilledContext) -> dict[str, object]:
+        return {}
+
     def _name(self, entity_id: str) -> str | None:
         film = self.entities.get(entity_id)
         return str(film["display_name"]) if film else None

@@ -20,7 +20,7 @@ from app.api.v1.schemas import (
 from app.models.ab_test import Arm
 from app.ranking.homepage import RankedRow
 from app.ranking.model import RankingModel
-from app.ranking.types import OrderedCandidates, Ranking
+from app.ranking.types import Ranking
 
 _CONTEXT_FIELDS = ("task", "user_id", "query", "country", "source_entity_id")
 
@@ -47,7 +47,7 @@ def rank_answer(ranking: Ranking, by: AnsweredBy, took_s: float) -> RankAnswer:
         ordered.request.context.task,
         by.model,
         _items(ranking),
-        _context(ordered),
+        _context(ranking),
         ordered.unknown,
         ordered.degraded,
         Coverage(ordered.requested, ordered.scored),
@@ -67,7 +67,7 @@ def _row(row: RankedRow) -> RowAnswer:
         row.row_id,
         row.rank,
         row.ranking.ranking_id,
-        _context(ordered),
+        _context(row.ranking),
         _items(row.ranking),
         ordered.degraded,
     )
@@ -81,11 +81,12 @@ def _items(ranking: Ranking) -> list[ItemAnswer]:
     ]
 
 
-def _context(ordered: OrderedCandidates) -> ContextAnswer:
-    context = ordered.filled.context
+def _context(ranking: Ranking) -> ContextAnswer:
+    filled = ranking.ordered.filled
+    context = filled.context
     used: dict[str, str | None] = {name: getattr(context, name) for name in _CONTEXT_FIELDS}
-    imputed = {entry.field: ImputedAnswer(entry.value, entry.rule) for entry in ordered.filled.imputed}
-    return ContextAnswer(used, imputed)
+    imputed = {entry.field: ImputedAnswer(entry.value, entry.rule) for entry in filled.imputed}
+    return ContextAnswer(used, imputed, ranking.understood or UNSET)
 
 
 def _ms(seconds: float) -> float:

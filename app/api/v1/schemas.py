@@ -167,10 +167,15 @@ class ImputedAnswer(Struct, frozen=True):
 
 
 class ContextAnswer(Struct, frozen=True):
-    """The context that the ranking used, and which of its fields were imputed."""
+    """The context that the ranking used, which of its fields were imputed, and how its query was read.
+
+    `understood`: `corrected`, typed word → word of the catalogue; `joined`, words that were typed as two. Absent where
+    the query was taken as typed.
+    """
 
     used: dict[str, str | None]
     imputed: dict[str, ImputedAnswer]
+    understood: dict[str, Any] | UnsetType = UNSET
 
 
 class Coverage(Struct, frozen=True):

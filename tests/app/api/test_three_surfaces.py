@@ -57,6 +57,12 @@ async def test_a_small_shop_is_served_on_three_surfaces(
         assert (similar.status_code, {item["id"] for item in similar.json()["items"]}) == (200, {"a2", "a3", "a4"})
         found = await client.get("/v1/search", params={"q": "wool jacket"})
         assert (found.status_code, len(found.json()["items"])) == (200, 4)
+        assert "understood" not in found.json()["context"]
+        slip = await client.get("/v1/search", params={"q": "wool jakcet"})
+        assert slip.json()["context"]["understood"] == {"corrected": {"jakcet": "jacket"}}
+        assert [item["id"] for item in slip.json()["items"]] == [item["id"] for item in found.json()["items"]]
+        nothing = await client.get("/v1/search", params={"q": "+++"})
+        assert (nothing.status_code, nothing.json()["items"]) == (200, [])
         home = await client.post("/v1/homepage", json={"rows": [{"row_id": "all"}]})
         assert (home.status_code, len(home.json()["rows"][0]["items"])) == (200, 4)
 

@@ -15,7 +15,7 @@ from processor import slowness
 from tiny_config import tiny_toml
 
 from app.cli import app, main
-from app.commands import learning, study, terminal
+from app.commands import learning, study_tables, terminal
 
 ROOT = Path(__file__).parents[3]
 NAMES = ["[bold]x[/]", "[/]", "a[0]", "[x]", ":smile:", "{task}", "[link=http://a]b[/link]", "\\[b]"]
@@ -113,7 +113,7 @@ def test_tables_bars_and_spinners_show_names_as_they_are(capsys: pytest.CaptureF
     learning.show_task(name, {"rankings": 3, name: {"value": 0.5, "low": 0.4, "high": 0.6}})
     row = {"protocol": name, "slice": "all", "metric": name, "low": 0.1, "high": 0.2, "value": 0.1, "seeds": 1}
     gap = row | {"rival": name, "main": True, "relative": 0.1, "p_holm": 0.5}
-    study.show_study({"table": [row | {"model": name}], "differences": [gap, gap | {"main": False}]})
+    study_tables.show_study({"table": [row | {"model": name}], "differences": [gap, gap | {"main": False}]})
     out = capsys.readouterr().out
     assert out.count(name) == 2 + 3 + 3 + 3
     with terminal.spinner(name) as say:

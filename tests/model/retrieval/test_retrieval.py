@@ -125,10 +125,11 @@ def test_scores_are_sums_over_words_trigrams_and_the_prefix(words: list[str], k:
     scores = []
     for row in range(len(NAMES)):
         held = {int(code) >> FIELD_BITS: NAME_WEIGHT if code & 1 else 1.0 for code in tokens.row(row)}
-        score = sum(held.get(vocabulary.id(w), 0) * v for w, v in zip(query.words, query.weights, strict=True))
+        meant = zip(query.meanings, query.weights, strict=True)
+        score = sum(held.get(number, 0) * v for numbers, v in meant for number in numbers)
         score += sum(held.get(vocabulary.gram_id(gram), 0) * GRAM_WEIGHT for gram in query.grams)
         if query.words:
-            prefix = range(*vocabulary.prefix_range(query.words[query.last]))
+            prefix = range(*vocabulary.typed_range(query.words[query.last]))
             score += max((held.get(n, 0) for n in prefix), default=0) * query.weights[query.last] * PREFIX_SHARE
         scores.append(score)
     wanted = [row for row in np.argsort(-np.round(scores, 4), kind="stable") if scores[row] > 0 and row not in exclude]
