@@ -24,7 +24,7 @@ from model.text.spellings import spellings
 from model.text.vocabulary import FIELD_BITS, SPELLING, TRIGRAM, Vocabulary
 
 Floats = NDArray[np.float32]
-LISTED = 0.1  # how much a use of a word in a list says, against one in a name, of what somebody means who types it
+LISTED = 0.02  # how much a use of a word in a list says, against one in a name, of what somebody means who types it
 MAX_TOKENS = 320  # distinct words per entity, not counting the character trigrams of its name
 
 

@@ -18,7 +18,8 @@ from model.text.normalise import stable_hash
 Numbers = NDArray[np.uint32]
 SHORTEST = 3  # letters; of three, only neighbours that changed places are mended
 MOST = 3  # corrections of a word
-NEIGHBOURS_CHANGED, FIRST_LETTER = 2.5, -1.0  # in logarithms of frequency
+NEIGHBOURS_CHANGED, FIRST_LETTER = 2.5, -1.0  # how much likelier a kind of slip is, in logarithms of frequency
+CLOSE = 1.0  # what is less likely than the best by more than this is not meant
 
 
 class Corrections:
@@ -35,11 +36,12 @@ class Corrections:
     @classmethod
     def of(cls, words: Sequence[str], counts: NDArray[np.floating]) -> Corrections:
         """Index the words whose count is above 0. counts [words]"""
-        numbers = np.flatnonzero(counts).tolist()
-        forms = [(stable_hash(form), number) for number in numbers for form in _forms(words[number])]
-        table = np.array(sorted(set(forms)), np.uint32).reshape(-1, 2)
+        numbers = np.flatnonzero(counts)
+        hashes = np.fromiter((stable_hash(form) for n in numbers.tolist() for form in _forms(words[n])), np.uint64)
+        owners = np.repeat(numbers.astype(np.uint64), [len(words[n]) + 1 for n in numbers.tolist()])
+        keys = np.unique(hashes << np.uint64(32) | owners)
         log_counts = np.log1p(counts).astype(np.float32)
-        return cls(np.ascontiguousarray(table[:, 0]), np.ascontiguousarray(table[:, 1]), log_counts)
+        return cls((keys >> np.uint64(32)).astype(np.uint32), keys.astype(np.uint32), log_counts)
 
     @classmethod
     def none(cls) -> Corrections:
@@ -47,12 +49,14 @@ class Corrections:
         return cls.of((), np.zeros(0))
 
     def of_word(self, word: str, words: Sequence[str]) -> list[str]:
-        """At most `MOST` words one slip away, the likeliest first: frequent ones, and by what kind of slip."""
+        """At most `MOST` words one slip away, the likeliest first, by their frequency and the kind of slip."""
         if len(word) < SHORTEST or not word.isalpha():
             return []
         found = {words[number]: float(self.log_counts[number]) for number in self._candidates(word)}
-        near = [other for other in found if _is_one_slip(word, other)]
-        return sorted(near, key=lambda other: (-found[other] - _likelihood(word, other), other))[:MOST]
+        near = {other: count + _likelihood(word, other) for other, count in found.items() if _is_one_slip(word, other)}
+        least = max(near.values(), default=0.0) - CLOSE
+        likely = [other for other in near if near[other] >= least]
+        return sorted(likely, key=lambda other: (-near[other], other))[:MOST]
 
     def _candidates(self, word: str) -> set[int]:
         hashes = np.array([stable_hash(form) for form in _forms(word)], np.uint32)

@@ -33,17 +33,12 @@ def query_words(text: str, vocabulary: Vocabulary, corrections: Corrections) -> 
     others: list[tuple[str, ...]] = []
     corrected = []
     for place, word in enumerate(typed):
-        found = (
-            [] if _is_known(word, vocabulary, place == len(typed) - 1) else _corrections(word, vocabulary, corrections)
-        )
-        read.append(found[0] if found else word)
-        others.append(tuple(found[1:]))
-        corrected += [(word, found[0])] if found else []
+        known = _is_known(word, vocabulary, last=place == len(typed) - 1)
+        meant, *further = [word] if known else corrections.of_word(word, vocabulary.entries) or [word]
+        read.append(meant)
+        others.append(tuple(further))
+        corrected += [(word, meant)] if meant != word else []
     return QueryWords(tuple(read), tuple(others), tuple(corrected), tuple(joined))
-
-
-def _corrections(word: str, vocabulary: Vocabulary, corrections: Corrections) -> list[str]:
-    return corrections.of_word(word, vocabulary.entries)
 
 
 def _is_known(word: str, vocabulary: Vocabulary, last: bool) -> bool:

@@ -82,13 +82,14 @@ def test_exactly_the_words_one_slip_away_are_found(known: list[str], typed: str)
         and len(typed) >= SHORTEST
     }
     assert set(found) <= near
-    assert len(found) == min(len(near), MOST)
+    assert bool(found) == bool(near)
+    assert len(found) <= MOST
 
 
 def test_of_several_the_likelier_comes_first() -> None:
     known = sorted(["cart", "card", "care", *string.ascii_lowercase])
-    counts = np.array([{"card": 90.0, "cart": 9.0}.get(word, 1.0) for word in known])
-    assert Corrections.of(known, counts).of_word("carx", known) == ["card", "cart", "care"]
+    counts = np.array([{"card": 20.0, "cart": 9.0}.get(word, 1.0) for word in known])
+    assert Corrections.of(known, counts).of_word("carx", known) == ["card", "cart"]  # "care" is too rare to be meant
     assert Corrections.of(known, counts).of_word("crat", known) == ["cart"]
 
 
