@@ -14,11 +14,10 @@ from app.commands import study_tables, terminal
 from app.execution.torch_threads import one_thread
 
 if TYPE_CHECKING:
-    from numpy import float64
-    from numpy.typing import NDArray
+    from polars import DataFrame
 
     from model.artefact.model import Artefact
-    from model.events.timelines import LabelledRanking, Timeline
+    from model.events.timelines import LabelledRanking
     from model.studies.cells import Cell
     from model.studies.study_data import StudyData
 
@@ -98,15 +97,14 @@ def parts(
     model: Annotated[Path, typer.Argument(help="A model folder.")],
     dataset: Annotated[Path, typer.Argument(help="A dataset folder.")],
 ) -> None:
-    """What each learned part of a model is worth: switched off at scoring, on ≤ 400 test rankings a task."""
+    """What each learned part is worth, switched off at scoring: at most 400 test rankings or 4,000 slates a task."""
     one_thread()
-    from model.artefact.model import Artefact
+    from model.events.timelines import timelines
     from model.studies.parts import worth_of_parts
 
     with terminal.spinner("reading") as say:
-        artefact = Artefact.load(model)
-        rankings, histories, _ = _test_rankings(artefact, dataset)
-        worth = worth_of_parts(artefact.catalogue, rankings, histories, say)
+        artefact, rankings, before = _test_rankings(model, dataset)
+        worth = worth_of_parts(artefact.catalogue, rankings, timelines(before), say)
     study_tables.show_parts(worth)
 
 
@@ -117,13 +115,14 @@ def titles(
 ) -> None:
     """Titled homepage rows: how many of the first ten fit, and whether their order follows taste, on test rows."""
     one_thread()
-    from model.artefact.model import Artefact
+    from model.evaluation.reports import popularity_of
+    from model.events.timelines import timelines
     from model.studies.titled_rows import titled_rows
 
     with terminal.spinner("reading") as say:
-        artefact = Artefact.load(model)
-        rankings, histories, popularity = _test_rankings(artefact, dataset)
-        columns = titled_rows(artefact, rankings, histories, popularity, say)
+        artefact, rankings, before = _test_rankings(model, dataset)
+        popularity = popularity_of(before, artefact.catalogue)
+        columns = titled_rows(artefact, rankings, timelines(before), popularity, say)
     study_tables.show_titles(columns)
 
 
@@ -144,24 +143,18 @@ def typed(
     study_tables.show_typed(kinds)
 
 
-def _test_rankings(
-    artefact: Artefact, dataset: Path
-) -> tuple[list[LabelledRanking], dict[str, Timeline], NDArray[float64]]:
-    """The test rankings of a dataset, what users did before them, and how many liked each entity of the model before.
-
-    Raises ValueError if there are no test rows.
-    """
+def _test_rankings(model: Path, dataset: Path) -> tuple[Artefact, list[LabelledRanking], DataFrame]:
+    """A model, the test rankings of a dataset, and the rows before them. Raises ValueError without test rows."""
+    from model.artefact.model import Artefact
     from model.datasets.dataset import Dataset
-    from model.evaluation.reports import popularity_of
-    from model.events.timelines import labelled_rankings, timelines
+    from model.events.timelines import labelled_rankings
     from model.learning.training_data import part_rows, rankable
 
-    events = Dataset.load(dataset).events
-    before = part_rows(events, ("train", "validation"))
+    artefact, events = Artefact.load(model), Dataset.load(dataset).events
     rankings = rankable(labelled_rankings(part_rows(events, ("test",))), artefact.catalogue.rules)
     if not rankings:
         raise ValueError(f"dataset '{dataset.name}' has no test rows")
-    return rankings, timelines(before), popularity_of(before, artefact.catalogue)
+    return artefact, rankings, part_rows(events, ("train", "validation"))
 
 
 def _warn_of_pairs(left_out: int, total: int) -> None:

@@ -87,10 +87,11 @@ class EntityEncoder:
         )
         say("entities")
         arrays = encoder._arrays(entities, split, bags)
-        shares = _shares(arrays.tokens, encoder.lists, len(vocabulary))
-        counts = _counts(arrays.tokens, 1, len(vocabulary)) + LISTED * _counts(
-            arrays.tokens, encoder.lists, len(vocabulary)
+        named, listed, anywhere = (
+            _counts(arrays.tokens, fields, len(vocabulary)) for fields in (1, encoder.lists, (1 << FIELD_BITS) - 1)
         )
+        shares = (listed / np.maximum(anywhere, 1)).astype(np.float32)
+        counts = named + LISTED * listed
         counts[: vocabulary.first_word] = 0
         encoder.vocabulary = Vocabulary(vocabulary.entries, vocabulary.idf, shares)
         encoder.corrections = Corrections.of(vocabulary.entries, counts)
@@ -171,12 +172,6 @@ class EntityEncoder:
 def _document(split: Split) -> list[str]:
     others = [TRIGRAM + gram for gram in trigrams(split.name)] + [SPELLING + word for word in spellings(split.name)]
     return [word for field_words in split.fields for word in field_words] + others
-
-
-def _shares(tokens: Ragged, fields: int, words: int) -> Floats:
-    """Of the entities with a word, the share that has it in one of the fields, a mask. [words]"""
-    every = (1 << FIELD_BITS) - 1
-    return (_counts(tokens, fields, words) / np.maximum(_counts(tokens, every, words), 1)).astype(np.float32)
 
 
 def _counts(tokens: Ragged, fields: int, words: int) -> NDArray[np.int64]:

@@ -65,6 +65,15 @@ class ServedSubject:
         return self._model.catalogue.logits(encoded, rows).astype(np.float64)
 
 
+def first_rows(model: Proposing, context: Context, count: int, seen: Ints | None = None) -> Ints:
+    """Catalogue rows of the first `count` results of a context, as the service orders its own proposals."""
+    encoded = model.encode_context(model.fill(context))
+    rows = model.catalogue.rows_of(model.propose(encoded, PROPOSALS, (), seen))
+    if not len(rows):
+        return rows
+    return rows[np.argsort(-model.catalogue.logits(encoded, rows), kind="stable")[:count]]
+
+
 def served_report(
     model: Proposing,
     catalogue: CatalogueRanker,

@@ -15,6 +15,7 @@ from model.artefact.model import Artefact
 from model.context.context import HOMEPAGE, Context
 from model.evaluation import metrics
 from model.evaluation.protocols import history_of
+from model.evaluation.served import first_rows
 from model.events.timelines import LabelledRanking, Timeline
 from model.learning.row_titles import RowTitle, RowTitles, plural
 from model.studies.comparison import Difference, paired
@@ -23,7 +24,6 @@ Ints = NDArray[np.int64]
 TOP = 10
 TITLES = 20  # of each column, the most frequent values
 USERS = 6  # that see each title
-PROPOSALS = 500
 FEWEST_FITTING = 30  # entities among which an order is measured
 
 
@@ -79,10 +79,9 @@ def _fitting_share(artefact: Artefact, title: RowTitle) -> float:
     shares = []
     for user in artefact.sample_users(USERS):
         context = Context(HOMEPAGE, user_id=user, history=artefact.history(user), row_title=title.text)
-        encoded = artefact.encode_context(artefact.fill(context))
-        rows = artefact.find(artefact.propose(encoded, PROPOSALS, seen=artefact.seen(user)))
-        first = rows[np.argsort(-artefact.catalogue.logits(encoded, rows), kind="stable")[:TOP]]
-        possible = min(TOP, len(np.setdiff1d(title.fitting, artefact.seen(user))))
+        seen = artefact.seen(user)
+        first = first_rows(artefact, context, TOP, seen)
+        possible = min(TOP, len(np.setdiff1d(title.fitting, seen)))
         shares.append(float(title.fits(first).sum()) / possible if possible else 1.0)
     return float(np.mean(shares))
 

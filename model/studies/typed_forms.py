@@ -11,13 +11,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from model.artefact.model import Artefact
 from model.context.context import SEARCH, Context
+from model.evaluation.served import first_rows
 
 COLUMNS = ("kind", "query", "name")
-PROPOSALS = 500
 FIRST = 5
 
 
@@ -63,19 +61,15 @@ def found_forms(artefact: Artefact, forms: Iterable[TypedForm]) -> tuple[Mapping
         first = first_names(artefact, form.query)
         found = kinds.setdefault(form.kind, Found())
         found.forms += 1
-        found.first += first[:1] == ([form.name] if form.name else [])
-        found.among += form.name in first if form.name else not first
-        if first[:1] != ([form.name] if form.name else []):
+        is_first = first[:1] == ([form.name] if form.name else [])
+        found.first += is_first
+        found.among += is_first or form.name in first
+        if not is_first:
             found.missed.append(form)
     return kinds, left_out
 
 
 def first_names(artefact: Artefact, query: str) -> list[str]:
     """The names of the first results of a search, as the service gives them to somebody unknown."""
-    encoded = artefact.encode_context(artefact.fill(Context(SEARCH, query=query)))
-    proposed = artefact.propose(encoded, PROPOSALS)
-    if not proposed:
-        return []
-    logits = artefact.catalogue.logits(encoded, artefact.catalogue.rows_of(proposed))
-    order = np.argsort(-logits, kind="stable")[:FIRST]
-    return [artefact.catalogue.names[proposed[place]] for place in order]
+    rows = first_rows(artefact, Context(SEARCH, query=query), FIRST)
+    return [artefact.catalogue.names[entity_id] for entity_id in artefact.catalogue.ids_of(rows)]

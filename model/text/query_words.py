@@ -6,10 +6,10 @@ Only words that the catalogue lacks are corrected, so a name that it has is foun
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import groupby
 
 from model.text.corrections import Corrections
 from model.text.normalise import words
+from model.text.spellings import runs_of_letters
 from model.text.vocabulary import Vocabulary
 
 MAX_QUERY_WORDS = 24
@@ -52,8 +52,7 @@ def _join(typed: list[str], vocabulary: Vocabulary) -> tuple[list[str], list[str
     """Neighbouring words that the catalogue only has as one: "sea biscuit" and "s w a t", but not "iron man"."""
     result: list[str] = []
     joined = []
-    for letters, group in groupby(typed, key=lambda word: len(word) == 1 and word.isalpha()):
-        run = list(group)
+    for letters, run in runs_of_letters(typed):
         word = "".join(run)
         if letters and len(run) > 1 and vocabulary.has(word):
             result.append(word)

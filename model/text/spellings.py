@@ -45,11 +45,20 @@ def spellings(words: Sequence[str]) -> list[str]:
     return [word for word in dict.fromkeys(found) if word not in words][:MOST]
 
 
+def runs_of_letters(words: Sequence[str]) -> Iterator[tuple[bool, list[str]]]:
+    """The words in runs: of single letters (True), or of others.
+
+    >>> list(runs_of_letters(["the", "s", "w"]))
+    [(False, ['the']), (True, ['s', 'w'])]
+    """
+    for letters, run in groupby(words, key=lambda word: len(word) == 1 and word.isalpha()):
+        yield letters, list(run)
+
+
 def _joined(words: Sequence[str]) -> Iterator[str]:
     """Neighbouring words without the blank; letters that follow each other, such as initials, are one word first."""
     merged: list[str] = []
-    for letters, group in groupby(words, key=lambda word: len(word) == 1 and word.isalpha()):
-        run = list(group)
+    for letters, run in runs_of_letters(words):
         merged += ["".join(run)] if letters else run
         if letters and len(run) > 1:
             yield merged[-1]
